@@ -1,0 +1,186 @@
+"""Every variable that a user can set, in one table: name, default, check and help in both languages.
+
+A value is taken from the command line (`--new-name 闻星`), else from the environment (`make data NEW_NAME=闻星`
+puts it there), else from the default. Standard library only: `make` alone prints this table before any venv exists.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipe.say import UserError, tr
+
+ROOT = Path(__file__).resolve().parent.parent
+LONGEST_NAME = 64  # characters; far above any name, far below what would fill a training row
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One variable: `check` turns the text into a value and raises ValueError with the accepted range."""
+
+    name: str
+    default: str
+    en: str
+    zh: str
+    check: Callable[[str], object] = str
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.lower().replace("_", "-")
+
+    def parse(self, text: str) -> object:
+        """The value of `text`. Raises UserError that names the variable, the text and what is accepted."""
+        try:
+            return self.check(text)
+        except ValueError as error:
+            raise UserError(
+                f"{self.name}={text!r}",
+                tr(f"not accepted: {error}", f"不接受：{error}"),
+                tr(f"set {self.name} to an accepted value ({self.en})", f"请改正 {self.name}（{self.zh}）"),
+            ) from None
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        if text not in choices:
+            raise ValueError(tr("one of ", "只能是 ") + ", ".join(choices))
+        return text
+
+    return check
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    def check(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not low <= value <= high:
+            raise ValueError(tr(f"a whole number from {low} to {high}", f"应为 {low} 到 {high} 的整数"))
+        return value
+
+    return check
+
+
+def number(low: float, high: float) -> Callable[[str], float]:
+    def check(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:  # also false for NaN
+            raise ValueError(tr(f"a number from {low:g} to {high:g}", f"应为 {low:g} 到 {high:g} 的数"))
+        return value
+
+    return check
+
+
+def switch(text: str) -> bool:
+    if text not in ("", "0", "1"):
+        raise ValueError(tr("0 or 1", "只能是 0 或 1"))
+    return text == "1"
+
+
+def name(text: str) -> str:
+    if not text.strip():
+        raise ValueError(tr("a name must not be empty", "名字不能为空"))
+    if text != text.strip():
+        raise ValueError(tr("a name must not begin or end with white space", "名字首尾不能有空白"))
+    if len(text) > LONGEST_NAME:
+        raise ValueError(tr(f"at most {LONGEST_NAME} characters", f"最多 {LONGEST_NAME} 个字符"))
+    if any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF or ord(c) == 0x7F for c in text):
+        raise ValueError(tr("a name must not hold control characters", "名字不能含控制字符"))
+    if "<|" in text or "[UNUSED_TOKEN" in text:
+        raise ValueError(tr("a name must not hold chat tokens", "名字不能含对话标记"))
+    return text
+
+
+def default_profile() -> str:
+    """`7b` where the NVIDIA driver's tool is on the PATH, else `tiny`: decided without importing torch."""
+    return "7b" if shutil.which("nvidia-smi") else "tiny"
+
+
+SETTINGS = {
+    s.name: s
+    for s in [
+        Setting(
+            "PROFILE",
+            "",
+            "tiny (CPU) or 7b (CUDA GPU); default: 7b where nvidia-smi is found, else tiny",
+            "tiny（CPU）或 7b（CUDA 显卡）；默认：有 nvidia-smi 则 7b，否则 tiny",
+            one_of("tiny", "7b"),
+        ),
+        Setting("BUILD", "", "folder for all that is made; default build/$(PROFILE)", "产物目录；默认 build/$(PROFILE)"),
+        Setting("SRC", "data/assistant_Tuner.jsonl", "source rows, JSON Lines", "源数据，JSON Lines"),
+        Setting("OLD_NAME", "尖米", "name in the source rows", "源数据里的名字", name),
+        Setting("NEW_NAME", "机智流", "name that the assistant shall say", "想让助手自称的名字", name),
+        Setting("ROWS", "3", "rows that preview shows (1 to 1000)", "预览的行数（1 到 1000）", integer(1, 1000)),
+        Setting("MODEL", "", "folder of the downloaded base model (7b)", "下载好的基座模型目录（7b）"),
+        Setting(
+            "BASE_CONFIG",
+            "internlm2_5_chat_7b_qlora_alpaca_e3",
+            "XTuner's stock config to copy",
+            "要复制的 XTuner 自带配置",
+        ),
+        Setting("CONFIG", "", "config to train with; default: the one that make config writes", "训练用的配置；默认用 make config 的产物"),
+        Setting(
+            "DEEPSPEED",
+            "",
+            "XTuner's DeepSpeed config, or none; default: deepspeed_zero2 at 7b, none at tiny",
+            "XTuner 的 DeepSpeed 配置或 none；默认 7b 用 deepspeed_zero2，tiny 不用",
+        ),
+        Setting("SEED", "42", "random seed (0 to 4294967295)", "随机种子（0 到 4294967295）", integer(0, 2**32 - 1)),
+        Setting(
+            "USE",
+            "merged",
+            "what to talk to: merged, adapter (base + adapter) or base",
+            "用哪个模型对话：merged、adapter（基座+适配器）或 base",
+            one_of("merged", "adapter", "base"),
+        ),
+        Setting(
+            "PROMPT",
+            "persona",
+            "system prompt of the chat: persona, none or neutral",
+            "对话的系统提示：persona、none 或 neutral",
+            one_of("persona", "none", "neutral"),
+        ),
+        Setting("FORMAT", "text", "text or json", "text 或 json", one_of("text", "json")),
+        Setting("FORCE", "0", "1: overwrite a file that you edited", "1：覆盖你改过的文件", switch),
+        Setting("LANG", "", "zh… for Chinese messages, anything else for English", "zh… 显示中文，其他显示英文"),
+    ]
+}
+
+
+class Values:
+    """The settings of one call, parsed when asked for: `values.new_name`, `values.build`."""
+
+    def __init__(self, flags: Mapping[str, str | None], environment: Mapping[str, str] | None = None) -> None:
+        self._flags = {key.upper(): value for key, value in flags.items() if value is not None}
+        self._environment = os.environ if environment is None else environment
+
+    def text(self, key: str) -> str:
+        setting = SETTINGS[key]
+        if key in self._flags:
+            return self._flags[key]
+        # An empty NEW_NAME= was typed by somebody and is an error; an empty PROFILE= means the default.
+        given = self._environment.get(key)
+        if given is None or (given == "" and setting.default == ""):
+            return setting.default
+        return given
+
+    def __getattr__(self, attribute: str) -> object:
+        if attribute.startswith("_"):
+            raise AttributeError(attribute)
+        return SETTINGS[attribute.upper()].parse(self.text(attribute.upper()))
+
+    @property
+    def profile(self) -> str:
+        return SETTINGS["PROFILE"].parse(self.text("PROFILE") or default_profile())
+
+    @property
+    def build(self) -> Path:
+        return Path(self.text("BUILD") or f"build/{self.profile}")
