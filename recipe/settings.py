@@ -79,6 +79,29 @@ def number(low: float, high: float) -> Callable[[str], float]:
     return check
 
 
+def optional(check: Callable[[str], object]) -> Callable[[str], object]:
+    """`check`, with the empty text as None: the variable was not set and the profile's value holds."""
+    return lambda text: None if text == "" else check(text)
+
+
+def betas(text: str) -> tuple[float, float]:
+    parts = text.split(",")
+    try:
+        values = tuple(number(0, 0.9999)(part.strip()) for part in parts)
+    except ValueError:
+        values = ()
+    if len(values) != 2:
+        raise ValueError(tr("two numbers from 0 to 0.9999, as 0.9,0.999", "应为两个 0 到 0.9999 的数，写作 0.9,0.999"))
+    return values
+
+
+def save_limit(text: str) -> int:
+    value = integer(-1, 1000)(text)
+    if value == 0:
+        raise ValueError(tr("-1 for all, or a whole number from 1 to 1000", "应为 -1（全部保留）或 1 到 1000 的整数"))
+    return value
+
+
 def switch(text: str) -> bool:
     if text not in ("", "0", "1"):
         raise ValueError(tr("0 or 1", "只能是 0 或 1"))
@@ -104,6 +127,152 @@ def default_profile() -> str:
     return "7b" if shutil.which("nvidia-smi") else "tiny"
 
 
+# XTuner 0.2.0's chat templates (xtuner/utils/templates.py) and the optimizers that take its lr, betas and weight_decay.
+TEMPLATES = [
+    "default",
+    "zephyr",
+    "internlm_chat",
+    "internlm2_chat",
+    "moss_sft",
+    "llama2_chat",
+    "code_llama_chat",
+    "chatglm2",
+    "chatglm3",
+    "qwen_chat",
+    "baichuan_chat",
+    "baichuan2_chat",
+    "wizardlm",
+    "wizardcoder",
+    "vicuna",
+    "deepseek_coder",
+    "deepseekcoder",
+    "deepseek_moe",
+    "deepseek_v2",
+    "mistral",
+    "mixtral",
+    "minicpm",
+    "minicpm3",
+    "gemma",
+    "cohere_chat",
+    "llama3_chat",
+    "phi3_chat",
+]
+OPTIMIZERS = ("AdamW", "Adam", "NAdam", "RAdam", "Adamax", "AdamW8bit", "PagedAdamW8bit", "PagedAdamW32bit")
+
+# The lesson's training parameters. Unset means: what the profile says, else what the stock config says.
+TRAINING = [
+    Setting(
+        "MAX_LENGTH",
+        "",
+        "tokens in a training sample, longer rows are cut (32 to 1048576)",
+        "每条训练样本的词元数，超出部分截断（32 到 1048576）",
+        optional(integer(32, 2**20)),
+    ),
+    Setting(
+        "PACK",
+        "",
+        "1: pack rows into samples of MAX_LENGTH tokens, 0: one row a sample",
+        "1：把多行拼成 MAX_LENGTH 长的样本，0：一行一个样本",
+        optional(switch),
+    ),
+    Setting(
+        "ACCUM",
+        "",
+        "steps whose gradients are summed before the optimizer moves (1 to 4096)",
+        "梯度累积的步数（1 到 4096）",
+        optional(integer(1, 4096)),
+    ),
+    Setting(
+        "SEQ_PARALLEL",
+        "",
+        "GPUs that share one sequence; needs DeepSpeed and flash-attn (1 to 64)",
+        "共同处理一条序列的显卡数；需要 DeepSpeed 和 flash-attn（1 到 64）",
+        optional(integer(1, 64)),
+    ),
+    Setting(
+        "BATCH",
+        "",
+        "samples per GPU in a step (1 to 1024)",
+        "每张显卡每步的样本数（1 到 1024）",
+        optional(integer(1, 1024)),
+    ),
+    Setting(
+        "WORKERS", "", "processes that load data (0 to 64)", "加载数据的进程数（0 到 64）", optional(integer(0, 64))
+    ),
+    Setting("EPOCHS", "", "passes over the data (1 to 1000)", "训练轮数（1 到 1000）", optional(integer(1, 1000))),
+    Setting(
+        "OPTIM",
+        "",
+        "optimizer: " + ", ".join(OPTIMIZERS),
+        "优化器：" + "、".join(OPTIMIZERS),
+        optional(one_of(*OPTIMIZERS)),
+    ),
+    Setting("LR", "", "peak learning rate (1e-7 to 0.1)", "学习率峰值（1e-7 到 0.1）", optional(number(1e-7, 0.1))),
+    Setting(
+        "BETAS",
+        "",
+        "Adam's betas: two numbers from 0 to 0.9999, as 0.9,0.999",
+        "Adam 的两个 beta：0 到 0.9999，写作 0.9,0.999",
+        optional(betas),
+    ),
+    Setting("WEIGHT_DECAY", "", "weight decay (0 to 1)", "权重衰减（0 到 1）", optional(number(0, 1))),
+    Setting(
+        "MAX_NORM",
+        "",
+        "gradients are clipped to this norm (0.001 to 1000)",
+        "梯度裁剪的范数上限（0.001 到 1000）",
+        optional(number(0.001, 1000)),
+    ),
+    Setting(
+        "WARMUP",
+        "",
+        "share of training in which the learning rate rises (0.001 to 0.5; mmengine refuses an empty warm-up)",
+        "学习率预热占训练的比例（0.001 到 0.5；mmengine 不接受空的预热）",
+        optional(number(0.001, 0.5)),
+    ),
+    Setting(
+        "SAVE_STEPS",
+        "",
+        "steps between checkpoints (1 to 1000000)",
+        "每隔多少步存一次检查点（1 到 1000000）",
+        optional(integer(1, 10**6)),
+    ),
+    Setting(
+        "SAVE_LIMIT",
+        "",
+        "checkpoints kept; -1 keeps all (-1 to 1000, not 0)",
+        "保留几个检查点；-1 全部保留（-1 到 1000，不能为 0）",
+        optional(save_limit),
+    ),
+    Setting(
+        "PROMPT_TEMPLATE",
+        "",
+        "XTuner's chat template: " + ", ".join(TEMPLATES),
+        "XTuner 的对话模板：" + "、".join(TEMPLATES),
+        optional(one_of(*TEMPLATES)),
+    ),
+    Setting(
+        "LORA_R", "", "rank of the LoRA matrices (1 to 1024)", "LoRA 的秩（1 到 1024）", optional(integer(1, 1024))
+    ),
+    Setting(
+        "LORA_ALPHA",
+        "",
+        "LoRA's scale is LORA_ALPHA / LORA_R (1 to 4096)",
+        "LoRA 的缩放为 LORA_ALPHA / LORA_R（1 到 4096）",
+        optional(integer(1, 4096)),
+    ),
+    Setting(
+        "LORA_DROPOUT", "", "dropout before LoRA (0 to 0.9)", "LoRA 前的 dropout（0 到 0.9）", optional(number(0, 0.9))
+    ),
+    Setting(
+        "DTYPE",
+        "",
+        "number format of training: float16, bfloat16 or float32",
+        "训练的数值格式：float16、bfloat16 或 float32",
+        optional(one_of("float16", "bfloat16", "float32")),
+    ),
+]
+
 SETTINGS = {
     s.name: s
     for s in [
@@ -114,7 +283,9 @@ SETTINGS = {
             "tiny（CPU）或 7b（CUDA 显卡）；默认：有 nvidia-smi 则 7b，否则 tiny",
             one_of("tiny", "7b"),
         ),
-        Setting("BUILD", "", "folder for all that is made; default build/$(PROFILE)", "产物目录；默认 build/$(PROFILE)"),
+        Setting(
+            "BUILD", "", "folder for all that is made; default build/$(PROFILE)", "产物目录；默认 build/$(PROFILE)"
+        ),
         Setting("SRC", "data/assistant_Tuner.jsonl", "source rows, JSON Lines", "源数据，JSON Lines"),
         Setting("OLD_NAME", "尖米", "name in the source rows", "源数据里的名字", name),
         Setting("NEW_NAME", "机智流", "name that the assistant shall say", "想让助手自称的名字", name),
@@ -126,7 +297,12 @@ SETTINGS = {
             "XTuner's stock config to copy",
             "要复制的 XTuner 自带配置",
         ),
-        Setting("CONFIG", "", "config to train with; default: the one that make config writes", "训练用的配置；默认用 make config 的产物"),
+        Setting(
+            "CONFIG",
+            "",
+            "config to train with; default: the one that make config writes",
+            "训练用的配置；默认用 make config 的产物",
+        ),
         Setting(
             "DEEPSPEED",
             "",
@@ -134,6 +310,7 @@ SETTINGS = {
             "XTuner 的 DeepSpeed 配置或 none；默认 7b 用 deepspeed_zero2，tiny 不用",
         ),
         Setting("SEED", "42", "random seed (0 to 4294967295)", "随机种子（0 到 4294967295）", integer(0, 2**32 - 1)),
+        *TRAINING,
         Setting(
             "USE",
             "merged",
