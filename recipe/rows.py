@@ -1,0 +1,137 @@
+"""Rows of a JSON Lines file: read in bounded memory, proven canonical in bulk, problems located by line and JSON path.
+
+Every file is taken as hostile: a line is at most LONGEST_LINE bytes, nesting at most DEEPEST levels, and compressed
+input is unpacked as a stream, never as a whole.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import gzip
+import io
+import json
+import re
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from recipe.files import readable
+from recipe.say import UserError, tr
+
+LONGEST_LINE = 1 << 20  # bytes; also the size of one read, so that memory stays the same for any file
+DEEPEST = 64  # levels of nesting
+
+# A row exactly as json.dumps(row, ensure_ascii=False) writes it: every key in its usual place, every escape in the one
+# form that json.dumps uses. Bytes that match (and are UTF-8) need no parsing: loading and dumping gives them back.
+_STRING = rb'"(?:[^"\\\x00-\x1f]++|\\(?:["\\nrtfb]|u00(?:0[0-7bef]|1[0-9a-f])))*+"'
+_TURN = rb'"input": ' + _STRING + rb', "output": ' + _STRING + rb"\}"
+_ROW = rb'\{"conversation": \[\{(?:"system": ' + _STRING + rb", )?+" + _TURN + rb"(?:, \{" + _TURN + rb")*+\]\}\n"
+CANONICAL_ROWS = re.compile(rb"(?:" + _ROW + rb")*+")
+# What stands between the strings of a canonical row.
+STRUCTURE = ('{"conversation": [{"', "system", "input", "output", '": "', '", "', '"}, {"', '"}]}\n')
+
+
+def source_remedy() -> str:
+    return tr("set SRC to a JSON Lines file of conversations", "请把 SRC 设为对话数据的 JSON Lines 文件")
+
+
+@contextlib.contextmanager
+def open_bytes(path: str | Path, remedy: str | None = None) -> Iterator[BinaryIO]:
+    """The bytes of `path`, unpacked when it ends in .gz or .zst; `-` is standard input. Raises UserError."""
+    if str(path) == "-":
+        yield sys.stdin.buffer
+        return
+    path = readable(path, remedy or source_remedy())
+    try:
+        if path.suffix == ".gz":
+            with gzip.open(path, "rb") as file:
+                yield file
+        elif path.suffix == ".zst":
+            import zstandard  # only where needed: imports are most of a small run's time
+
+            with open(path, "rb") as packed, _zstd_reader(zstandard, packed) as file:
+                yield file
+        else:
+            with open(path, "rb") as file:
+                yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise _broken_archive(path, error) from None
+
+
+def _broken_archive(path: Path, error: Exception) -> UserError:
+    return UserError(
+        path, tr(f"cannot be unpacked: {error}", f"无法解压：{error}"), tr("get the file again", "请重新获取文件")
+    )
+
+
+@contextlib.contextmanager
+def _zstd_reader(zstandard, packed: BinaryIO) -> Iterator[BinaryIO]:
+    try:
+        # A window of at most 64 MiB: a hostile frame header must not decide how much memory is taken.
+        with zstandard.ZstdDecompressor(max_window_size=64 << 20).stream_reader(
+            packed, read_across_frames=True
+        ) as file:
+            yield file
+    except zstandard.ZstdError as error:
+        raise _broken_archive(Path(packed.name), error) from None
+
+
+def blocks(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+    """(number of the first line, whole lines ending in LF) up to the end; (number, None) for a line over LONGEST_LINE.
+
+    The last line gets its LF when the file has none. Lines are counted by LF here; `split_lines` knows about CR.
+    """
+    number, carry, skipping = 1, b"", False
+    while piece := stream.read(LONGEST_LINE):
+        if skipping:
+            cut = piece.find(b"\n")
+            if cut < 0:
+                continue
+            piece, skipping = piece[cut + 1 :], False
+            number += 1
+        first = piece.find(b"\n")
+        if len(carry) + (len(piece) if first < 0 else first) > LONGEST_LINE:
+            yield number, None
+            carry = b""
+            if first < 0:
+                skipping = True
+                continue
+            piece = piece[first + 1 :]
+            number += 1
+        cut = piece.rfind(b"\n") + 1
+        if cut:
+            block = carry + piece[:cut]
+            yield number, block
+            number += block.count(b"\n")
+            carry = piece[cut:]
+        else:
+            carry += piece
+    if carry:
+        yield number, carry + b"\n"
+
+
+def split_lines(block: bytes) -> list[bytes]:
+    """The lines of a block without their ends. CR and CR LF end a line too, as in Python's text mode."""
+    if b"\r" in block:
+        block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return block[:-1].split(b"\n")
+
+
+def persona(path: str | Path) -> str:
+    """The system prompt that most rows of a data file begin with. Raises UserError when no row has one."""
+    remedy = tr("run `make data` again", "请重新运行 make data")
+    counted: collections.Counter[str] = collections.Counter()
+    with open_bytes(path, remedy) as stream:
+        for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8"), 1):
+            try:
+                system = json.loads(line)["conversation"][0].get("system")
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                raise UserError(f"{path}:{number}", tr("not a conversation", "不是对话数据"), remedy) from None
+            if isinstance(system, str) and system.strip():
+                counted[system] += 1
+    if not counted:
+        raise UserError(path, tr("no row has a system prompt", "没有一行带 system 提示"), remedy)
+    return counted.most_common(1)[0][0]
