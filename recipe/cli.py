@@ -41,12 +41,21 @@ def run(
     stderr: TextIO | None = None,
 ) -> int:
     """Parse `arguments`, call `stage` with the values and give back its exit status; user errors become one line."""
+
+    def call() -> int:
+        flags = vars(parser(module, doc, settings).parse_args(arguments))
+        set_language(flags["LANG"])
+        return stage(Values(flags))
+
+    return guarded(call, stdout, stderr)
+
+
+def guarded(call: Callable[[], int], stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
+    """The exit status of `call()`, its output sent to the given streams; user errors become one line."""
     out, err = stdout or sys.stdout, stderr or sys.stderr
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            flags = vars(parser(module, doc, settings).parse_args(arguments))
-            set_language(flags["LANG"])
-            return stage(Values(flags))
+            return call()
         except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong flag
             return int(stop.code or 0)
         except UserError as error:
