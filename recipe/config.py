@@ -14,11 +14,10 @@ import json
 import re
 import sys
 import tomllib
-from collections import Counter
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from recipe import cli, config_diff, edits
+from recipe import cli, config_diff, edits, rows
 from recipe.files import Record, atomic, readable, sha256
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, SETTINGS, TRAINING, Values
@@ -161,27 +160,12 @@ def patched(name: str, source: str, profile: dict, given: dict[str, object]) -> 
 # --- the stage ---------------------------------------------------------------------------------------------------------
 
 
-def persona(path: Path) -> str:
-    """The most common `system` text of the changed data; of equally common ones the first. Raises UserError."""
-    remedy = tr("run make data", "请运行 make data")
-    systems: Counter[str] = Counter()
-    for number, line in enumerate(readable(path, remedy).read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            turns = json.loads(line)["conversation"] if line.strip() else []
-            systems.update(turn["system"] for turn in turns if turn.get("system"))
-        except (ValueError, LookupError, TypeError, AttributeError):
-            raise UserError(f"{path}:{number}", tr("not a row of conversations", "不是对话行"), remedy) from None
-    if not systems:
-        raise UserError(path, tr("no row has a system prompt", "没有一行含 system"), remedy)
-    return systems.most_common(1)[0][0]
-
-
-def main_inputs(values: Values) -> dict[str, object]:
+def lesson_values(values: Values) -> dict[str, object]:
     """What the recipe itself gives to the edits: paths (as written in the config), persona and seed."""
     return {
         "MODEL_DIR": model_dir(values).as_posix(),
         "DATA_FILE": data_path(values).as_posix(),
-        "PERSONA": persona(data_path(values)),
+        "PERSONA": rows.persona(data_path(values)),
         "SEED": values.seed,
     }
 
@@ -196,7 +180,7 @@ def config(values: Values) -> int:
     name, output, profile = values.base_config, config_path(values), load_profile(values.profile)
     stock, given = stock_config(name), parameters(values)
     source = stock.read_text(encoding="utf-8")
-    result = patched(name, source, profile, given | main_inputs(values))
+    result = patched(name, source, profile, given | lesson_values(values))
     record = Record(
         output,
         {

@@ -15,9 +15,8 @@ An edit that finds no place, or two, is an error.
 from __future__ import annotations
 
 import ast
-import builtins
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import libcst as cst
@@ -40,16 +39,17 @@ class _Nothing(Exception):
 def apply(source: str, edits: Iterable[Edit], where: str) -> str:
     """`source` after all `edits`, in their order. Raises UserError naming the edit and `where` (the config)."""
     try:
-        module = cst.parse_module(source)
-    except cst.ParserSyntaxError as error:
+        config = _Config(cst.parse_module(source), *_names(source))
+    except (cst.ParserSyntaxError, SyntaxError) as error:
+        line = getattr(error, "raw_line", None) or getattr(error, "lineno", 1)
         raise UserError(
-            f"{where}:{error.raw_line}",
+            f"{where}:{line}",
             tr("is not Python", "不是合法的 Python"),
             tr("restore the stock config", "请恢复自带配置"),
         ) from None
     for edit in edits:
         try:
-            module = _OPERATIONS[edit.op](module, edit)
+            _OPERATIONS[edit.op](config, edit)
         except _Nothing as problem:
             raise UserError(
                 where,
@@ -59,33 +59,105 @@ def apply(source: str, edits: Iterable[Edit], where: str) -> str:
                     "请换用受支持系列的配置，或在 profile 里把该修改限定到其他配置",
                 ),
             ) from None
-    return module.code
+    return config.module.code
 
 
-def _set(module: cst.Module, edit: Edit) -> cst.Module:
-    place = _find(module, edit.target)
-    return module.with_deep_changes(place, value=_expression(module, edit.value))
+@dataclass
+class _Config:
+    module: cst.Module
+    imports: dict[str, str]  # name -> full origin
+    assigned: set[str]  # variables, anywhere in the file
+
+    def expression(self, source: str) -> cst.BaseExpression:
+        """`source` as a node, after checking that it only builds values out of names that the config binds."""
+        try:
+            tree = ast.parse(source, mode="eval").body
+        except (SyntaxError, ValueError):
+            raise _Nothing(tr(f"{source!r} is not a Python expression", f"{source!r} 不是 Python 表达式")) from None
+        for node in ast.walk(tree):
+            match node:
+                case ast.Name(id=name) if name != "dict" and name not in self.imports and name not in self.assigned:
+                    raise _Nothing(tr(f"{name} in {source!r} is not bound", f"{source!r} 里的 {name} 未定义"))
+                case ast.Call() if not (isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args):
+                    raise _Nothing(
+                        tr(f"{source!r} calls more than dict(...)", f"{source!r} 调用了 dict(...) 以外的东西")
+                    )
+                case ast.Attribute(attr=attribute) if attribute.startswith("_"):
+                    raise _Nothing(tr(f"{source!r} reaches for {attribute}", f"{source!r} 取用了 {attribute}"))
+                case ast.Name() | ast.Call() | ast.Attribute() | ast.Constant() | ast.List() | ast.Tuple() | ast.Dict():
+                    pass
+                case ast.UnaryOp() | ast.USub() | ast.Load() | ast.keyword():
+                    pass
+                case _:
+                    raise _Nothing(tr(f"{source!r} computes", f"{source!r} 含有计算"))
+        return cst.parse_expression(source, self.module.config_for_parsing)
+
+    def change(self, target: str, change: Callable[[cst.BaseExpression], cst.BaseExpression]) -> None:
+        """Put change(value) in place of the one value at `target`; only the nodes above it are made anew."""
+        first, *rest = re.findall(r"[^.\[\]]+|\[[^\]]+\]", target)
+        index = self.statement(first)
+        line = self.module.body[index]
+        value = _changed(line.body[0].value, rest, change, first)
+        body = list(self.module.body)
+        body[index] = line.with_changes(body=[line.body[0].with_changes(value=value)])
+        self.module = self.module.with_changes(body=body)
+
+    def statement(self, name: str) -> int:
+        """The index of the one top-level assignment to `name`."""
+        return _only([i for i, s in enumerate(self.module.body) if _assigns(s, name)], name, "")
 
 
-def _add(module: cst.Module, edit: Edit) -> cst.Module:
+def _changed(
+    node: cst.BaseExpression, segments: list[str], change: Callable[[cst.BaseExpression], cst.BaseExpression], done: str
+) -> cst.BaseExpression:
+    if not segments:
+        return change(node)
+    segment, *rest = segments
+    if segment.startswith("["):
+        field, parts = "elements", list(node.elements) if isinstance(node, cst.List) else []
+        found = [i for i, e in enumerate(parts) if _kind(e.value) == segment[1:-1]]
+    else:
+        field, parts = "args", list(node.args) if _is_dict(node) else []
+        found = _keyword(parts, segment)
+    index = _only(found, segment, done)
+    parts[index] = parts[index].with_changes(value=_changed(parts[index].value, rest, change, f"{done}.{segment}"))
+    return node.with_changes(**{field: parts})
+
+
+def _only(found: list[int], what: str, where: str) -> int:
+    if len(found) == 1:
+        return found[0]
+    place = where or tr("the config", "配置")
+    if found:
+        raise _Nothing(tr(f"{what} stands {len(found)} times in {place}", f"{place}里有 {len(found)} 处 {what}"))
+    raise _Nothing(tr(f"there is no {what} in {place}", f"{place}里没有 {what}"))
+
+
+def _set(config: _Config, edit: Edit) -> None:
+    value = config.expression(edit.value)
+    config.change(edit.target, lambda old: value)
+
+
+def _add(config: _Config, edit: Edit) -> None:
     parent, _, key = edit.target.rpartition(".")
-    place = _find(module, parent)
-    call = place.value
-    if not _is_dict(call):
-        raise _Nothing(tr(f"{parent} is not dict(...)", f"{parent} 不是 dict(...)"))
-    if _keyword(call, key):
-        raise _Nothing(tr(f"{edit.target} is there already", f"{edit.target} 已存在"))
-    new = cst.Arg(
-        _expression(module, edit.value),
-        cst.Name(key),
-        equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
-    )
-    args = list(call.args)
-    if args:
-        last, between = args[-1], _separator(call)
-        args[-1] = last.with_changes(comma=cst.Comma(whitespace_after=between))
-        new = new.with_changes(comma=last.comma, whitespace_after_arg=last.whitespace_after_arg)
-    return module.with_deep_changes(call, args=[*args, new])
+    no_space = cst.SimpleWhitespace("")
+    new = cst.Arg(config.expression(edit.value), cst.Name(key), equal=cst.AssignEqual(no_space, no_space))
+
+    def change(call: cst.BaseExpression) -> cst.BaseExpression:
+        if not _is_dict(call):
+            raise _Nothing(tr(f"{parent} is not dict(...)", f"{parent} 不是 dict(...)"))
+        args = list(call.args)
+        if _keyword(args, key):
+            raise _Nothing(tr(f"{edit.target} is there already", f"{edit.target} 已存在"))
+        if not args:
+            return call.with_changes(args=[new])
+        last = args[-1]
+        args[-1] = last.with_changes(comma=cst.Comma(whitespace_after=_separator(call)))
+        return call.with_changes(
+            args=[*args, new.with_changes(comma=last.comma, whitespace_after_arg=last.whitespace_after_arg)]
+        )
+
+    config.change(parent, change)
 
 
 def _separator(call: cst.Call) -> cst.BaseParenthesizableWhitespace:
@@ -96,138 +168,84 @@ def _separator(call: cst.Call) -> cst.BaseParenthesizableWhitespace:
     return cst.SimpleWhitespace(" ")
 
 
-def _remove(module: cst.Module, edit: Edit) -> cst.Module:
+def _remove(config: _Config, edit: Edit) -> None:
     parent, _, key = edit.target.rpartition(".")
     if not parent:
-        _find(module, edit.target)  # exactly one
-        body = [s for s in module.body if _assignment(s, edit.target) is None]
-        return module.with_changes(body=body)
-    call = _find(module, parent).value
-    index = next((i for i, a in enumerate(call.args) if a.keyword and a.keyword.value == key), None)
-    if not _is_dict(call) or index is None:
-        raise _Nothing(tr(f"there is no {edit.target}", f"没有 {edit.target}"))
-    args = list(call.args)
-    gone = args.pop(index)
-    if index:  # the white space after the argument, with a comment on the next one, now follows the one before
-        args[index - 1] = args[index - 1].with_changes(comma=gone.comma, whitespace_after_arg=gone.whitespace_after_arg)
-    return module.with_deep_changes(call, args=args)
+        body = list(config.module.body)
+        del body[config.statement(edit.target)]
+        config.module = config.module.with_changes(body=body)
+        return
+
+    def change(call: cst.BaseExpression) -> cst.BaseExpression:
+        args = list(call.args) if _is_dict(call) else []
+        index = _only(_keyword(args, key), key, parent)
+        gone = args.pop(index)
+        if index:  # what followed the argument (white space, a comment on the next one) follows the one before
+            args[index - 1] = args[index - 1].with_changes(
+                comma=gone.comma, whitespace_after_arg=gone.whitespace_after_arg
+            )
+        return call.with_changes(args=args)
+
+    config.change(parent, change)
 
 
-def _import(module: cst.Module, edit: Edit) -> cst.Module:
+def _import(config: _Config, edit: Edit) -> None:
     match = re.fullmatch(r"from ([A-Za-z_][\w.]*) import ([A-Za-z_]\w*)", edit.value)
     if not match:
-        raise _Nothing(tr(f"{edit.value!r} is not “from module import name”", f"{edit.value!r} 不是 from … import …"))
+        raise _Nothing(tr(f"{edit.value!r} is not “from … import …”", f"{edit.value!r} 不是 from … import …"))
     origin, name = match.groups()
-    imports = _imports(module)
-    if name in imports:
-        if imports[name] == f"{origin}.{name}":
-            return module
-        raise _Nothing(tr(f"{name} is already {imports[name]}", f"{name} 已是 {imports[name]}"))
-    if name in _assigned(module):
-        raise _Nothing(tr(f"{name} is a variable already", f"{name} 已是变量"))
-    last = max((i for i, s in enumerate(module.body) if _import_statement(s)), default=-1)
-    body = list(module.body)
-    body.insert(last + 1, cst.parse_statement(edit.value, module.config_for_parsing))
-    return module.with_changes(body=body)
+    full = f"{origin}.{name}"
+    if config.imports.get(name) == full:
+        return
+    if name in config.imports or name in config.assigned:
+        holds = config.imports.get(name, tr("a variable", "变量"))
+        raise _Nothing(tr(f"{name} is already {holds}", f"{name} 已是 {holds}"))
+    body = list(config.module.body)
+    last = max((i for i, s in enumerate(body) if _is_import(s)), default=-1)
+    body.insert(last + 1, cst.parse_statement(edit.value, config.module.config_for_parsing))
+    config.module = config.module.with_changes(body=body)
+    config.imports[name] = full
 
 
 _OPERATIONS = {"set": _set, "add": _add, "remove": _remove, "import": _import}
 
 
-def _find(module: cst.Module, target: str) -> cst.Assign | cst.Arg | cst.Element:
-    """The one node whose `value` is at `target`."""
-    segments = re.findall(r"[^.\[\]]+|\[[^\]]+\]", target)
-    found = [a for s in module.body if (a := _assignment(s, segments[0]))] if segments else []
-    if len(found) != 1:
-        raise _Nothing(
-            tr(f"{segments[0]} is assigned {len(found)} times", f"{segments[0]} 被赋值 {len(found)} 次")
-            if found
-            else tr(f"there is no {target}", f"没有 {target}")
-        )
-    node, done = found[0], segments[0]
-    for segment in segments[1:]:
-        if segment.startswith("["):
-            steps = _elements(node.value, segment[1:-1])
-        else:
-            steps = _keyword(node.value, segment) if _is_dict(node.value) else []
-        if len(steps) != 1:
-            raise _Nothing(
-                tr(f"{segment} stands twice in {done}", f"{done} 里有两处 {segment}")
-                if steps
-                else tr(f"there is no {segment} in {done}", f"{done} 里没有 {segment}")
-            )
-        node, done = steps[0], f"{done}.{segment}"
-    return node
+def _names(source: str) -> tuple[dict[str, str], set[str]]:
+    imports, assigned = {}, set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            imports |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+        elif isinstance(node, ast.Import):
+            imports |= {(a.asname or a.name).split(".")[0]: a.name for a in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            assigned.add(node.id)
+    return imports, assigned
 
 
-def _assignment(statement: cst.CSTNode, name: str) -> cst.Assign | None:
-    if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1:
-        small = statement.body[0]
-        if isinstance(small, cst.Assign) and len(small.targets) == 1:
-            target = small.targets[0].target
-            if isinstance(target, cst.Name) and target.value == name:
-                return small
-    return None
+def _assigns(statement: cst.CSTNode, name: str) -> bool:
+    """Whether `statement` is a line `name = value` and nothing else."""
+    match statement:
+        case cst.SimpleStatementLine(body=[cst.Assign(targets=[cst.AssignTarget(target=cst.Name(value=found))])]):
+            return found == name
+    return False
+
+
+def _is_import(statement: cst.CSTNode) -> bool:
+    return isinstance(statement, cst.SimpleStatementLine) and isinstance(statement.body[0], cst.Import | cst.ImportFrom)
 
 
 def _is_dict(node: cst.BaseExpression) -> bool:
     return isinstance(node, cst.Call) and isinstance(node.func, cst.Name) and node.func.value == "dict"
 
 
-def _keyword(call: cst.Call, key: str) -> list[cst.Arg]:
-    return [a for a in call.args if a.keyword is not None and a.keyword.value == key]
+def _keyword(args: list[cst.Arg], key: str) -> list[int]:
+    return [i for i, a in enumerate(args) if a.keyword is not None and a.keyword.value == key]
 
 
-def _elements(node: cst.BaseExpression, kind: str) -> list[cst.Element]:
-    """The elements of a list that are `dict(type=kind, ...)`."""
-    if not isinstance(node, cst.List):
-        return []
-    return [
-        e
-        for e in node.elements
-        if _is_dict(e.value)
-        for t in _keyword(e.value, "type")
-        if isinstance(t.value, cst.Name) and t.value.value == kind
-    ]
-
-
-def _import_statement(statement: cst.CSTNode) -> bool:
-    return isinstance(statement, cst.SimpleStatementLine) and isinstance(statement.body[0], cst.Import | cst.ImportFrom)
-
-
-def _imports(module: cst.Module) -> dict[str, str]:
-    """Names bound by top-level imports, each with its full origin."""
-    result = {}
-    for node in ast.parse(module.code).body:
-        if isinstance(node, ast.ImportFrom):
-            result |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
-        elif isinstance(node, ast.Import):
-            result |= {(a.asname or a.name).split(".")[0]: a.name for a in node.names}
-    return result
-
-
-def _assigned(module: cst.Module) -> set[str]:
-    return {n.id for n in ast.walk(ast.parse(module.code)) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-
-
-_LITERALS = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Load, ast.UnaryOp, ast.USub, ast.keyword)
-
-
-def _expression(module: cst.Module, source: str) -> cst.BaseExpression:
-    """`source` as a node, after checking that it only builds values out of names that the config binds."""
-    try:
-        tree = ast.parse(source, mode="eval").body
-    except (SyntaxError, ValueError):
-        raise _Nothing(tr(f"{source!r} is not a Python expression", f"{source!r} 不是 Python 表达式")) from None
-    known = _imports(module).keys() | _assigned(module) | {"dict"}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Name):
-            if node.id not in known:
-                kind = tr("a builtin", "内置函数") if hasattr(builtins, node.id) else tr("not bound", "未定义")
-                raise _Nothing(tr(f"{node.id} in {source!r} is {kind}", f"{source!r} 里的 {node.id} 是{kind}"))
-        elif isinstance(node, ast.Call):
-            if not (isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args):
-                raise _Nothing(tr(f"{source!r} calls more than dict(...)", f"{source!r} 调用了 dict(...) 以外的东西"))
-        elif not isinstance(node, (*_LITERALS, ast.Attribute)):
-            raise _Nothing(tr(f"{source!r} computes", f"{source!r} 含有计算"))
-    return cst.parse_expression(source, module.config_for_parsing)
+def _kind(node: cst.BaseExpression) -> str | None:
+    """X of a `dict(type=X, ...)`."""
+    if _is_dict(node):
+        for index in _keyword(node.args, "type"):
+            if isinstance(node.args[index].value, cst.Name):
+                return node.args[index].value.value
+    return None
