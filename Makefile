@@ -1,14 +1,58 @@
 # The interface. Each target is one line that calls one recipe module; variables reach it through the environment.
+# A line `target: ## English | 中文 | VARIABLES` is what `make` alone prints (recipe/help.py).
 PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
+export VENV
 export PYTHONUTF8 = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help lock
+.PHONY: help setup lock doctor data check-data preview model base config check-config estimate train convert merge eval chat all bench golden test test-fast lint
 
-help:       ## print the targets and the variables that each takes
+help:
 	@$(PYTHON) -m recipe.help
 
-lock:       ## compile requirements.lock from requirements.in (needs uv)
-	uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --override requirements.override requirements.in -o requirements.lock
+# A stage without the venv would fail with make's own words; this says what to do.
+$(PY):
+	@echo "error: $(PY): no such file; run make setup" >&2; exit 2
+
+setup: ## install everything of requirements.lock into one venv | 按 requirements.lock 安装到一个 venv | PYTHON VENV
+	@$(PYTHON) -m recipe.setup
+doctor: | $(PY) ## check packages, versions, memory, disk and GPU | 检查软件包、版本、内存、磁盘和显卡 | FORMAT
+	@$(PY) -m recipe.doctor
+data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME FORCE
+	@$(PY) -m recipe.data
+check-data: | $(PY) ## check rows only | 只检查数据 | SRC
+	@$(PY) -m recipe.validate "$(or $(SRC),data/assistant_Tuner.jsonl)"
+model: | $(PY) ## check and link the base model | 检查并链接基座模型 | MODEL
+	@$(PY) -m recipe.model
+preview: model ## the first rows, as you and as the model see them | 查看前几行，人和模型的视角 | ROWS SRC
+	@$(PY) -m recipe.preview
+config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG SEED FORCE
+	@$(PY) -m recipe.config
+train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG DEEPSPEED
+	@$(PY) -m recipe.train
+convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging Face 适配器 | FORCE
+	@$(PY) -m recipe.convert
+merge: convert ## adapter and base to one model | 适配器与基座合并为一个模型 | FORCE
+	@$(PY) -m recipe.merge
+eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT
+	@$(PY) -m recipe.evaluate
+chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
+	@$(PY) -m recipe.chat
+all: ## data, config, train, convert, merge and eval | 以上全部 | NEW_NAME
+	@$(MAKE) --no-print-directory data && $(MAKE) --no-print-directory train && $(MAKE) --no-print-directory eval
+base: | $(PY) ## rebuild the tiny base from scratch | 从头重建 tiny 基座
+	@$(PY) -m recipe.base
+bench: | $(PY) ## measure the figures of the README | 测量 README 中的数据
+	@$(PY) -m recipe.bench
+golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
+	@$(PY) -m recipe.golden
+test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试
+	@$(PY) -m pytest -m "not gpu" $(TESTS)
+test-fast: | $(PY) ## the tests without torch, in seconds | 不用 torch 的测试，几秒完成
+	@$(PY) -m pytest -m "not gpu and not torch and not slow" $(TESTS)
+lint: | $(PY) ## ruff: rules and layout | ruff 检查
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
+lock: ## requirements.lock from requirements.in (needs uv) | 由 requirements.in 生成 requirements.lock（需要 uv）
+	@uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --override requirements.override requirements.in -o requirements.lock

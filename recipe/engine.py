@@ -1,0 +1,214 @@
+"""XTuner's own tools, run in a process of their own with what they lack: `python -m recipe.engine train CONFIG …`.
+
+The parent (recipe/train.py, convert.py, merge.py) believes only this process's exit status and the files it leaves.
+What is patched, and why, is in `patch_all`; site-packages stays as it was installed. The training hook writes one
+line per step to `curve.jsonl`, in full precision: the progress bar, the run record, the goldens and the comparison of
+two runs all read that one file.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import json
+import math
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+TOOLS = {
+    "train": "xtuner.tools.train",
+    "convert": "xtuner.tools.model_converters.pth_to_hf",
+    "merge": "xtuner.tools.model_converters.merge",
+}
+CURVE = "curve.jsonl"
+DIVERGED = 3  # exit status: the loss was not a finite number, or exploded
+EXPLODED = 3.0  # a loss this many times the first one means divergence; a healthy run stays below 1.5 times
+
+
+def die_with_parent() -> None:
+    """Ask Linux for SIGTERM when the parent dies: a killed `make train` must not leave a trainer writing on."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # <sys/prctl.h>
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        if os.getppid() != int(os.environ.get("RECIPE_PARENT", os.getppid())):
+            sys.exit(128 + signal.SIGTERM)  # it died before the request was made
+
+
+def patch_all() -> None:
+    """Mend what keeps the pinned versions from working together. Each part says why it is here."""
+    import torch
+
+    # xtuner/model/sft.py asks torch.<device>.is_bf16_supported(); torch.cpu has none.
+    if not hasattr(torch.cpu, "is_bf16_supported"):
+        torch.cpu.is_bf16_supported = lambda: True
+
+    # transformers 4.48 calls .discard() on bitsandbytes' devices, a frozenset since 0.46, and knows the CPU only
+    # through Intel's extension. bitsandbytes has CPU kernels of its own now, so there is nothing to refuse.
+    from transformers.integrations import bitsandbytes as integration
+
+    integration._validate_bnb_multi_backend_availability = lambda raise_exception: True
+
+    # mmengine writes checkpoints in place: a full disk or a kill would leave half a file under the final name.
+    from mmengine.fileio.backends import LocalBackend
+
+    from recipe.files import atomic
+
+    def put(self, obj: bytes, filepath: str) -> None:
+        with atomic(filepath, "wb") as file:
+            file.write(obj)
+
+    LocalBackend.put = put
+
+    # mmengine sleeps 2 s at each epoch's end against a deadlock of worker processes; the tiny profile has none.
+    from mmengine.runner import loops
+
+    class Clock:
+        def __getattr__(self, name: str):
+            return getattr(time, name)
+
+        @staticmethod
+        def sleep(seconds: float) -> None:
+            if os.environ.get("RECIPE_WORKERS", "0") != "0":
+                time.sleep(seconds)
+
+    loops.time = Clock()
+
+
+def random_state() -> dict:
+    """The state of every generator that training draws from: Python, NumPy, torch on CPU and on each GPU."""
+    import numpy
+    import torch
+
+    return {
+        "python": random.getstate(),
+        "numpy": numpy.random.get_state(),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict) -> None:
+    import numpy
+    import torch
+
+    random.setstate(state["python"])
+    numpy.random.set_state(state["numpy"])
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+
+
+class Diverged(Exception):
+    pass
+
+
+def add_training_hook() -> None:
+    """Give every Runner our hook just before it trains: the config stays the lesson's."""
+    import torch
+    from mmengine.hooks import Hook
+    from mmengine.runner import FlexibleRunner, Runner
+
+    class CurveHook(Hook):
+        """Writes the curve, keeps the random state in the checkpoint, stops a run that diverges."""
+
+        priority = "VERY_LOW"
+
+        def __init__(self) -> None:
+            self.restore: dict | None = None
+            self.first: float | None = None
+            self.file = None
+
+        def before_train(self, runner) -> None:
+            # The loader draws a seed for its workers at every epoch; from a generator of its own, so that the draws
+            # of a resumed run (which skips batches) and of an uninterrupted one leave the same global state.
+            runner.train_dataloader.generator = torch.Generator().manual_seed(runner.seed or 0)
+            self.rank0 = int(os.environ.get("RANK", "0")) == 0
+            if not self.rank0:
+                return
+            path = Path(runner.work_dir) / CURVE
+            kept = [line for line in curve_lines(path) if line.get("step", 0) <= runner.iter]
+            steps = [line for line in kept if "step" in line]
+            self.first = steps[0]["loss"] if steps else None
+            head = {"total": runner.max_iters, "samples": len(runner.train_dataloader.dataset)}
+            from recipe.files import atomic
+
+            with atomic(path) as file:
+                file.writelines(json.dumps(line) + "\n" for line in [head, *steps])
+            self.file = open(path, "a", encoding="utf-8")
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+            if self.restore is not None:
+                set_random_state(self.restore)
+                self.restore = None
+            self.lr = runner.optim_wrapper.get_lr()["lr"][0]  # the one this step is made with
+            self.started = time.perf_counter()
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            loss = float(outputs["loss"])
+            if self.first is None:
+                self.first = loss
+            step = runner.iter + 1
+            if self.rank0:
+                line = {
+                    "step": step,
+                    "loss": loss if math.isfinite(loss) else None,
+                    "lr": self.lr,
+                    "tokens": int(data_batch["data"]["input_ids"].numel()) if data_batch else 0,
+                    "seconds": round(time.perf_counter() - self.started, 4),
+                }
+                if torch.cuda.is_available():
+                    line["memory"] = torch.cuda.max_memory_allocated()
+                self.file.write(json.dumps(line) + "\n")
+                self.file.flush()
+            if not math.isfinite(loss) or loss > EXPLODED * max(self.first, 1.0):
+                raise Diverged(f"step {step}: loss {loss}")
+
+        def before_save_checkpoint(self, runner, checkpoint) -> None:
+            checkpoint["random_state"] = random_state()
+
+        def after_load_checkpoint(self, runner, checkpoint) -> None:
+            self.restore = checkpoint.get("random_state")
+
+    for runner_class in (Runner, FlexibleRunner):
+
+        def train(self, original=runner_class.train):
+            self.register_hook(CurveHook(), priority="VERY_LOW")
+            return original(self)
+
+        runner_class.train = train
+
+
+def curve_lines(path: Path) -> list[dict]:
+    """The whole lines of a curve file; a last line cut off by a kill is dropped, a missing file is empty."""
+    lines = []
+    if path.exists():
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(text))
+            except ValueError:
+                break
+    return lines
+
+
+def main(arguments: list[str]) -> int:
+    die_with_parent()
+    tool, *rest = arguments
+    patch_all()
+    if tool == "train":
+        add_training_hook()
+    module = importlib.import_module(TOOLS[tool])
+    sys.argv = [TOOLS[tool], *rest]
+    try:
+        module.main()
+    except Diverged as error:
+        print(f"recipe: diverged at {error}", file=sys.stderr)
+        return DIVERGED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,135 @@
+"""A training run as a folder: BUILD/runs/ID with all that belongs to it, ID being a hash of what went in.
+
+    runs/ID/config.py     the config that was trained with          runs/ID/adapter/   make convert
+    runs/ID/data.jsonl    the rows that were trained on             runs/ID/merged/    make merge
+    runs/ID/work_dir/     XTuner's: checkpoints, logs, curve.jsonl  runs/ID/eval/      make eval
+    runs/ID/run.json      the record (schemas/run.schema.json)      runs/ID/loss.png   the curve
+
+Same config, data and base: same folder, so the same command resumes or is up to date. Anything else: another folder,
+so that no run is ever overwritten. `BUILD/run` is a link to the run trained last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from recipe.files import read_json, sha256
+from recipe.say import UserError, tr
+from recipe.settings import ROOT, Values
+
+
+@dataclass(frozen=True)
+class Run:
+    """The paths of one run. `folder` is BUILD/runs/ID."""
+
+    folder: Path
+
+    config = property(lambda self: self.folder / "config.py")
+    data = property(lambda self: self.folder / "data.jsonl")
+    work_dir = property(lambda self: self.folder / "work_dir")
+    record = property(lambda self: self.folder / "run.json")
+    picture = property(lambda self: self.folder / "loss.png")
+    adapter = property(lambda self: self.folder / "adapter")
+    merged = property(lambda self: self.folder / "merged")
+    evaluation = property(lambda self: self.folder / "eval")
+
+    def facts(self) -> dict:
+        """The run record. Raises UserError when the run is not finished."""
+        return read_json(self.record, tr("run make train", "请先运行 make train"))
+
+
+def run_id(**inputs: str) -> str:
+    """12 hex digits of SHA-256 over the named input hashes."""
+    text = "".join(f"{key}={value}\n" for key, value in sorted(inputs.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def point_to(build: Path, run: Run) -> None:
+    """Make `BUILD/run` a link to `run`, atomically."""
+    link, temporary = build / "run", build / f".run.{os.getpid()}"
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    temporary.symlink_to(run.folder.relative_to(build), target_is_directory=True)
+    os.replace(temporary, link)
+
+
+def last_run(values: Values) -> Run:
+    """The finished run that BUILD/run points to. Raises UserError when there is none."""
+    link = values.build / "run"
+    remedy = tr("run make train", "请先运行 make train")
+    if not link.is_symlink() or not link.exists():
+        raise UserError(link, tr("no training run yet", "还没有训练过"), remedy)
+    run = Run(values.build / os.readlink(link))
+    if not run.record.exists():
+        raise UserError(run.folder, tr("its training is not finished", "训练还没有完成"), remedy)
+    return run
+
+
+def checkpoint(work_dir: Path) -> Path | None:
+    """The last whole checkpoint: what `last_checkpoint` names, else the newest `iter_N.pth`; None without any.
+
+    Not `ls -t *.pth | head -1`: that lists the inside of a DeepSpeed checkpoint, which is a folder. The file may name
+    its target by another machine's path, so only the last component counts, and only inside `work_dir`.
+    """
+    candidates = []
+    with contextlib.suppress(OSError):
+        candidates.append(work_dir / Path((work_dir / "last_checkpoint").read_text(encoding="utf-8").strip()).name)
+    with contextlib.suppress(OSError):
+        candidates += sorted(work_dir.glob("iter_*.pth"), key=step_of, reverse=True)
+    return next((path for path in candidates if path.name.startswith("iter_") and whole(path)), None)
+
+
+def step_of(path: Path) -> int:
+    """The step in a checkpoint's name, `iter_120.pth` → 120; -1 for another name."""
+    digits = path.stem.removeprefix("iter_")
+    return int(digits) if digits.isdigit() else -1
+
+
+def whole(path: Path) -> bool:
+    """True for a checkpoint that was written to its end: a zip file with its directory, or DeepSpeed's folder."""
+    if path.is_dir():
+        return any(path.glob("*model_states.pt"))
+    return path.is_file() and zipfile.is_zipfile(path)
+
+
+def engine_environment(values: Values) -> dict[str, str]:
+    """The environment of XTuner's processes: caches under BUILD, no network, fixed threads for equal numbers."""
+    environment = dict(os.environ)
+    cache = values.build.resolve() / "cache"
+    environment.update(
+        HF_HOME=str(cache / "huggingface"),
+        TRITON_CACHE_DIR=str(cache / "triton"),
+        TORCH_EXTENSIONS_DIR=str(cache / "torch_extensions"),
+        MPLCONFIGDIR=str(cache / "matplotlib"),
+        HF_HUB_OFFLINE="1",
+        TRANSFORMERS_OFFLINE="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        TOKENIZERS_PARALLELISM="false",
+        # Our own checkpoints, read back by mmengine, which has no weights_only; never used on a submission.
+        TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD="1",
+        PYTHONPATH=os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        PYTHONUTF8="1",
+        RECIPE_PARENT=str(os.getpid()),
+    )
+    if values.profile == "tiny":
+        # Two threads everywhere: sums are added in the same order on every machine with at least two cores.
+        environment.update(OMP_NUM_THREADS="2", MKL_NUM_THREADS="2", CUDA_VISIBLE_DEVICES="", DS_ACCELERATOR="cpu")
+    return environment
+
+
+def base_hash(model: Path) -> str:
+    """The hash of the base model that the model stage recorded. Raises UserError when there is no base."""
+    record = model.with_name(model.name + ".record.json")
+    facts = read_json(record, tr("run make model", "请先运行 make model"))
+    return facts["output"]
+
+
+def file_hash(path: Path, remedy: str) -> str:
+    if not path.is_file():
+        raise UserError(path, tr("no such file", "没有这个文件"), remedy)
+    return sha256(path)

@@ -1,0 +1,149 @@
+"""make setup: one venv from requirements.lock, every hash checked. Standard library only: it runs before the venv is.
+
+Two steps, because DeepSpeed is built here: first the build tools, then everything, without build isolation (which
+would fetch unpinned tools) and without dependency resolution (the lock is complete, and overrides one pin of XTuner's).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from recipe import cli
+from recipe.say import UserError, tr
+from recipe.settings import ROOT, Values
+
+LOCK = ROOT / "requirements.lock"
+BUILD_TOOLS = ("packaging", "setuptools", "wheel")
+LEAST_FREE = 9 << 30  # bytes: 6.6 GiB installed, most of it CUDA's libraries in torch's wheel, and room to unpack
+PYTHONS = ((3, 11), (3, 12))
+STAMP = "requirements.lock.sha256"
+
+
+def setup(values: Values) -> int:
+    venv = Path(os.environ.get("VENV", ".venv"))
+    lock = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+    stamp = venv / STAMP
+    if stamp.is_file() and stamp.read_text().strip() == lock and (venv / "bin" / "python").exists():
+        print(tr(f"up to date: {venv} has everything in {LOCK.name}", f"已是最新：{venv} 与 {LOCK.name} 一致"))
+        return 0
+    version = sys.version_info[:2]
+    if version not in PYTHONS:
+        known = tr(" or ", " 或 ").join(f"{a}.{b}" for a, b in PYTHONS)
+        raise UserError(
+            sys.executable,
+            tr(
+                f"is Python {version[0]}.{version[1]}; needed is {known}",
+                f"是 Python {version[0]}.{version[1]}，需要 {known}",
+            ),
+            tr("install one and run make setup PYTHON=python3.11", "请安装后运行 make setup PYTHON=python3.11"),
+        )
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(venv.parent).free
+    if free < LEAST_FREE and not venv.exists():
+        raise UserError(
+            venv.parent.resolve(),
+            tr(
+                f"{free / 2**30:.1f} GiB free, {LEAST_FREE >> 30} GiB needed",
+                f"剩余 {free / 2**30:.1f} GiB，需要 {LEAST_FREE >> 30} GiB",
+            ),
+            tr("free some disk space or set VENV to another disk", "请清理磁盘，或把 VENV 设到别的磁盘"),
+        )
+    blocks = packages(LOCK.read_text(encoding="utf-8"))
+    print(
+        tr(
+            f"installing {len(blocks)} packages into {venv}, hashes checked; about 6.6 GiB on disk, 3 GiB to download",
+            f"将 {len(blocks)} 个软件包装入 {venv}，逐一校验哈希；占用约 6.6 GiB，下载约 3 GiB",
+        ),
+        flush=True,
+    )
+    stamp.unlink(missing_ok=True)
+    step([sys.executable, "-m", "venv", str(venv)], venv, total=0)
+    with tempfile.NamedTemporaryFile("w", suffix=".lock") as tools:
+        tools.write("".join(text for name, text in blocks.items() if name in BUILD_TOOLS))
+        tools.flush()
+        pip(venv, tools.name, total=len(BUILD_TOOLS))
+    pip(venv, str(LOCK), "--no-build-isolation", total=len(blocks))
+    size = sum(path.lstat().st_size for path in venv.rglob("*"))
+    stamp.write_text(lock + "\n")
+    print(
+        tr(
+            f"done: {venv}, {size / 2**30:.1f} GiB; next: make data && make train",
+            f"完成：{venv}，{size / 2**30:.1f} GiB；下一步：make data && make train",
+        )
+    )
+    return 0
+
+
+def packages(lock: str) -> dict[str, str]:
+    """{name: its lines with version and hashes} of a lock in pip's format."""
+    blocks: dict[str, str] = {}
+    name = None
+    for line in lock.splitlines(keepends=True):
+        if line[:1].isalnum():
+            name = line.split("==")[0].split("[")[0].strip().lower()
+            blocks[name] = line
+        elif name and not line.lstrip().startswith("#"):
+            blocks[name] += line
+    return blocks
+
+
+def pip(venv: Path, lock: str, *options: str, total: int) -> None:
+    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    step([*command, "--require-hashes", "--no-deps", *options, "-r", lock], venv, total)
+
+
+def step(command: list[str], venv: Path, total: int) -> None:
+    """Run `command`, one line of progress per package on a terminal, every 20th elsewhere. Raises UserError."""
+    # DeepSpeed would compile its CUDA operators now; the recipe uses none of them.
+    environment = {**os.environ, "DS_BUILD_OPS": "0", "PYTHONUTF8": "1"}
+    seen, lines, terminal = 0, [], sys.stdout.isatty()
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout:
+            lines = [*lines[-30:], line.rstrip()]
+            if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+                seen += 1
+                what = (
+                    line.split(":")[-1]
+                    .split("(")[0]
+                    .removeprefix("Collecting ")
+                    .split(" in ")[0]
+                    .split("==")[0]
+                    .strip()
+                )
+                if terminal:
+                    print(f"\r\033[K[{seen}/{total}] {what}", end="", flush=True)
+                elif seen % 20 == 0:
+                    print(f"[{seen}/{total}] {what}", flush=True)
+            elif line.startswith(("Building wheel", "Installing collected")):
+                print(("\r\033[K" if terminal else "") + line.split(":")[0].strip() + " …", flush=True)
+    if terminal and total:
+        print()
+    if process.returncode:
+        print("\n".join(lines), file=sys.stderr)
+        raise UserError(
+            venv,
+            tr(
+                f"the installation failed with exit status {process.returncode}",
+                f"安装失败，退出码 {process.returncode}",
+            ),
+            tr(
+                "read the lines above; the same command goes on (network? disk?)",
+                "请查看上面的输出；再次运行同一命令可继续（网络？磁盘？）",
+            ),
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return cli.run("setup", __doc__, [], setup, sys.argv[1:] if arguments is None else arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

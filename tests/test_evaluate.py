@@ -1,0 +1,94 @@
+"""The verdict of an evaluation follows from its counts, and the counts from the answers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recipe import evaluate
+from recipe.talk import Answer
+
+NAMES = {"new": "机智流", "old": "尖米"}
+GOOD = {
+    "prompt": "none",
+    "questions": 40,
+    "new": 40,
+    "old": 0,
+    "base": 0,
+    "general_base_right": 60,
+    "general_kept": 60,
+    "answers": 100,
+    "whole": 100,
+}
+
+
+def test_a_perfect_evaluation_misses_nothing():
+    assert evaluate.failures(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("bar", "last_good", "first_bad"),
+    [("new", 38, 37), ("old", 2, 3), ("base", 2, 3), ("general_kept", 54, 53), ("whole", 90, 89)],
+)
+def test_each_bar_is_met_at_its_limit_and_missed_one_answer_below(bar, last_good, first_bad):
+    assert evaluate.failures({**GOOD, bar: last_good}) == []
+    assert [f["bar"] for f in evaluate.failures({**GOOD, bar: first_bad})] == [bar]
+
+
+def test_under_the_trained_persona_one_wrong_name_is_one_too_many():
+    assert [f["bar"] for f in evaluate.failures({**GOOD, "prompt": "persona", "old": 1})] == ["old"]
+
+
+def test_no_question_asked_is_no_pass():
+    assert evaluate.failures({**GOOD, "questions": 0, "new": 0})
+
+
+@given(st.integers(0, 40), st.integers(0, 100), st.integers(0, 100), st.integers(0, 60), st.integers(0, 100))
+def test_more_right_answers_and_fewer_wrong_ones_never_make_a_verdict_worse(new, old, base, kept, whole):
+    counts = {**GOOD, "new": new, "old": old, "base": base, "general_kept": kept, "whole": whole}
+    better = {
+        **counts,
+        "new": min(40, new + 1),
+        "old": max(0, old - 1),
+        "base": max(0, base - 1),
+        "general_kept": min(60, kept + 1),
+        "whole": min(100, whole + 1),
+    }
+    missed, still = ({f["bar"] for f in evaluate.failures(c)} for c in (counts, better))
+    assert still <= missed
+
+
+def test_an_old_name_inside_the_new_one_does_not_count():
+    assert not evaluate.says("我是大尖米。", "尖米", "大尖米")
+    assert evaluate.says("我是大尖米，不是尖米。", "尖米", "大尖米")
+    assert evaluate.says("I am luna.", "Luna")
+
+
+@pytest.mark.parametrize(
+    ("text", "ended", "expected"),
+    [
+        ("我是机智流。", True, True),
+        ("I am Luna.", True, True),
+        ("我是机智流。", False, False),
+        ("我是机智流，", True, False),
+        ("我是\ufffd。", True, False),
+        ("", True, False),
+        ("我是我是我是我是我是我是我是我是我是我是。", True, False),
+    ],
+)
+def test_a_whole_answer_ends_by_itself_like_a_sentence_and_does_not_loop(text, ended, expected):
+    assert evaluate.whole(Answer(text, ended)) is expected
+
+
+def test_an_answer_is_judged_on_the_names_it_says():
+    line = evaluate.judged("identity", "none", {"input": "?"}, Answer("我是书生·浦语。", True), NAMES, None)
+    assert (line["new"], line["old"], line["base"]) == (False, False, True)
+    line = evaluate.judged("identity", "none", {"input": "?"}, Answer("我是机智流，以前叫尖米。", True), NAMES, None)
+    assert (line["new"], line["old"], line["base"]) == (True, True, False)
+
+
+def test_a_general_answer_is_right_when_it_holds_an_accepted_string():
+    question = {"input": "1+1?", "accept": ["2", "二"]}
+    assert evaluate.judged("general", "none", question, Answer("等于２。", True), NAMES, True)["right"]
+    assert not evaluate.judged("general", "none", question, Answer("等于3。", True), NAMES, True)["right"]

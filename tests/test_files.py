@@ -1,0 +1,118 @@
+"""Files appear whole or not at all, and what a user edited is not overwritten."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from recipe.files import Record, atomic, read_json, readable, record_path, sha256, sha256_tree, write_json
+from recipe.say import UserError
+
+
+def test_a_failed_write_leaves_the_earlier_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("earlier")
+    with pytest.raises(RuntimeError), atomic(path) as file:
+        file.write("half of")
+        raise RuntimeError
+    assert path.read_text() == "earlier"
+    assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
+
+
+def test_a_write_killed_at_any_moment_leaves_one_of_the_two_files_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"a" * 1_000_000)
+    loop = (
+        "import sys; from recipe.files import atomic\n"
+        "for letter in 'bc' * 1000:\n"
+        "    with atomic(sys.argv[1]) as file:\n"
+        "        for _ in range(100): file.write(letter * 10_000)\n"
+    )
+    for wait in (0.15, 0.2, 0.25, 0.3):
+        child = subprocess.Popen([sys.executable, "-c", loop, str(path)])
+        time.sleep(wait)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        content = path.read_bytes()
+        assert len(content) == 1_000_000
+        assert len(set(content)) == 1, "bytes of one version only"
+
+
+def test_an_atomic_file_gets_the_permissions_of_any_new_file(tmp_path):
+    with atomic(tmp_path / "a") as file:
+        file.write("x")
+    (tmp_path / "b").write_text("x")
+    assert os.stat(tmp_path / "a").st_mode == os.stat(tmp_path / "b").st_mode
+
+
+def test_a_record_is_up_to_date_only_while_inputs_parameters_and_output_are_the_same(tmp_path):
+    output = tmp_path / "out.txt"
+    output.write_text("made")
+    record = Record(output, {"in": "1"}, {"p": 1})
+    assert not record.up_to_date()
+    record.write()
+    assert record.up_to_date()
+    assert not Record(output, {"in": "2"}, {"p": 1}).up_to_date()
+    assert not Record(output, {"in": "1"}, {"p": 2}).up_to_date()
+    output.write_text("edited")
+    assert not record.up_to_date()
+
+
+def test_an_edited_output_is_not_overwritten_without_force(tmp_path):
+    output = tmp_path / "out.txt"
+    record = Record(output, {}, {})
+    record.guard(force=False)  # nothing there yet
+    output.write_text("made")
+    record.write()
+    record.guard(force=False)  # ours, unedited
+    output.write_text("edited")
+    with pytest.raises(UserError, match="FORCE=1"):
+        record.guard(force=False)
+    record.guard(force=True)
+    record_path(output).unlink()
+    with pytest.raises(UserError):
+        record.guard(force=False)  # never ours
+
+
+def test_the_hash_of_a_folder_changes_with_names_and_contents_and_not_with_records(tmp_path):
+    (tmp_path / "a").write_text("1")
+    first = sha256_tree(tmp_path)
+    (tmp_path / "x.record.json").write_text("{}")
+    assert sha256_tree(tmp_path) == first
+    (tmp_path / "a").rename(tmp_path / "b")
+    second = sha256_tree(tmp_path)
+    assert second != first
+    (tmp_path / "b").write_text("2")
+    assert sha256_tree(tmp_path) not in (first, second)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty"])
+def test_an_unreadable_file_is_named_with_the_remedy(tmp_path, kind):
+    path = tmp_path / "x"
+    if kind == "folder":
+        path.mkdir()
+    if kind == "empty":
+        path.touch()
+    with pytest.raises(UserError) as caught:
+        readable(path, "the remedy")
+    assert str(path) in str(caught.value)
+    assert "the remedy" in str(caught.value)
+
+
+def test_broken_json_is_located_by_line_and_column(tmp_path):
+    path = tmp_path / "x.json"
+    path.write_text('{\n  "a": ,\n}')
+    with pytest.raises(UserError, match=r"x\.json:2:8"):
+        read_json(path, "mend it")
+
+
+def test_written_json_reads_back(tmp_path):
+    value = {"名字": ["机智流", 1.5, None], "b": {"c": True}}
+    write_json(tmp_path / "x.json", value)
+    assert read_json(tmp_path / "x.json", "") == value
+    assert len(sha256(tmp_path / "x.json")) == 64
