@@ -13,7 +13,8 @@ from xml.sax.saxutils import quoteattr
 from recipe.say import tr
 
 SHOWN = 60  # characters of what was found that a message shows
-LIMIT = 10_000  # findings kept in memory; further ones are counted
+LIMIT = 10_000  # findings of one rule kept in memory; further ones are counted
+LISTED = 20  # findings of one rule that the text report lists; the other reports list all that were kept
 
 ERROR, WARNING = "error", "warning"
 
@@ -124,7 +125,7 @@ def shorten(text: str) -> str:
 
 
 class Findings:
-    """Collects findings up to `limit` and counts all of them by rule."""
+    """Collects findings, up to `limit` of each rule so that none hides another, and counts all of them by rule."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self.kept: list[Finding] = []
@@ -134,7 +135,7 @@ class Findings:
     def add(self, file: str, line: int, rule: str, found: str, path: str = "", column: int | None = None) -> None:
         severity, en, zh = RULES[rule]
         self.counts[rule] += 1
-        if len(self.kept) < self._limit:
+        if self.counts[rule] <= self._limit:
             self.kept.append(Finding(file, line, column, path, rule, severity, found, tr(en, zh)))
 
     def of(self, severity: str) -> int:
@@ -160,16 +161,21 @@ class Findings:
         """One line for each rule, errors first."""
         for rule, count in sorted(self.counts.items(), key=lambda item: (RULES[item[0]][0], -item[1], item[0])):
             yield f"  {count:>7}  {RULES[rule][0]:<7}  {rule}"
-        if self.total > len(self.kept):
-            hidden = self.total - len(self.kept)
-            yield tr(f"  {hidden} more are counted, not listed (--limit)", f"  另有 {hidden} 条只计数未列出（--limit）")
 
 
-def report_text(findings: Findings, out: TextIO) -> None:
+def report_text(findings: Findings, out: TextIO, listed: int = LISTED) -> None:
+    """For people: at most `listed` findings of each rule, then the count of each rule."""
+    shown: collections.Counter[str] = collections.Counter()
     for finding in findings.sorted():
-        print(finding, file=out)
+        shown[finding.rule] += 1
+        if shown[finding.rule] <= listed:
+            print(finding, file=out)
     for line in findings.summary():
         print(line, file=out)
+    if any(count > listed for count in findings.counts.values()):
+        print(
+            tr(f"  {listed} of each are listed above (--limit)", f"  以上每种最多列出 {listed} 条（--limit）"), file=out
+        )
 
 
 def report_jsonl(findings: Findings, out: TextIO) -> None:

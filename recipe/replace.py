@@ -11,8 +11,6 @@ the same bytes without parsing; all others are parsed. Limits of our own: a line
 from __future__ import annotations
 
 import argparse
-import contextlib
-import gzip
 import io
 import itertools
 import json
@@ -26,8 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from recipe import cli
-from recipe.files import atomic
-from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, STRUCTURE, blocks, open_bytes
+from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, STRUCTURE, blocks, open_bytes, open_output
 from recipe.say import UserError, set_language, tr
 
 # A match that begins with one of these could begin inside an escape such as \n or 1f.
@@ -187,30 +184,6 @@ def pair(text: str) -> tuple[str, str]:
             tr("write --map OLD=NEW", "请写 --map 旧名=新名"),
         )
     return old, new
-
-
-@contextlib.contextmanager
-def open_output(path: str) -> Iterator[BinaryIO]:
-    """Where bytes go: standard output for `-`, else a file that appears whole, packed when it ends in .gz or .zst."""
-    if path == "-":
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    if Path(path).is_dir():
-        raise UserError(
-            path, tr("a folder, where a file is needed", "这是目录，需要文件"), tr("name a file", "请给出文件名")
-        )
-    with atomic(path, "wb") as file:
-        if path.endswith(".gz"):
-            with gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:  # no time in it: same input, same bytes
-                yield packed
-        elif path.endswith(".zst"):
-            import zstandard
-
-            with zstandard.ZstdCompressor().stream_writer(file, closefd=False) as packed:
-                yield packed
-        else:
-            yield file
 
 
 def replace_stream(source: BinaryIO, target: BinaryIO, replacer: Replacer, place: str) -> None:

@@ -1,0 +1,540 @@
+"""Check training rows before anybody trains on them: each finding with file, line, JSON path, and what to do.
+
+    python -m recipe.validate FILE… [--name 尖米] [--format auto] [--report text|jsonl|github|junit] [--limit N]
+
+Exit status: 0 nothing found, 1 findings (warnings too), 2 input that cannot be used. Neither torch nor xtuner is needed.
+The rules are those of recipe.findings.RULES; the shape of a row is that of schemas/conversation.schema.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from recipe import cli
+from recipe.files import atomic
+from recipe.findings import LIMIT, LISTED, REPORTS, Findings, report_text, shorten
+from recipe.formats import KEYS, Unconvertible, detect, document, to_xtuner
+from recipe.rows import BROKEN, CANONICAL_ROWS, LONGEST_LINE, Problem, blocks, open_bytes, parse, split_lines, step
+from recipe.say import UserError, set_language, tr
+
+REMEMBERED = 200_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
+COMPARED = 20_000  # distinct rows that near duplicates are looked for among: MinHash takes about 0.1 ms a row
+SIMILAR = 0.9  # Jaccard similarity of character trigrams from which two rows are near duplicates
+
+PLACEHOLDER = re.compile(
+    r"\s*(?:[x×]{3,}|\{\{.*\}\}|\$\{.*\}|<[a-z][a-z _-]*>|\[(?:insert|your|name|text|answer|question)[^\]]*\]"
+    r"|todo|tbd|fixme|placeholder|lorem ipsum.*|your (?:text|answer|question|name) here|待填写?|待补充|占位符?|此处填写.*)"
+    r"\s*[.。:：…!！]*\s*",
+    re.IGNORECASE | re.DOTALL,
+)
+# Unseen characters: C0 (not tab, LF, CR), DEL, C1, zero-width space, bidirectional controls, BOM inside, U+FFFD, U+FFFF.
+CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd-\uffff]")
+EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}\b")
+PHONE = re.compile(
+    r"(?<![\d.])(?:(?:\+?86[- ]?)?1[3-9]\d(?:\d{8}|[- ]\d{4}[- ]\d{4})|0\d{2,3}-\d{7,8}|\+\d{1,3}[- ]\d[\d -]{6,13}\d)(?![\d.])"
+)
+CITIZEN = re.compile(r"(?<!\d)[1-9]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?!\d)")
+# A question that asks for the name; and an answer that tells one.
+ASKS_NAME = re.compile(
+    r"你是谁|您是谁|你叫(?:什么|啥)|你的名字|怎么称呼你|(?:自我|你自己|一下自己|介绍自己)(?:介绍)?|who are you|your name|introduce yourself",
+    re.IGNORECASE,
+)
+TELLS_NAME = re.compile(r"我(?:是|叫|的名字)|\b(?:I am|I'm|my name is|call me)\b", re.IGNORECASE)
+
+# In canonical rows: what makes a row worth a closer look. Each is fast on whole blocks; a row without any is clean.
+_CLOSER = (
+    # A value that could be blank or a placeholder. In canonical text `": "` stands only before a value.
+    re.compile(
+        r'": "(?=["\s\\xX×{$<\[tTfFpPlLyY待占此])(?:(?:\s|\\[nrtfb])*+"|(?:\s|\\[nrt])*+' + PLACEHOLDER.pattern + '")',
+        re.I | re.S,
+    ),
+    CONTROL,
+    re.compile(r"[0-9](?:[- ]?[0-9]){9}"),  # every phone and citizen number
+)
+_FIELD = re.compile(r'"(system|input|output)": "((?:[^"\\]++|\\.)*+)"')
+
+
+def citizen_number(text: str) -> bool:
+    """Whether 18 characters pass the check digit of GB 11643-1999, which one in eleven random numbers does."""
+    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+    return "10X98765432"[sum(int(d) * w for d, w in zip(text, weights, strict=False)) % 11] == text[17].upper()
+
+
+def check_row(row: object) -> Iterator[Problem]:
+    """What the schema and common sense have against one row of XTuner's format."""
+    if not isinstance(row, dict):
+        yield _wrong("$", row, tr("an object", "对象"))
+        return
+    yield from _unknown(row, {"conversation"}, "$")
+    if "conversation" not in row:
+        yield Problem("missing-key", "$.conversation", None, tr("no conversation", "缺少 conversation"))
+        return
+    turns = row["conversation"]
+    if not isinstance(turns, list):
+        yield _wrong("$.conversation", turns, tr("an array of turns", "由各轮组成的数组"))
+        return
+    if not turns:
+        yield Problem("empty-conversation", "$.conversation", None, tr("no turns", "没有任何一轮"))
+    for index, turn in enumerate(turns):
+        at = step("$.conversation", index)
+        if not isinstance(turn, dict):
+            yield _wrong(at, turn, tr("an object", "对象"))
+            continue
+        yield from _unknown(turn, {"system", "input", "output"} if index == 0 else {"input", "output"}, at)
+        for key in ("system", "input", "output"):
+            here = step(at, key)
+            if key not in turn:
+                if key != "system":
+                    yield Problem("missing-key", here, None, tr(f"no {key}", f"缺少 {key}"))
+            elif not isinstance(turn[key], str):
+                yield _wrong(here, turn[key], tr("a string", "字符串"))
+            else:
+                yield from _check_text(turn[key], key, here)
+
+
+def _check_text(text: str, key: str, at: str) -> Iterator[Problem]:
+    if key == "output" and not text.strip():
+        yield Problem("blank-output", at, None, tr("a blank answer", "空白的回答"))
+    if len(text) < 200 and PLACEHOLDER.fullmatch(text):
+        yield Problem("placeholder", at, None, shorten(text))
+    if control := CONTROL.search(text):
+        yield Problem("control-character", at, None, f"U+{ord(control[0]):04X}")
+    for pattern, what in ((EMAIL, tr("an e-mail address", "邮箱")), (PHONE, tr("a phone number", "电话号码"))):
+        if match := pattern.search(text):
+            yield Problem("personal-data", at, None, f"{what}: {shorten(match[0])}")
+    for match in CITIZEN.finditer(text):
+        if citizen_number(match[0]):
+            yield Problem("personal-data", at, None, tr("a citizen's number: ", "身份证号：") + match[0][:6] + "…")
+
+
+def _wrong(at: str, value: object, wanted: str) -> Problem:
+    kinds = {
+        dict: tr("an object", "对象"),
+        list: tr("an array", "数组"),
+        str: tr("a string", "字符串"),
+        bool: tr("a truth value", "布尔值"),
+        type(None): "null",
+    }
+    kind = kinds.get(type(value), tr("a number", "数字"))
+    shown = shorten(json.dumps(value, ensure_ascii=False)) if kind != "null" else ""
+    return Problem(
+        "wrong-type", at, None, tr(f"{kind} where {wanted} belongs: {shown}", f"此处应为{wanted}，却是{kind}：{shown}")
+    )
+
+
+def _unknown(found: dict, known: set[str], at: str) -> Iterator[Problem]:
+    for key in found:
+        if key not in known:
+            what = tr(f"the key {shorten(key)!r}", f"键 {shorten(key)!r}")
+            if key == "instruction":
+                what += tr("; system or input is meant", "；应为 system 或 input")
+            elif key == "system":
+                what += tr("; only the first turn has one", "；只有第一轮可以有")
+            yield Problem("unknown-key", step(at, key), None, what)
+
+
+class Validator:
+    """Checks one file, given block by block; `close` adds what only the whole file shows.
+
+    `name` is what the assistant calls itself in the rows, when that is known. `tokens` counts the tokens of a row.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        findings: Findings,
+        name: str | None = None,
+        form: str = "auto",
+        near: bool = True,
+        tokens: Callable[[list[str]], int] | None = None,
+        max_length: int = 2048,
+    ) -> None:
+        self.file, self.findings, self._name, self._form = file, findings, name, form
+        self._tokens, self._max_length = tokens, max_length
+        self._raw_name = json.dumps(name, ensure_ascii=False)[1:-1] if name else None
+        self.rows = self.turns = self.blank = self.crlf = self.repeats = 0
+        self._first_blank = self._first_crlf = 0
+        self._seen: dict[int, int] = {}  # hash of a row: its first line
+        self._again: dict[int, int] = {}  # hash of a repeated row: how many more there are
+        self._dirty: set[int] = set()  # hashes of rows that had findings: looked at again each time
+        self._questions: dict[int, list[int]] = {}  # hash: first line, distinct answers, with the name, without
+        self._systems: dict[str, list[int]] = {}  # system prompt: first line, distinct rows
+        self._near = _Near() if near else None
+        self._form_said = self._stop = self._started = False
+
+    @property
+    def questions(self) -> int:
+        """Distinct first questions, among at most REMEMBERED distinct rows."""
+        return len(self._questions)
+
+    def block(self, number: int, block: bytes | None) -> None:
+        """Whole lines of which the first has the number `number`; None is a line that was too long to be read."""
+        if self._stop:
+            return
+        if block is None:
+            self._started = True
+            self._add(
+                number,
+                Problem("too-long", "", None, tr(f"more than {LONGEST_LINE} bytes", f"超过 {LONGEST_LINE} 字节")),
+            )
+            return
+        try:
+            text = block.decode()
+        except UnicodeDecodeError:
+            text = None
+        if not self._started and self._is_document(number, block):
+            return
+        if text is None or "\r" in text or self._form not in ("auto", "xtuner"):
+            self._line_ends(number, block)
+            for line in split_lines(block):
+                self._line(number, line)
+                number += 1
+            return
+        start = 0
+        while start < len(text):
+            end = CANONICAL_ROWS.match(text, start).end()
+            if end > start:
+                number = self._canonical(number, text[start:end])
+            if end == len(text):
+                return
+            start = text.index("\n", end) + 1
+            self._text(number, text[end : start - 1])
+            number += 1
+
+    def close(self) -> None:
+        """Findings about the file as a whole."""
+        if self._stop:
+            return
+        if self.crlf:
+            found = tr(f"{self.crlf} lines end in CR LF", f"{self.crlf} 行以 CRLF 结尾")
+            self.findings.add(self.file, self._first_crlf, "crlf", found)
+        if self.blank:
+            self.findings.add(
+                self.file, self._first_blank, "blank-line", tr(f"{self.blank} blank lines", f"{self.blank} 个空行")
+            )
+        for key, more in self._again.items():
+            found = tr(f"the same row {more + 1} times", f"同一行出现 {more + 1} 次")
+            self.findings.add(self.file, self._seen[key], "duplicate-row", found)
+        if self._near:
+            for line, twin, share in self._near.pairs():
+                found = tr(f"{share:.0%} like line {twin}", f"与第 {twin} 行相似 {share:.0%}")
+                self.findings.add(self.file, line, "near-duplicate", found)
+        known = sum(count for _, count in self._systems.values())
+        usual = max(self._systems.values(), key=lambda item: item[1], default=None)
+        if known >= 100 and usual[1] * 2 > known:
+            for text, (line, count) in self._systems.items():
+                if count * 100 <= known:
+                    found = tr(
+                        f"{count} of {known} rows: {shorten(text)}", f"{known} 行中只有 {count} 行：{shorten(text)}"
+                    )
+                    self.findings.add(self.file, line, "odd-system", found, "$.conversation[0].system")
+
+    def facts(self) -> Iterator[str]:
+        """Counts for the summary, as lines of text."""
+        yield tr(
+            f"{self.rows} rows, {self.turns} turns, {self.questions} distinct questions, {self.repeats} rows repeat another",
+            f"{self.rows} 行，{self.turns} 轮，{self.questions} 个不同的问题，{self.repeats} 行与其他行重复",
+        )
+        most = max((answers for _, answers, _, _ in self._questions.values()), default=0)
+        several = sum(answers > 1 for _, answers, _, _ in self._questions.values())
+        if several:
+            yield tr(
+                f"{several} questions have several answers (at most {most})",
+                f"{several} 个问题有多个回答（最多 {most} 个）",
+            )
+        if len(self._seen) >= REMEMBERED:
+            yield tr(
+                f"repeats were looked for among the first {REMEMBERED} distinct rows",
+                f"只在前 {REMEMBERED} 个不同的行中查找重复",
+            )
+
+    def _add(self, number: int, problem: Problem) -> None:
+        self.findings.add(self.file, number, problem.rule, problem.found, problem.path, problem.column)
+
+    def _is_document(self, number: int, block: bytes) -> bool:
+        """A JSON document in place of JSON Lines gets one finding, not one for each line."""
+        head = block.decode(errors="replace")
+        if not head.strip("\ufeff \t\r\n"):
+            return False
+        self._started = True
+        kind = document(head)
+        if not kind:
+            return False
+        found = tr(
+            "one JSON array, not one row a line" if kind == "array" else "pretty-printed JSON, not one row a line",
+            "整个文件是一个 JSON 数组，而不是每行一条" if kind == "array" else "排版过的 JSON，而不是每行一条",
+        )
+        self._add(number, Problem("json-document", "$", 1, found))
+        self._stop = True
+        return True
+
+    def _line_ends(self, number: int, block: bytes) -> None:
+        count = block.count(b"\r")
+        if count and not self.crlf:
+            self._first_crlf = number + len(split_lines(block[: block.index(b"\r") + 1] + b"\n")) - 1
+        self.crlf += count
+
+    def _line(self, number: int, line: bytes) -> None:
+        try:
+            self._text(number, line.decode())
+        except UnicodeDecodeError as error:
+            self.rows += 1
+            self._add(
+                number,
+                Problem(
+                    "not-utf8",
+                    "",
+                    error.start + 1,
+                    tr(f"the byte 0x{line[error.start]:02x}", f"字节 0x{line[error.start]:02x}"),
+                ),
+            )
+
+    def _text(self, number: int, line: str) -> None:
+        """One line that is not known to be canonical."""
+        if not line.strip(" \t\r\n"):
+            self.blank += 1
+            self._first_blank = self._first_blank or number
+            return
+        value, problems = parse(line)
+        for problem in problems:
+            self._add(number, problem)
+        if value is BROKEN:
+            self.rows += 1
+            return
+        form = self._form if self._form != "auto" else detect(value) or "xtuner"
+        if form != "xtuner":
+            if self._form == "auto" and not self._form_said:
+                self._form_said = True
+                self._add(
+                    number, Problem("other-format", "$", None, tr(f"rows of the format {form}", f"{form} 格式的数据行"))
+                )
+            try:
+                value = to_xtuner(value, form)
+            except Unconvertible as error:
+                self.rows += 1
+                self._add(number, Problem("not-convertible", error.path, None, error.found))
+                return
+        canonical = json.dumps(value, ensure_ascii=False)
+        if CANONICAL_ROWS.fullmatch(canonical + "\n") and not any(p.rule == "lone-surrogate" for p in problems):
+            self._row(number, canonical, closer=True)
+            return
+        self.rows += 1
+        for problem in check_row(value):
+            self._add(number, problem)
+
+    def _canonical(self, number: int, text: str) -> int:
+        """Rows proven to be of the schema's shape; gives back the number of the line after them."""
+        closer = set()
+        for pattern in _CLOSER:
+            closer.update(text.count("\n", 0, m.start()) for m in pattern.finditer(text)) if pattern.search(
+                text
+            ) else None
+        if "@" in text or "\\u00" in text or "\\b" in text or "\\f" in text:
+            closer.update(i for i, line in enumerate(text.split("\n")) if "@" in line or "\\" in line)
+        for index, line in enumerate(text[:-1].split("\n")):
+            self._row(number + index, line, index in closer)
+        return number + index + 1
+
+    def _row(self, number: int, line: str, closer: bool) -> None:
+        """One row of the right shape, as canonical text; `closer` when its values need looking at."""
+        self.rows += 1
+        key = hash(line)
+        first = self._seen.get(key)
+        if first is not None:
+            self.repeats += 1
+            self._again[key] = self._again.get(key, 0) + 1
+            self.turns += line.count('"output": "')
+            if key in self._dirty:
+                self._look(number, line)
+            return
+        if closer and self._look(number, line):
+            self._dirty.add(key)
+        fields = _FIELD.findall(line)
+        self.turns += line.count('"output": "')
+        if len(self._seen) < REMEMBERED:
+            self._seen[key] = number
+            self._meaning(number, fields)
+            if self._near and len(self._seen) <= COMPARED:
+                self._near.add(number, "\n".join(text for name, text in fields if name != "system"))
+        if self._tokens:
+            count = self._tokens([text for _, text in fields])
+            if count > self._max_length:
+                found = tr(
+                    f"{count} tokens, max_length is {self._max_length}",
+                    f"{count} 个 token，max_length 为 {self._max_length}",
+                )
+                self._add(number, Problem("too-many-tokens", "$", None, found))
+
+    def _look(self, number: int, line: str) -> bool:
+        problems = list(check_row(json.loads(line)))
+        for problem in problems:
+            self._add(number, problem)
+        return bool(problems)
+
+    def _meaning(self, number: int, fields: list[tuple[str, str]]) -> None:
+        """What a distinct row says, held against the other rows."""
+        system = fields[0][1] if fields[0][0] == "system" else ""
+        if system in self._systems:
+            self._systems[system][1] += 1
+        elif len(self._systems) < 1000:
+            self._systems[system] = [number, 1]
+        position = 1 if fields[0][0] == "system" else 0
+        question, answer = fields[position][1], fields[position + 1][1]
+        entry = self._questions.setdefault(hash(question.strip()), [number, 0, 0, 0])
+        entry[1] += 1
+        if self._raw_name is None:
+            return
+        path = "$.conversation[0].output"
+        if self._raw_name in answer:
+            entry[2] = entry[2] or number
+        else:
+            if TELLS_NAME.search(answer):
+                entry[3] = entry[3] or number
+            if ASKS_NAME.search(question):
+                found = tr(
+                    f"asked {shorten(question)!r}, the answer never says {self._name}",
+                    f"问「{shorten(question)}」，回答没有提到 {self._name}",
+                )
+                self._add(number, Problem("name-missing", path, None, found))
+        if entry[2] and entry[3] and number in (entry[2], entry[3]):
+            other = min(entry[2], entry[3])
+            found = tr(
+                f"line {other} answers the same question with another name", f"第 {other} 行对同一问题的自称不同"
+            )
+            self._add(number, Problem("name-conflict", path, None, found))
+
+
+class _Near:
+    """Near duplicates among distinct rows: MinHash and LSH of datasketch (Broder 1997; Leskovec et al., chapter 3)."""
+
+    PERMUTATIONS = 64
+
+    def __init__(self) -> None:
+        self._texts: list[tuple[int, str]] = []
+
+    def add(self, number: int, text: str) -> None:
+        self._texts.append((number, text))
+
+    @staticmethod
+    def _shingles(text: str) -> set[str]:
+        return {text[i : i + 3] for i in range(max(1, len(text) - 2))}
+
+    def pairs(self) -> Iterator[tuple[int, int, float]]:
+        """(line, earlier line, exact Jaccard similarity of at least SIMILAR); one earlier line for each line."""
+        if len(self._texts) < 2:
+            return
+        import zlib
+
+        from datasketch import MinHash, MinHashLSH  # half a second, so only here
+
+        index = MinHashLSH(params=(16, 4), num_perm=self.PERMUTATIONS)
+        empty = MinHash(self.PERMUTATIONS, seed=1, hashfunc=lambda data: zlib.crc32(data))
+        for position, (number, text) in enumerate(self._texts):
+            shingles = self._shingles(text)
+            sketch = empty.copy()
+            sketch.update_batch([s.encode() for s in shingles])
+            best, share = None, 0.0
+            for other in index.query(sketch)[:50]:
+                against = self._shingles(self._texts[other][1])
+                alike = len(shingles & against) / len(shingles | against)
+                if alike > share:
+                    best, share = other, alike
+            if best is not None and share >= SIMILAR:
+                yield number, self._texts[best][0], share
+            else:
+                index.insert(position, sketch)
+
+
+def validate_stream(stream: BinaryIO, validator: Validator) -> None:
+    for number, block in blocks(stream):
+        validator.block(number, block)
+    validator.close()
+
+
+def token_counter(folder: str) -> Callable[[list[str]], int]:
+    """Counts the tokens of a row's texts with folder/tokenizer.json. Raises UserError."""
+    path = Path(folder) / "tokenizer.json"
+    remedy = tr("name a folder with a tokenizer.json", "请给出含 tokenizer.json 的目录")
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise UserError(
+            "--tokenizer",
+            tr("the package tokenizers is not installed", "没有安装 tokenizers"),
+            tr("run make setup", "请运行 make setup"),
+        ) from None
+    if not path.is_file():
+        raise UserError(path, tr("no such file", "没有这个文件"), remedy)
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust binding raises plain Exception
+        raise UserError(path, shorten(str(error)), remedy) from None
+    return lambda texts: sum(len(tokenizer.encode(json.loads(f'"{text}"'), add_special_tokens=False)) for text in texts)
+
+
+def parser() -> argparse.ArgumentParser:
+    result = argparse.ArgumentParser(prog="python -m recipe.validate", description=__doc__.splitlines()[0])
+    result.add_argument(
+        "files", nargs="+", metavar="FILE", help=tr("JSON Lines, also .gz or .zst; -", "JSON Lines，可为 .gz、.zst；-")
+    )
+    result.add_argument("--name", default=None, help=tr("what the assistant calls itself", "助手的自称"))
+    result.add_argument("--format", default="auto", choices=["auto", *KEYS], help=tr("of the rows", "数据行的格式"))
+    result.add_argument("--report", default="text", choices=list(REPORTS))
+    result.add_argument(
+        "--limit", type=int, default=None, metavar="N", help=tr("findings listed for each rule", "每种问题最多列出几条")
+    )
+    result.add_argument("--no-near", action="store_true", help=tr("do not look for near duplicates", "不查找近似重复"))
+    result.add_argument("--tokenizer", default=None, metavar="DIR", help=tr("count tokens with it", "用它数 token"))
+    result.add_argument("--max_length", type=int, default=2048, metavar="TOKENS")
+    result.add_argument("--output", default=None, metavar="FILE", help=tr("write the report there", "报告写到此文件"))
+    result.add_argument("--lang", default=None)
+    return result
+
+
+def _main(arguments: Sequence[str]) -> int:
+    options = parser().parse_args(arguments)
+    set_language(options.lang)
+    if options.limit is not None and options.limit < 1:
+        raise UserError(f"--limit {options.limit}", tr("not a positive number", "不是正数"), "--limit 100")
+    findings = Findings(max(LIMIT, options.limit or 0) if options.report == "text" else options.limit or LIMIT)
+    tokens = token_counter(options.tokenizer) if options.tokenizer else None
+    rows = 0
+    for file in options.files:
+        validator = Validator(
+            file, findings, options.name, options.format, not options.no_near, tokens, options.max_length
+        )
+        with open_bytes(file) as stream:
+            validate_stream(stream, validator)
+        rows += validator.rows
+        if not validator.rows and not findings.total:
+            raise UserError(file, tr("no rows", "没有数据行"), tr("name a file with rows", "请给出有数据的文件"))
+        for line in validator.facts():
+            print(f"{file}: {line}", file=sys.stderr)
+    with contextlib.ExitStack() as stack:
+        out = stack.enter_context(atomic(options.output)) if options.output else sys.stdout
+        if options.report == "text":
+            report_text(findings, out, options.limit or LISTED)
+        else:
+            REPORTS[options.report](findings, out)
+    said = tr(
+        f"{findings.errors} errors, {findings.warnings} warnings",
+        f"{findings.errors} 个错误，{findings.warnings} 个警告",
+    )
+    print(said, file=sys.stderr)
+    return 1 if findings.total else 0
+
+
+def main(arguments: Sequence[str], stdout=None, stderr=None) -> int:
+    """Exit status: 0 clean, 1 findings, 2 unusable input."""
+    return cli.guarded(lambda: _main(arguments), stdout, stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
