@@ -289,6 +289,15 @@ SETTINGS = {
         Setting("SRC", "data/assistant_Tuner.jsonl", "source rows, JSON Lines", "源数据，JSON Lines"),
         Setting("OLD_NAME", "尖米", "name in the source rows", "源数据里的名字", name),
         Setting("NEW_NAME", "机智流", "name that the assistant shall say", "想让助手自称的名字", name),
+        Setting("OLD_AUTHOR", "", "author in the source rows", "源数据里的作者", name),
+        Setting(
+            "NEW_AUTHOR",
+            "",
+            "author that the assistant shall name; default: unchanged",
+            "想让助手说的作者；默认不变",
+            name,
+        ),
+        Setting("MAP", "", "further replacements at the same time: OLD=NEW;OLD=NEW", "同时进行的其他替换：旧=新;旧=新"),
         Setting("ROWS", "3", "rows that preview shows (1 to 1000)", "预览的行数（1 到 1000）", integer(1, 1000)),
         Setting("MODEL", "", "folder of the downloaded base model (7b)", "下载好的基座模型目录（7b）"),
         Setting(
