@@ -163,18 +163,25 @@ class Findings:
             yield f"  {count:>7}  {RULES[rule][0]:<7}  {rule}"
 
 
-def report_text(findings: Findings, out: TextIO, listed: int = LISTED) -> None:
-    """For people: at most `listed` findings of each rule, then the count of each rule."""
+def report_text(findings: Findings, out: TextIO, errors: int = LISTED, warnings: int = LISTED) -> None:
+    """For people: errors, then warnings, at most so many of each rule, then how many there are of each."""
     shown: collections.Counter[str] = collections.Counter()
-    for finding in findings.sorted():
+    for finding in sorted(findings.sorted(), key=lambda f: f.severity):
         shown[finding.rule] += 1
-        if shown[finding.rule] <= listed:
+        if shown[finding.rule] <= (errors if finding.severity == ERROR else warnings):
             print(finding, file=out)
+        else:
+            shown[finding.rule] -= 1
     for line in findings.summary():
         print(line, file=out)
-    if any(count > listed for count in findings.counts.values()):
+    if shown.total() < findings.total:
+        hidden = findings.total - shown.total()
         print(
-            tr(f"  {listed} of each are listed above (--limit)", f"  以上每种最多列出 {listed} 条（--limit）"), file=out
+            tr(
+                f"  {hidden} more are not listed (make check-data LIMIT=…)",
+                f"  另有 {hidden} 条未列出（make check-data LIMIT=…）",
+            ),
+            file=out,
         )
 
 

@@ -520,7 +520,7 @@ def _main(arguments: Sequence[str]) -> int:
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(atomic(options.output)) if options.output else sys.stdout
         if options.report == "text":
-            report_text(findings, out, options.limit or LISTED)
+            report_text(findings, out, options.limit or LISTED, options.limit or LISTED)
         else:
             REPORTS[options.report](findings, out)
     said = tr(

@@ -1,0 +1,165 @@
+"""make data: check the source rows, replace the old name, check the result, look for what is left of the old name.
+
+Reads SRC, writes BUILD/data/assistant_Tuner_change.jsonl. Errors in the rows stop it (exit status 2, all findings
+printed, nothing written); warnings do not. One pass over the file, in bounded memory.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from recipe import cli
+from recipe.files import Record, atomic, sha256
+from recipe.findings import ERROR, RULES, Findings, report_text
+from recipe.replace import Replacer, pair
+from recipe.residue import Residue
+from recipe.rows import CANONICAL_ROWS, blocks, open_bytes, source_remedy, step
+from recipe.say import UserError, tr
+from recipe.settings import Values
+from recipe.validate import Validator, check_row
+
+SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")
+
+
+def output_path(build: Path) -> Path:
+    return build / "data" / "assistant_Tuner_change.jsonl"
+
+
+def pairs(values: Values) -> list[tuple[str, str]]:
+    """(old, new) of all replacements that the settings ask for, the name first. Raises UserError."""
+    old, new = values.old_name, values.new_name
+    if old == new:
+        raise UserError(
+            f"NEW_NAME={new}",
+            tr("the same as OLD_NAME: nothing would change", "与 OLD_NAME 相同，什么都不会变"),
+            tr("choose another NEW_NAME", "请换一个 NEW_NAME"),
+        )
+    result = [(old, new)]
+    if values.text("NEW_AUTHOR"):
+        if not values.text("OLD_AUTHOR"):
+            remedy = tr("set OLD_AUTHOR to the author in the source rows", "请把 OLD_AUTHOR 设为源数据里的作者")
+            raise UserError("NEW_AUTHOR", tr("OLD_AUTHOR is not set", "没有设置 OLD_AUTHOR"), remedy)
+        result.append((values.old_author, values.new_author))
+    result += [pair(text) for text in values.text("MAP").split(";") if text.strip()]
+    for was, becomes in result:
+        if not becomes.strip():  # could leave a row with a blank answer
+            raise UserError(
+                f"MAP={was}=", tr("the new text is blank", "新文本是空白"), tr("write OLD=NEW", "请写 旧=新")
+            )
+    return result
+
+
+class Scan:
+    """The result of replacement looked at again: still canonical rows, and nothing left of the old name."""
+
+    def __init__(self, file: str, findings: Findings, old: str, new: str) -> None:
+        self._file, self._findings, self._residue = file, findings, Residue(old, new)
+
+    def block(self, number: int, block: bytes) -> None:
+        """Replaced rows, of which the first came from line `number` of the source."""
+        text = block.decode()
+        if CANONICAL_ROWS.match(text).end() != len(text):  # keys in another order, or damage: look at each
+            for index, line in enumerate(text[:-1].split("\n")):
+                for problem in check_row(json.loads(line)):
+                    if RULES[problem.rule][0] == ERROR:
+                        self._findings.add(self._file, number + index, problem.rule, problem.found, problem.path)
+        if self._residue.suspicious(text):
+            for index, line in enumerate(text[:-1].split("\n")):
+                if self._residue.suspicious(line):
+                    self._row(number + index, line)
+
+    def _row(self, number: int, line: str) -> None:
+        for path, text in strings(json.loads(line)):
+            for residual in self._residue.find(text):
+                found = (
+                    f"{residual.what}: {text[max(0, residual.start - 5) : residual.start + len(residual.text) + 5]!r}"
+                )
+                self._findings.add(self._file, number, residual.rule, found, path)
+
+
+def strings(value: object, path: str = "$") -> Iterator[tuple[str, str]]:
+    """(JSON path, text) of every string in a value, keys too."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield step(path, key), key
+            yield from strings(item, step(path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from strings(item, step(path, index))
+
+
+def stage(values: Values) -> int:
+    source, build, force = values.src, values.build, values.force
+    replacements = pairs(values)
+    target = output_path(build)
+    replacer = Replacer(replacements)
+    with open_bytes(source):  # a missing or empty file is said before anything else
+        pass
+    record = Record(target, {"source": sha256(source)}, {"replaced": [list(p) for p in replacements]})
+    if record.up_to_date():
+        print(tr(f"{target}: up to date", f"{target}：已是最新"))
+        _next()
+        return 0
+    record.guard(force)
+    findings = Findings()
+    validator = Validator(source, findings, values.old_name, near=False)
+    scan = Scan(source, findings, *replacements[0])
+    digest = hashlib.sha256()
+    with open_bytes(source) as stream, atomic(target, "wb") as file:
+        for number, block in blocks(stream):
+            validator.block(number, block)
+            if findings.errors == 0 and block is not None:
+                replaced = replacer.block(block, source, number)
+                scan.block(number, replaced)
+                digest.update(replaced)
+                file.write(replaced)
+        validator.close()
+        report_text(findings, sys.stderr, errors=findings.errors, warnings=3)
+        _refuse(source, findings, validator, replacer, replacements)
+    record.write(rows=validator.rows, strings_replaced=replacer.changed, questions=validator.questions)
+    for line in validator.facts():
+        print(line)
+    print(
+        tr(f"{replacer.changed} strings replaced: ", f"替换了 {replacer.changed} 个字符串：")
+        + ", ".join(map("→".join, replacements))
+    )
+    print(f"SHA-256 {digest.hexdigest()}")
+    print(tr(f"written: {target}", f"已写出：{target}"))
+    _next()
+    return 0
+
+
+def _refuse(source: str, findings: Findings, validator: Validator, replacer: Replacer, replacements: list) -> None:
+    """Raise UserError when the rows must not be trained on."""
+    old = replacements[0][0]
+    if findings.errors:
+        first = next(f for f in findings.sorted() if f.severity == "error")
+        what = tr(
+            f"{findings.errors} errors in the data, the first: {first.path} {first.found}",
+            f"数据有 {findings.errors} 个错误，第一个：{first.path} {first.found}",
+        )
+        raise UserError(first.place, what, first.remedy)
+    if not validator.rows:
+        raise UserError(source, tr("no rows", "没有数据行"), source_remedy())
+    if not replacer.changed:
+        remedy = tr("set OLD_NAME to the name in the rows", "请把 OLD_NAME 设为数据里的名字")
+        raise UserError(source, tr(f"no row says {old}: nothing to replace", f"没有一行提到 {old}，无可替换"), remedy)
+
+
+def _next() -> None:
+    print(tr("next: make preview, or make train", "下一步：make preview 或 make train"))
+
+
+def main(arguments: Sequence[str], stdout=None, stderr=None) -> int:
+    """Exit status: 0 written or up to date, 2 unusable input or errors in the rows."""
+    return cli.run("data", __doc__, SETTINGS, stage, arguments, stdout, stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
