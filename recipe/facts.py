@@ -669,8 +669,8 @@ SUMMARY = {
     "lora_dropout": "model.lora.lora_dropout",
     "save_steps": "default_hooks.checkpoint.interval",
     "save_total_limit": "default_hooks.checkpoint.max_keep_ckpts",
-    "system": "SYSTEM",
-    "evaluation_inputs": "evaluation_inputs",
+    "system": "custom_hooks[EvaluateChatHook].system",
+    "evaluation_inputs": "custom_hooks[EvaluateChatHook].evaluation_inputs",
     "seed": "randomness.seed",
 }
 
@@ -678,12 +678,22 @@ SUMMARY = {
 def lookup(facts: Facts, name: str) -> tuple[object, int]:
     """(value, line) of an entry of SUMMARY, read where training reads it; (None, line) when it is absent."""
     path = SUMMARY[name]
+    if "[" in path:
+        list_name, kind, key = re.fullmatch(r"(\w+)\[(\w+)\]\.(\w+)", path).groups()
+        for item in _dicts(facts.values.get(list_name)):
+            if isinstance(item.get("type"), Ref) and item["type"].name.endswith(f".{kind}") and key in item:
+                return item[key], item.lines.get(key, facts.lines.get(list_name, 1))
+        return None, facts.lines.get(list_name, 1)
     found = dataset(facts)
     if found and path.startswith(found[0] + "."):
         probe = Facts("", values={"x": found[1]}, lines={"x": facts.line(found[0])})
         inner = "x" + path[len(found[0]) :]
         return probe.get(inner), probe.line(inner)
     return facts.get(path), facts.line(path)
+
+
+def _dicts(value: object) -> list[Dict]:
+    return [item for item in value if isinstance(item, Dict)] if isinstance(value, list | tuple) else []
 
 
 def data_file(facts: Facts) -> str | None:
