@@ -15,7 +15,8 @@ from recipe.settings import Values
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "PROMPT"]
 LONGEST_INPUT = 4000  # characters of one question
-CONTROL = {c: None for c in range(32) if c not in (9, 10)} | {0x7F: None, 0x9B: None}  # could drive the terminal
+# Characters that could drive the terminal: C0 but tab and newline, DEL, C1.
+CONTROL = dict.fromkeys({*range(32), *range(0x7F, 0xA0)} - {9, 10})
 
 
 def chat(values: Values) -> int:
@@ -89,19 +90,19 @@ def stream(tokenizer, model, messages: list[dict[str, str]]) -> str:
     ends = talk.end_tokens(tokenizer)
     inputs = torch.tensor([ids], device=model.device)
     streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    arguments = dict(
-        input_ids=inputs,
-        attention_mask=torch.ones_like(inputs),
-        streamer=streamer,
-        stopping_criteria=[Asked()],
-        do_sample=False,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        max_new_tokens=talk.LONGEST_ANSWER,
-        eos_token_id=ends,
-        pad_token_id=ends[0],
-    )
+    arguments = {
+        "input_ids": inputs,
+        "attention_mask": torch.ones_like(inputs),
+        "streamer": streamer,
+        "stopping_criteria": [Asked()],
+        "do_sample": False,
+        "temperature": None,
+        "top_p": None,
+        "top_k": None,
+        "max_new_tokens": talk.LONGEST_ANSWER,
+        "eos_token_id": ends,
+        "pad_token_id": ends[0],
+    }
     thread = Thread(target=model.generate, kwargs=arguments, daemon=True)
     thread.start()
     said = []

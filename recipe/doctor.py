@@ -183,9 +183,10 @@ def bitsandbytes_library(values: Values) -> str:
         raise Missing(
             tr("its CPU library was loaded on a machine with a GPU", "有显卡却加载了 CPU 库"), "python -m bitsandbytes"
         )
-    folder = Path(cextension.__file__).parent
-    names = ", ".join(sorted(path.name for path in folder.glob("libbitsandbytes*.so")))
-    return type(library).__name__ + f" ({names})"
+    cuda = sorted(
+        p.stem.removeprefix("libbitsandbytes_cuda") for p in Path(cextension.__file__).parent.glob("*_cuda*.so")
+    )
+    return f"{type(library).__name__}; " + tr("CUDA libraries: ", "CUDA 库：") + ", ".join(cuda)
 
 
 def nf4(values: Values) -> str:

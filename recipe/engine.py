@@ -52,6 +52,13 @@ def patch_all() -> None:
 
     integration._validate_bnb_multi_backend_availability = lambda raise_exception: True
 
+    # On processors with AVX512-BF16, bitsandbytes packs a 4-bit layer anew when it first answers in eval mode, and
+    # training afterwards computes with the packed, differently rounded, scales: the loss would depend on when a hook
+    # last generated (seen: 7e-4), and a resumed run could not equal an uninterrupted one.
+    from bitsandbytes.nn import modules
+
+    modules.has_avx512bf16 = lambda: False
+
     # mmengine writes checkpoints in place: a full disk or a kill would leave half a file under the final name.
     from mmengine.fileio.backends import LocalBackend
 
@@ -138,7 +145,7 @@ def add_training_hook() -> None:
 
             with atomic(path) as file:
                 file.writelines(json.dumps(line) + "\n" for line in [head, *steps])
-            self.file = open(path, "a", encoding="utf-8")
+            self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole training)
 
         def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
             if self.restore is not None:

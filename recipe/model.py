@@ -34,10 +34,8 @@ LARGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors library itse
 
 def model(values: Values) -> int:
     target = values.build / "model"
-    if values.profile == "tiny" and not values.model:
-        done = install_tiny(target, values)
-    else:
-        done = link(target, values)
+    shipped = values.profile == "tiny" and not values.model
+    done = (install_tiny if shipped else link)(target, values)
     print(tr(f"base model: {target} ({done})", f"基座模型：{target}（{done}）"))
     return 0
 
