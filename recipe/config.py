@@ -191,6 +191,13 @@ def config(values: Values) -> int:
         {"BASE_CONFIG": name, "PROFILE": values.profile, "SEED": values.seed, **_plain(given)},
     )
     differences = config_diff.changes(source, result)
+    for headline in _moved(name, source, values.profile):
+        print(
+            tr(
+                f"warning: not the stock config that golden/ knows: {headline}",
+                f"警告：自带配置与 golden/ 不同：{headline}",
+            )
+        )
     if record.up_to_date() and output.read_text(encoding="utf-8") == result:
         print(tr(f"up to date: {output}", f"已是最新：{output}"))
         return 0
@@ -203,6 +210,12 @@ def config(values: Values) -> int:
         print("  " + change.headline())
     print(tr(f"written: {output}", f"已写入：{output}"))
     return 0
+
+
+def _moved(name: str, source: str, profile: str) -> list[str]:
+    from recipe import golden  # here, because golden is made by this module
+
+    return golden.moved(name, source, profile)
 
 
 def _guard(record: Record, force: bool) -> None:
