@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,12 +18,13 @@ from recipe.files import Record, atomic, sha256
 from recipe.findings import ERROR, RULES, Findings, report_text
 from recipe.replace import Replacer, pair
 from recipe.residue import Residue
-from recipe.rows import CANONICAL_ROWS, blocks, open_bytes, source_remedy, step
+from recipe.rows import CANONICAL_ROWS, blocks, open_bytes, source_remedy, split_lines, step
 from recipe.say import UserError, tr
 from recipe.settings import Values
 from recipe.validate import Validator, check_row
 
 SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")
+BLANK_LINE = re.compile(rb"\n[ \t]*\n")
 
 
 def output_path(build: Path) -> Path:
@@ -61,6 +63,8 @@ class Scan:
 
     def block(self, number: int, block: bytes) -> None:
         """Replaced rows, of which the first came from line `number` of the source."""
+        if not block:
+            return
         text = block.decode()
         if CANONICAL_ROWS.match(text).end() != len(text):  # keys in another order, or damage: look at each
             for index, line in enumerate(text[:-1].split("\n")):
@@ -114,9 +118,14 @@ def stage(values: Values) -> int:
     with open_bytes(source) as stream, atomic(target, "wb") as file:
         for number, block in blocks(stream):
             validator.block(number, block)
-            if findings.errors == 0 and block is not None:
-                replaced = replacer.block(block, source, number)
-                scan.block(number, replaced)
+            if findings.errors or block is None:
+                continue
+            # Blank lines go, so where there are any, lines are taken one by one for the scan to name the right ones.
+            alone = b"\r" in block or BLANK_LINE.search(b"\n" + block)
+            parts = enumerate((line + b"\n" for line in split_lines(block)), number) if alone else [(number, block)]
+            for first, part in parts:
+                replaced = replacer.block(part, source, first)
+                scan.block(first, replaced)
                 digest.update(replaced)
                 file.write(replaced)
         validator.close()

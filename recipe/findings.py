@@ -64,7 +64,11 @@ RULES: dict[str, tuple[str, str, str]] = {
         "请写完整字符：半个代理对不是文本",
     ),
     "too-deep": (ERROR, "flatten the value: at most 64 levels", "请减少嵌套：最多 64 层"),
-    "too-long": (ERROR, "split the row: at most 1 MiB a line", "请拆分：每行最多 1 MiB"),
+    "too-long": (
+        ERROR,
+        "split the row: at most 1 MiB a line; a JSON array on one line must be converted: python -m recipe.formats FILE OUTPUT",
+        "请拆分：每行最多 1 MiB；单行的 JSON 数组请先转换：python -m recipe.formats 文件 输出文件",
+    ),
     "crlf": (
         WARNING,
         "use LF line ends (dos2unix); the result has them in any case",
