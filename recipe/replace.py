@@ -126,6 +126,7 @@ class Replacer:
             ) from None
         if "\r" in text:  # as Python's text mode reads it
             text = text.replace("\r\n", "\n").replace("\r", "\n")
+            block = text.encode()
         if not self._as_text or (self._escapes_matter and "\\" in text):
             return b"".join(self.line(line, f"{place}:{n}") for n, line in enumerate(text[:-1].split("\n"), number))
         end = CANONICAL_ROWS.match(text).end()
