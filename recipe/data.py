@@ -58,8 +58,9 @@ def pairs(values: Values) -> list[tuple[str, str]]:
 class Scan:
     """The result of replacement looked at again: still canonical rows, and nothing left of the old name."""
 
-    def __init__(self, file: str, findings: Findings, old: str, new: str) -> None:
-        self._file, self._findings, self._residue = file, findings, Residue(old, new)
+    def __init__(self, file: str, findings: Findings, replaced: list[tuple[str, str]], olds: list[str]) -> None:
+        self._file, self._findings = file, findings
+        self._residues = [Residue(old, *(new for _, new in replaced)) for old in olds]
 
     def block(self, number: int, block: bytes) -> None:
         """Replaced rows, of which the first came from line `number` of the source."""
@@ -71,14 +72,15 @@ class Scan:
                 for problem in check_row(json.loads(line)):
                     if RULES[problem.rule][0] == ERROR:
                         self._findings.add(self._file, number + index, problem.rule, problem.found, problem.path)
-        if self._residue.suspicious(text):
-            for index, line in enumerate(text[:-1].split("\n")):
-                if self._residue.suspicious(line):
-                    self._row(number + index, line)
+        for residue in self._residues:
+            if residue.suspicious(text):
+                for index, line in enumerate(text[:-1].split("\n")):
+                    if residue.suspicious(line):
+                        self._row(number + index, line, residue)
 
-    def _row(self, number: int, line: str) -> None:
+    def _row(self, number: int, line: str, residue: Residue) -> None:
         for path, text in strings(json.loads(line)):
-            for residual in self._residue.find(text):
+            for residual in residue.find(text):
                 found = (
                     f"{residual.what}: {text[max(0, residual.start - 5) : residual.start + len(residual.text) + 5]!r}"
                 )
@@ -99,7 +101,7 @@ def strings(value: object, path: str = "$") -> Iterator[tuple[str, str]]:
 
 
 def stage(values: Values) -> int:
-    source, build, force = values.src, values.build, values.force
+    source, build, force, _ = values.src, values.build, values.force, values.profile  # each checked before any work
     replacements = pairs(values)
     target = output_path(build)
     replacer = Replacer(replacements)
@@ -113,7 +115,8 @@ def stage(values: Values) -> int:
     record.guard(force)
     findings = Findings()
     validator = Validator(source, findings, values.old_name, near=False)
-    scan = Scan(source, findings, *replacements[0])
+    olds = [values.old_name, *([values.old_author] if values.text("NEW_AUTHOR") else [])]
+    scan = Scan(source, findings, replacements, olds)
     digest = hashlib.sha256()
     with open_bytes(source) as stream, atomic(target, "wb") as file:
         for number, block in blocks(stream):

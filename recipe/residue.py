@@ -63,10 +63,11 @@ def _pinyin(name: str) -> tuple[str, set[str]]:
 
 
 class Residue:
-    """Scans texts for what is left of `old` after it was replaced by `new`."""
+    """Scans texts for what is left of `old` after replacement; what stands inside one of the `news` is none."""
 
-    def __init__(self, old: str, new: str) -> None:
-        self._old, self._new = old, new
+    def __init__(self, old: str, *news: str) -> None:
+        self._old = old
+        self._news = re.compile("|".join(map(re.escape, sorted(filter(None, news), key=len, reverse=True))) or "(?!)")
         letters = "".join(map(_fold, old))
         self._form = re.compile(_sequence(letters, _BETWEEN))
         spelled, spelled_first = _pinyin(old)
@@ -109,7 +110,7 @@ class Residue:
         return self._quick.search(text) is not None
 
     def find(self, text: str) -> list[Residual]:
-        """All residuals in one string value or key, left to right; those inside of the new name are none."""
+        """All residuals in one string value or key, left to right."""
         if not self._quick.search(text):
             return []
         folded, origin = [], []
@@ -118,7 +119,7 @@ class Residue:
                 folded.append(part)
                 origin.append(index)
         flat = "".join(folded)
-        new_at = [(m.start(), m.end()) for m in re.finditer(re.escape(self._new), text)] if self._new else []
+        new_at = [match.span() for match in self._news.finditer(text)]
         found = []
         for pattern in filter(None, (self._form, self._spelled)):
             for match in pattern.finditer(flat):

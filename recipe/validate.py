@@ -26,6 +26,7 @@ from recipe.say import UserError, set_language, tr
 
 REMEMBERED = 200_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
 COMPARED = 20_000  # distinct rows that near duplicates are looked for among: MinHash takes about 0.1 ms a row
+COMPARABLE = 60  # characters from which a row is compared: shorter ones that are alike are paraphrases
 SIMILAR = 0.9  # Jaccard similarity of character trigrams from which two rows are near duplicates
 
 PLACEHOLDER = re.compile(
@@ -362,7 +363,9 @@ class Validator:
             self._seen[key] = number
             self._meaning(number, fields)
             if self._near and len(self._seen) <= COMPARED:
-                self._near.add(number, "\n".join(text for name, text in fields if name != "system"))
+                said = "\n".join(text for name, text in fields if name != "system")
+                if len(said) >= COMPARABLE:
+                    self._near.add(number, said)
         if self._tokens:
             count = self._tokens([text for _, text in fields])
             if count > self._max_length:

@@ -1,0 +1,190 @@
+"""make data: writes what it should, and nothing at all when it should not."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from test_replace import published
+
+from recipe.data import main, output_path
+from recipe.rows import persona
+from recipe.say import UserError
+from recipe.settings import ROOT
+
+
+def rows(count=6):
+    system = "你是尖米，一个由星海实验室训练的助手。"
+    return [
+        {"conversation": [{"system": system, "input": f"第{i}个问题", "output": f"我是尖米，答案是{i}。"}]}
+        for i in range(count)
+    ]
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    for key in ("SRC", "OLD_NAME", "NEW_NAME", "PROFILE", "FORCE", "MAP", "OLD_AUTHOR", "NEW_AUTHOR"):
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("BUILD", str(tmp_path / "build"))
+    return tmp_path
+
+
+def run(*arguments):
+    out, err = io.StringIO(), io.StringIO()
+    return main([*map(str, arguments), "--lang", "en"], out, err), out.getvalue(), err.getvalue()
+
+
+def test_writes_the_changed_rows_and_says_what_it_did(place):
+    source, target = write(place / "in.jsonl", rows()), output_path(place / "build")
+    code, out, err = run("--src", source, "--new-name", "闻星")
+    assert (code, err) == (0, "")
+    assert target.read_bytes() == published(source.read_bytes(), "尖米", "闻星")
+    digest = hashlib.sha256(target.read_bytes()).hexdigest()
+    for said in ("6 rows", "6 distinct questions", "12 strings replaced: 尖米→闻星", digest, str(target), "make train"):
+        assert said in out
+    record = json.loads((target.parent / f"{target.name}.record.json").read_text(encoding="utf-8"))
+    assert (record["rows"], record["strings_replaced"], record["questions"], record["output"]) == (6, 12, 6, digest)
+    assert persona(target) == "你是闻星，一个由星海实验室训练的助手。"
+
+
+def test_up_to_date_and_made_again_when_something_changes(place):
+    source, target = write(place / "in.jsonl", rows()), output_path(place / "build")
+    run("--src", source)
+    before = target.stat().st_mtime_ns
+    assert "up to date" in run("--src", source)[1]
+    assert target.stat().st_mtime_ns == before
+    assert "up to date" not in run("--src", source, "--new-name", "闻星")[1]
+    write(source, rows(7))
+    assert "7 rows" in run("--src", source, "--new-name", "闻星")[1]
+
+
+def test_an_edited_result_is_not_overwritten(place):
+    source, target = write(place / "in.jsonl", rows()), output_path(place / "build")
+    run("--src", source)
+    target.write_bytes(b"mine\n")
+    code, _, err = run("--src", source)
+    assert code == 2 and "FORCE=1" in err
+    assert target.read_bytes() == b"mine\n"
+    assert run("--src", source, "--force", "1")[0] == 0
+
+
+def test_author_and_map_at_the_same_time(place):
+    source = write(place / "in.jsonl", rows())
+    code, _, _ = run(
+        "--src", source, "--old-author", "星海实验室", "--new-author", "尖米社", "--map", "答案=结果;问题=题"
+    )
+    assert code == 0
+    first = output_path(place / "build").read_text(encoding="utf-8").splitlines()[0]
+    assert "一个由尖米社训练" in first and "我是机智流，结果是0。" in first and "第0个题" in first
+
+
+def test_crlf_and_blank_lines_are_mended_with_a_warning(place):
+    source, target = place / "in.jsonl", output_path(place / "build")
+    write(source, rows())
+    good = source.read_bytes()
+    source.write_bytes(b"\r\n" + good.replace(b"\n", b"\r\n"))
+    code, _, err = run("--src", source)
+    assert code == 0 and "crlf" in err and "blank-line" in err
+    assert target.read_bytes() == published(good, "尖米", "机智流")
+
+
+ROW = rows(1)[0]
+SAID = ROW["conversation"][0]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"\n\n", "no rows"),
+        (b"{\n", ":1:2: "),
+        (b'{"conversation": []}\n', "$.conversation"),
+        (json.dumps([ROW]).encode(), "JSON array"),
+        (json.dumps({"messages": []}).encode(), "recipe.formats"),
+        (json.dumps(ROW).encode() + b"\n" + json.dumps({"conversation": [{**SAID, "input": {}}]}).encode(), ":2: "),
+        (json.dumps({"conversation": [{"input": "a", "output": "b"}]}).encode(), "nothing to replace"),
+        ((json.dumps(ROW, ensure_ascii=False) + "\n").replace("我是尖米", "我是尖 米").encode(), "尖 米"),
+        ((json.dumps(ROW, ensure_ascii=False) + "\n").encode("gb18030"), "UTF-8"),
+        (b"x" * (2 << 20), "1 MiB"),
+    ],
+)
+def test_unusable_rows_stop_it_and_leave_the_earlier_output(place, content, said):
+    source, target = write(place / "in.jsonl", rows()), output_path(place / "build")
+    run("--src", source)
+    before = {path: path.read_bytes() for path in target.parent.iterdir()}
+    source.write_bytes(content)
+    code, _, err = run("--src", source)
+    assert code == 2
+    last = err.splitlines()[-1]
+    assert last.startswith("error: ") and said in last and "Traceback" not in err
+    assert {path: path.read_bytes() for path in target.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--src", "nowhere.jsonl"], "no such file"),
+        (["--src", "."], "a folder"),
+        (["--new-name", ""], "must not be empty"),
+        (["--new-name", " "], "must not be empty"),
+        (["--new-name", "尖米"], "the same as OLD_NAME"),
+        (["--new-name", "<|im_end|>"], "chat tokens"),
+        (["--map", "x"], "OLD=NEW"),
+        (["--map", "x= "], "blank"),
+        (["--map", "尖米=别的"], "also mapped"),
+        (["--new-author", "我"], "OLD_AUTHOR"),
+        (["--profile", "9b"], "PROFILE"),
+        (["--wrong", "1"], "unrecognized"),
+    ],
+)
+def test_unusable_settings_are_one_line(place, arguments, said):
+    arguments = ["--src", str(write(place / "in.jsonl", rows())), *arguments]
+    code, _, err = run(*arguments)
+    assert code == 2 and said in err and "Traceback" not in err
+    assert not (place / "build").exists()
+
+
+def test_residues_name_the_line_of_the_source(place):
+    texts = [json.dumps(row, ensure_ascii=False) for row in rows(5)]
+    texts[4] = texts[4].replace("我是尖米", "我是尖 米")
+    source = place / "in.jsonl"
+    source.write_text("\n" + "\n\n".join(texts) + "\n", encoding="utf-8")
+    code, _, err = run("--src", source)
+    assert code == 2
+    assert f"{source}:10: $.conversation[0].output [error residue]" in err
+
+
+def test_an_unwritable_place_is_one_line(place):
+    (place / "build").write_text("a file", encoding="utf-8")
+    code, _, err = run("--src", write(place / "in.jsonl", rows()))
+    assert code == 2 and err.count("\n") == 1
+
+
+def test_persona_refuses_what_is_no_data_file(tmp_path):
+    for content in (b"{}\n", b"[]\n", b"x\n", b'{"conversation": [{"input": "a", "output": "b"}]}\n'):
+        path = tmp_path / "x.jsonl"
+        path.write_bytes(content)
+        with pytest.raises(UserError):
+            persona(path)
+
+
+def test_as_make_calls_it(place):
+    """Settings come from the environment; a Chinese LANG gives Chinese messages."""
+    environment = {
+        **os.environ,
+        "SRC": str(write(place / "in.jsonl", rows())),
+        "NEW_NAME": "闻星",
+        "LANG": "zh_CN.UTF-8",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "recipe.data"], capture_output=True, text=True, cwd=ROOT, env=environment
+    )
+    assert done.returncode == 0 and "替换了 12 个字符串" in done.stdout
