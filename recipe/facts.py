@@ -21,7 +21,7 @@ from pathlib import Path
 
 from recipe.config_diff import ast_hash
 
-LARGEST_SOURCE = 256 * 1024  # bytes; XTuner's longest stock config has 20 KB
+LARGEST_SOURCE = 64 * 1024  # bytes; XTuner's longest stock config has 20 KB
 LARGEST_RESULT = 20_000  # folded values in all; a stock config has 200
 LONGEST_SEQUENCE = 10_000  # characters or elements that folding may build
 LARGEST_NUMBER = 2**64
@@ -133,7 +133,7 @@ class Facts:
 
     file: str
     sha256: str = ""
-    ast_sha256: str | None = None
+    source: str | None = None  # None when it is not Python
     base: list[str] = field(default_factory=list)
     imports: dict[str, str] = field(default_factory=dict)
     values: dict[str, object] = field(default_factory=dict)
@@ -159,12 +159,19 @@ class Facts:
             line, node = node.lines.get(key, line), node[key]
         return line
 
+    def ast_sha256(self) -> str | None:
+        """The hash of the normalised source; None when it is not Python, or nested too deep to be written again."""
+        try:
+            return None if self.source is None else ast_hash(self.source)
+        except RecursionError:
+            return None
+
     def document(self) -> dict:
         """As JSON, valid against schemas/config.schema.json."""
         return {
             "file": self.file,
             "sha256": self.sha256,
-            "ast_sha256": self.ast_sha256,
+            "ast_sha256": self.ast_sha256(),
             "base": self.base,
             "imports": self.imports,
             "values": {name: plain(value) for name, value in self.values.items()},
@@ -210,7 +217,7 @@ def of_bytes(data: bytes, file: str, folder: Path | None = None, _depth: int = 0
     try:
         source = data.decode("utf-8")  # as mmengine does: a coding cookie is a comment to it
         tree, text = ast.parse(source), _Text(source)
-        facts.ast_sha256 = ast_hash(source)
+        facts.source = source
         _judge(tree, source, text, facts)
         _fold(tree, text, facts, folder, _depth)
     except SyntaxError as error:
@@ -225,7 +232,7 @@ def of_bytes(data: bytes, file: str, folder: Path | None = None, _depth: int = 0
 
 # --- trust -------------------------------------------------------------------------------------------------------------
 
-_STATEMENTS = (ast.Assign, ast.AugAssign, ast.If, ast.Import, ast.ImportFrom, ast.Pass)
+_STATEMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.If, ast.Import, ast.ImportFrom, ast.Pass)
 _EXPRESSIONS = (
     *(ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp),
     *(ast.Subscript, ast.Slice, ast.JoinedStr, ast.FormattedValue, ast.Name, ast.Attribute, ast.Call),
