@@ -102,6 +102,27 @@ def save_limit(text: str) -> int:
     return value
 
 
+# GPU -> memory in GB (10^9 bytes, as makers count), for estimates. InternStudio rents shares of an A100 with 80 GB.
+GPUS = {
+    **{"A100": 80, "A100-40G": 40, "A800": 80, "H100": 80, "H800": 80, "H20": 96, "H200": 141, "L4": 24, "L20": 48},
+    **{"L40S": 48, "A10": 24, "A30": 24, "A40": 48, "A6000": 48, "V100": 32, "V100-16G": 16, "T4": 16, "P100": 16},
+    **{"RTX3090": 24, "RTX4090": 24, "RTX5090": 32, "RTX4080": 16, "RTX3060": 12},
+}
+
+
+def gpu(text: str) -> float:
+    """Memory in GB of a GPU named, of a share of one (A100-30%) or given as a number of GB."""
+    model, _, share = text.rpartition("-") if text.endswith("%") else (text, "", "100%")
+    try:
+        memory = GPUS[model.upper()] if model.upper() in GPUS else float(model)
+        memory *= number(1, 100)(share.removesuffix("%")) / 100
+    except ValueError:
+        memory = 0.0
+    if not 0 < memory < 10_000:
+        raise ValueError(tr("GB of memory, or one of ", "显存 GB 数，或 ") + ", ".join(GPUS) + ", A100-30%")
+    return memory
+
+
 def switch(text: str) -> bool:
     if text not in ("", "0", "1"):
         raise ValueError(tr("0 or 1", "只能是 0 或 1"))
@@ -333,6 +354,20 @@ SETTINGS = {
             "system prompt of the chat: persona, none or neutral",
             "对话的系统提示：persona、none 或 neutral",
             one_of("persona", "none", "neutral"),
+        ),
+        Setting(
+            "GPU",
+            "",
+            "GPU to estimate for: a name such as A100-30% (24 GB), or GB of memory; default: the one at hand",
+            "估算所针对的显卡：名称如 A100-30%（24 GB），或显存 GB 数；默认本机显卡",
+            optional(gpu),
+        ),
+        Setting(
+            "TOKENS_PER_SECOND",
+            "",
+            "throughput to estimate the time with, all GPUs together (1 to 1e9)",
+            "估算用时所用的吞吐量，所有显卡合计（1 到 1e9）",
+            optional(number(1, 1e9)),
         ),
         Setting("FORMAT", "text", "text or json", "text 或 json", one_of("text", "json")),
         Setting("FORCE", "0", "1: overwrite a file that you edited", "1：覆盖你改过的文件", switch),
