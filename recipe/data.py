@@ -6,7 +6,6 @@ printed, nothing written); warnings do not. One pass over the file, in bounded m
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import sys
@@ -14,17 +13,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recipe import cli
-from recipe.files import Record, atomic, sha256
+from recipe.files import Record, atomic, record_path, sha256
 from recipe.findings import ERROR, RULES, Findings, report_text
 from recipe.replace import Replacer, pair
 from recipe.residue import Residue
-from recipe.rows import CANONICAL_ROWS, blocks, open_bytes, source_remedy, split_lines, step
+from recipe.rows import Block, blocks, marked_lines, open_bytes, source_remedy, split_lines, step
 from recipe.say import UserError, tr
 from recipe.settings import Values
 from recipe.validate import Validator, check_row
 
 SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")
-BLANK_LINE = re.compile(rb"\n[ \t]*\n")
+BLANK_LINE = re.compile(rb"(?:\A|\n)[ \t]*\n")
 
 
 def output_path(build: Path) -> Path:
@@ -62,21 +61,19 @@ class Scan:
         self._file, self._findings = file, findings
         self._residues = [Residue(old, *(new for _, new in replaced)) for old in olds]
 
-    def block(self, number: int, block: bytes) -> None:
+    def block(self, number: int, block: Block) -> None:
         """Replaced rows, of which the first came from line `number` of the source."""
-        if not block:
-            return
-        text = block.decode()
-        if CANONICAL_ROWS.match(text).end() != len(text):  # keys in another order, or damage: look at each
+        text = block.text
+        if block.canonical != len(text):  # keys in another order, or damage: look at each
             for index, line in enumerate(text[:-1].split("\n")):
                 for problem in check_row(json.loads(line)):
                     if RULES[problem.rule][0] == ERROR:
                         self._findings.add(self._file, number + index, problem.rule, problem.found, problem.path)
         for residue in self._residues:
-            if residue.suspicious(text):
-                for index, line in enumerate(text[:-1].split("\n")):
-                    if residue.suspicious(line):
-                        self._row(number + index, line, residue)
+            marked = list(marked_lines(residue.quick, text))
+            lines = text.split("\n") if marked else []
+            for index in marked:
+                self._row(number + index, lines[index], residue)
 
     def _row(self, number: int, line: str, residue: Residue) -> None:
         for path, text in strings(json.loads(line)):
@@ -117,19 +114,22 @@ def stage(values: Values) -> int:
     validator = Validator(source, findings, values.old_name, near=False)
     olds = [values.old_name, *([values.old_author] if values.text("NEW_AUTHOR") else [])]
     scan = Scan(source, findings, replacements, olds)
-    digest = hashlib.sha256()
     with open_bytes(source) as stream, atomic(target, "wb") as file:
         for number, block in blocks(stream):
+            block = block and Block(block)
             validator.block(number, block)
             if findings.errors or block is None:
                 continue
             # Blank lines go, so where there are any, lines are taken one by one for the scan to name the right ones.
-            alone = b"\r" in block or BLANK_LINE.search(b"\n" + block)
-            parts = enumerate((line + b"\n" for line in split_lines(block)), number) if alone else [(number, block)]
+            alone = b"\r" in block.data or BLANK_LINE.search(block.data)
+            parts = [(number, block)]
+            if alone:
+                parts = (
+                    (n, Block(line + b"\n")) for n, line in enumerate(split_lines(block.data), number) if line.strip()
+                )
             for first, part in parts:
                 replaced = replacer.block(part, source, first)
-                scan.block(first, replaced)
-                digest.update(replaced)
+                scan.block(first, Block(replaced))
                 file.write(replaced)
         validator.close()
         report_text(findings, sys.stderr, errors=findings.errors, warnings=3)
@@ -141,7 +141,7 @@ def stage(values: Values) -> int:
         tr(f"{replacer.changed} strings replaced: ", f"替换了 {replacer.changed} 个字符串：")
         + ", ".join(map("→".join, replacements))
     )
-    print(f"SHA-256 {digest.hexdigest()}")
+    print(f"SHA-256 {json.loads(record_path(target).read_text(encoding='utf-8'))['output']}")
     print(tr(f"written: {target}", f"已写出：{target}"))
     _next()
     return 0

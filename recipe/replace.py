@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from recipe import cli
-from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, STRUCTURE, blocks, open_bytes, open_output
+from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, STRUCTURE, Block, blocks, open_bytes, open_output, split_lines
 from recipe.say import UserError, set_language, tr
 
 # A match that begins with one of these could begin inside an escape such as \n or 1f.
@@ -114,26 +114,21 @@ class Replacer:
         except RecursionError:
             raise UserError(place, tr("nested too deep", "嵌套太深"), remedy) from None
 
-    def block(self, block: bytes, place: str, number: int) -> bytes:
+    def block(self, block: Block, place: str, number: int) -> bytes:
         """Whole lines, replaced; `number` is the number of the first line and `place` the name of the file."""
-        try:
-            text = block.decode()
-        except UnicodeDecodeError as error:
-            line = number + block.count(b"\n", 0, error.start)
-            column = error.start - block.rfind(b"\n", 0, error.start)
-            raise UserError(
-                f"{place}:{line}", tr(f"not UTF-8 at byte {column}", f"第 {column} 字节不是 UTF-8"), _utf8_remedy()
-            ) from None
-        if "\r" in text:  # as Python's text mode reads it
+        data, text, end = block.data, block.text, None
+        if text is None:
+            raise _not_utf8(data, place, number)
+        if b"\r" in data:  # as Python's text mode reads it
             text = text.replace("\r\n", "\n").replace("\r", "\n")
-            block = text.encode()
+            data, end = text.encode(), CANONICAL_ROWS.match(text).end()
         if not self._as_text or (self._escapes_matter and "\\" in text):
             return b"".join(self.line(line, f"{place}:{n}") for n, line in enumerate(text[:-1].split("\n"), number))
-        end = CANONICAL_ROWS.match(text).end()
+        end = block.canonical if end is None else end
         if end == len(text) and self._single:
             if self._counting:
                 self._count(text)
-            return block.replace(self._old_bytes, self._new_bytes)
+            return data.replace(self._old_bytes, self._new_bytes)
         done, start = [], 0
         while start < len(text):
             if end > start:
@@ -155,8 +150,14 @@ class Replacer:
         self.changed += len(self._rest.findall(canonical))
 
 
-def _utf8_remedy() -> str:
-    return tr("save the file as UTF-8", "请把文件另存为 UTF-8")
+def _not_utf8(block: bytes, place: str, number: int) -> UserError:
+    try:
+        block.decode()
+    except UnicodeDecodeError as error:
+        line = number + len(split_lines(block[: error.start] + b"\n")) - 1
+        column = error.start - max(block.rfind(b"\n", 0, error.start), block.rfind(b"\r", 0, error.start))
+    what = tr(f"not UTF-8 at byte {column}", f"第 {column} 字节不是 UTF-8")
+    return UserError(f"{place}:{line}", what, tr("save the file as UTF-8", "请把文件另存为 UTF-8"))
 
 
 def _check_pair(old: str, new: str) -> None:
@@ -199,7 +200,7 @@ def replace_stream(source: BinaryIO, target: BinaryIO, replacer: Replacer, place
                     "请拆分该行；JSON 数组须先转成 JSON Lines",
                 ),
             )
-        target.write(replacer.block(block, place, number))
+        target.write(replacer.block(Block(block), place, number))
 
 
 def replace_file(source: str, target: str, replacer: Replacer, jobs: int = 1) -> None:

@@ -72,7 +72,7 @@ class Residue:
         self._form = re.compile(_sequence(letters, _BETWEEN))
         spelled, spelled_first = _pinyin(old)
         self._spelled = re.compile(spelled) if spelled else None
-        self._quick = self._filter(letters, spelled_first)
+        self.quick = self._filter(letters, spelled_first)
 
     def _filter(self, letters: str, spelled_first: set[str]) -> re.Pattern[str]:
         """A pattern on unfolded text that misses nothing that `find` would find: most text is dismissed by it."""
@@ -107,11 +107,11 @@ class Residue:
 
     def suspicious(self, text: str) -> bool:
         """False only where `find` finds nothing in `text` or in any string of it: a fast filter for whole blocks."""
-        return self._quick.search(text) is not None
+        return self.quick.search(text) is not None
 
     def find(self, text: str) -> list[Residual]:
         """All residuals in one string value or key, left to right."""
-        if not self._quick.search(text):
+        if not self.quick.search(text):
             return []
         folded, origin = [], []
         for index, char in enumerate(text):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import functools
 import gzip
 import io
 import json
@@ -140,6 +141,38 @@ def blocks(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
             carry += piece
     if carry:
         yield number, carry + b"\n"
+
+
+class Block:
+    """Whole lines, decoded and held against CANONICAL_ROWS once for all who look at them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    @functools.cached_property
+    def text(self) -> str | None:
+        """The lines as text; None when they are not UTF-8."""
+        try:
+            return self.data.decode()
+        except UnicodeDecodeError:
+            return None
+
+    @functools.cached_property
+    def canonical(self) -> int:
+        """So many characters of the text are canonical rows, from its start."""
+        return CANONICAL_ROWS.match(self.text).end()
+
+
+def marked_lines(pattern: re.Pattern[str], text: str) -> Iterator[int]:
+    """The indexes of the lines of `text` in which a match of `pattern` begins, ascending."""
+    index = start = 0
+    last = -1
+    for match in pattern.finditer(text):
+        index += text.count("\n", start, match.start())
+        start = match.start()
+        if index != last:
+            yield index
+            last = index
 
 
 def split_lines(block: bytes) -> list[bytes]:

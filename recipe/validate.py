@@ -21,7 +21,19 @@ from recipe import cli
 from recipe.files import atomic
 from recipe.findings import LIMIT, LISTED, REPORTS, Findings, report_text, shorten
 from recipe.formats import KEYS, Unconvertible, detect, document, to_xtuner
-from recipe.rows import BROKEN, CANONICAL_ROWS, LONGEST_LINE, Problem, blocks, open_bytes, parse, split_lines, step
+from recipe.rows import (
+    BROKEN,
+    CANONICAL_ROWS,
+    LONGEST_LINE,
+    Block,
+    Problem,
+    blocks,
+    marked_lines,
+    open_bytes,
+    parse,
+    split_lines,
+    step,
+)
 from recipe.say import UserError, set_language, tr
 
 REMEMBERED = 200_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
@@ -36,7 +48,8 @@ PLACEHOLDER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # Unseen characters: C0 (not tab, LF, CR), DEL, C1, zero-width space, bidirectional controls, BOM inside, U+FFFD, U+FFFF.
-CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd-\uffff]")
+_UNSEEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd-\uffff"
+CONTROL = re.compile(f"[{_UNSEEN}]")
 EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}\b")
 PHONE = re.compile(
     r"(?<![\d.])(?:(?:\+?86[- ]?)?1[3-9]\d(?:\d{8}|[- ]\d{4}[- ]\d{4})|0\d{2,3}-\d{7,8}|\+\d{1,3}[- ]\d[\d -]{6,13}\d)(?![\d.])"
@@ -51,13 +64,12 @@ TELLS_NAME = re.compile(r"我(?:是|叫|的名字)|\b(?:I am|I'm|my name is|call
 
 # In canonical rows: what makes a row worth a closer look. Each is fast on whole blocks; a row without any is clean.
 _CLOSER = (
-    # A value that could be blank or a placeholder. In canonical text `": "` stands only before a value.
-    re.compile(
-        r'": "(?=["\s\\xX×{$<\[tTfFpPlLyY待占此])(?:(?:\s|\\[nrtfb])*+"|(?:\s|\\[nrt])*+' + PLACEHOLDER.pattern + '")',
-        re.I | re.S,
-    ),
-    CONTROL,
-    re.compile(r"[0-9](?:[- ]?[0-9]){9}"),  # every phone and citizen number
+    # In canonical text `"output": "` stands only before an answer, and `": "` only before a value.
+    re.compile(r'"output": "(?:\s|\\[nrtfb])*+"'),
+    re.compile(r'": "(?=[\s\\xX×{$<\[tTfFpPlLyY待占此])(?:\s|\\[nrtfb])*+' + PLACEHOLDER.pattern + '"', re.IGNORECASE),
+    # Unseen characters, as such or escaped; every e-mail address; every phone and citizen's number. One set of first
+    # characters stands in front of the alternatives, so that the regex engine skips over all others.
+    re.compile(f"[{_UNSEEN}@\\\\0-9](?:(?<=[0-9])(?:[- ]?[0-9]){{9}}|(?<=\\\\)(?:u00|[bf])|(?<=[{_UNSEEN}@]))"),
 )
 _FIELD = re.compile(r'"(system|input|output)": "((?:[^"\\]++|\\.)*+)"')
 
@@ -175,7 +187,7 @@ class Validator:
         """Distinct first questions, among at most REMEMBERED distinct rows."""
         return len(self._questions)
 
-    def block(self, number: int, block: bytes | None) -> None:
+    def block(self, number: int, block: Block | None) -> None:
         """Whole lines of which the first has the number `number`; None is a line that was too long to be read."""
         if self._stop:
             return
@@ -186,21 +198,17 @@ class Validator:
                 Problem("too-long", "", None, tr(f"more than {LONGEST_LINE} bytes", f"超过 {LONGEST_LINE} 字节")),
             )
             return
-        try:
-            text = block.decode()
-        except UnicodeDecodeError:
-            text = None
-        if not self._started and self._is_document(number, block):
+        if not self._started and self._is_document(number, block.data):
             return
+        text = block.text
         if text is None or "\r" in text or self._form not in ("auto", "xtuner"):
-            self._line_ends(number, block)
-            for line in split_lines(block):
+            self._line_ends(number, block.data)
+            for line in split_lines(block.data):
                 self._line(number, line)
                 number += 1
             return
-        start = 0
-        while start < len(text):
-            end = CANONICAL_ROWS.match(text, start).end()
+        start, end = 0, block.canonical
+        while True:
             if end > start:
                 number = self._canonical(number, text[start:end])
             if end == len(text):
@@ -208,6 +216,7 @@ class Validator:
             start = text.index("\n", end) + 1
             self._text(number, text[end : start - 1])
             number += 1
+            end = CANONICAL_ROWS.match(text, start).end()
 
     def close(self) -> None:
         """Findings about the file as a whole."""
@@ -324,7 +333,7 @@ class Validator:
                 return
         canonical = json.dumps(value, ensure_ascii=False)
         if CANONICAL_ROWS.fullmatch(canonical + "\n") and not any(p.rule == "lone-surrogate" for p in problems):
-            self._row(number, canonical, closer=True)
+            self._canonical(number, canonical + "\n")
             return
         self.rows += 1
         for problem in check_row(value):
@@ -332,35 +341,39 @@ class Validator:
 
     def _canonical(self, number: int, text: str) -> int:
         """Rows proven to be of the schema's shape; gives back the number of the line after them."""
-        closer = set()
-        for pattern in _CLOSER:
-            closer.update(text.count("\n", 0, m.start()) for m in pattern.finditer(text)) if pattern.search(
-                text
-            ) else None
-        if "@" in text or "\\u00" in text or "\\b" in text or "\\f" in text:
-            closer.update(i for i, line in enumerate(text.split("\n")) if "@" in line or "\\" in line)
-        for index, line in enumerate(text[:-1].split("\n")):
-            self._row(number + index, line, index in closer)
-        return number + index + 1
+        rows = text[:-1].split("\n")
+        self.rows += len(rows)
+        self.turns += text.count('"output": "')  # an inner quotation mark would be escaped: only a key looks like this
+        fresh = []
+        seen, dirty = self._seen, self._dirty
+        for line_number, row in enumerate(rows, number):
+            key = hash(row)
+            if key not in seen:
+                fresh.append((line_number, key, row))
+                if len(seen) < REMEMBERED:
+                    seen[key] = line_number
+            else:
+                self._repeat(line_number, key, row)
+        if fresh:
+            together = "".join(row + "\n" for _, _, row in fresh) if len(fresh) < len(rows) else text
+            closer = {index for pattern in _CLOSER for index in marked_lines(pattern, together)}
+            for index, (line_number, key, row) in enumerate(fresh):
+                if index in closer and self._look(line_number, row):
+                    dirty.add(key)
+                if self._tokens or seen.get(key) == line_number:
+                    self._fresh(line_number, row, seen.get(key) == line_number)
+        return number + len(rows)
 
-    def _row(self, number: int, line: str, closer: bool) -> None:
-        """One row of the right shape, as canonical text; `closer` when its values need looking at."""
-        self.rows += 1
-        key = hash(line)
-        first = self._seen.get(key)
-        if first is not None:
-            self.repeats += 1
-            self._again[key] = self._again.get(key, 0) + 1
-            self.turns += line.count('"output": "')
-            if key in self._dirty:
-                self._look(number, line)
-            return
-        if closer and self._look(number, line):
-            self._dirty.add(key)
-        fields = _FIELD.findall(line)
-        self.turns += line.count('"output": "')
-        if len(self._seen) < REMEMBERED:
-            self._seen[key] = number
+    def _repeat(self, number: int, key: int, row: str) -> None:
+        self.repeats += 1
+        self._again[key] = self._again.get(key, 0) + 1
+        if key in self._dirty:
+            self._look(number, row)
+
+    def _fresh(self, number: int, row: str, remembered: bool) -> None:
+        """A row that was not seen before, as canonical text."""
+        fields = _FIELD.findall(row)
+        if remembered:
             self._meaning(number, fields)
             if self._near and len(self._seen) <= COMPARED:
                 said = "\n".join(text for name, text in fields if name != "system")
@@ -457,7 +470,7 @@ class _Near:
 
 def validate_stream(stream: BinaryIO, validator: Validator) -> None:
     for number, block in blocks(stream):
-        validator.block(number, block)
+        validator.block(number, block and Block(block))
     validator.close()
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from recipe.replace import Replacer, main
 from recipe.residue import Residue
-from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, blocks, split_lines
+from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, Block, blocks, split_lines
 from recipe.say import UserError
 from recipe.settings import ROOT
 
@@ -44,7 +44,7 @@ def published(data: bytes, old: str, new: str) -> bytes:
 
 def replaced(data: bytes, *pairs, replacer=None) -> bytes:
     replacer = replacer or Replacer(pairs)
-    return b"".join(replacer.block(block, "f", number) for number, block in blocks(io.BytesIO(data)))
+    return b"".join(replacer.block(Block(block), "f", number) for number, block in blocks(io.BytesIO(data)))
 
 
 # Text from few characters, so that names occur, touch escapes and structure, and straddle each other.
@@ -363,7 +363,7 @@ def test_residues_of_a_latin_name():
 RESIDUES = {name: Residue(name, "闻星") for name in ("尖米", "Nova", "ﬁn", "é", "米")}
 UNFILTERED = {name: copy.copy(residue) for name, residue in RESIDUES.items()}
 for _residue in UNFILTERED.values():
-    _residue._quick = re.compile("")
+    _residue.quick = re.compile("")
 
 
 @settings(max_examples=200, deadline=None)
