@@ -1,0 +1,231 @@
+"""The whole lesson for real, once, at the tiny profile: from source rows to an assistant that says a name of one's own.
+
+Every stage runs in a process of its own, as make runs it. The figures asked for are those of the README's table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft7Validator, FormatChecker
+from safetensors import safe_open
+
+from recipe import engine, runs
+from recipe.files import sha256
+from recipe.settings import ROOT
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+NAME = "闻星"
+
+
+def stage(build: Path, module: str, *arguments: str, status: int = 0, stdin: str = "", **variables: str) -> str:
+    """Run `python -m recipe.MODULE` as make does; returns what the screen shows. Fails on another exit status."""
+    environment = {k: v for k, v in os.environ.items() if k not in ("NEW_NAME", "SEED")}
+    environment |= {"BUILD": str(build), "PROFILE": "tiny", "LANG": "C.UTF-8", "PYTHONUTF8": "1", **variables}
+    command = [sys.executable, "-m", f"recipe.{module}", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True)
+    screen = done.stdout + done.stderr
+    assert done.returncode == status, screen
+    assert "Traceback" not in screen
+    return screen
+
+
+def valid(path: Path, schema: str) -> dict:
+    """The document in `path`, proven valid against schemas/SCHEMA.schema.json."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    rules = json.loads((ROOT / "schemas" / f"{schema}.schema.json").read_text(encoding="utf-8"))
+    Draft7Validator(rules, format_checker=FormatChecker()).validate(document)
+    return document
+
+
+@pytest.fixture(scope="module")
+def build(tmp_path_factory) -> Path:
+    """A BUILD folder in which the lesson has been done, up to the evaluation."""
+    build = tmp_path_factory.mktemp("lesson")
+    stage(build, "data", NEW_NAME=NAME)
+    for module in ("config", "model", "train", "convert", "merge"):
+        stage(build, module)
+    return build
+
+
+@pytest.fixture(scope="module")
+def run(build) -> runs.Run:
+    return runs.Run((build / "run").resolve())
+
+
+def test_the_run_record_is_valid_and_its_loss_fell_to_less_than_half(run):
+    record = valid(run.record, "run")
+    assert record["names"] == {"old": "尖米", "new": NAME}
+    assert record["seed"] == 42
+    assert record["loss"]["last"] < record["loss"]["first"] / 2
+    assert [point["step"] for point in record["curve"]] == list(range(1, record["steps"] + 1))
+    assert record["inputs"]["data"] == sha256(run.data)
+    assert record["peak_memory"]["host"] < 4e9
+    assert run.picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_nothing_was_written_outside_the_build_folder(build):
+    """Model code, data sets and fonts are cached by libraries in the user's home unless told otherwise."""
+    home = build / "home"
+    home.mkdir()
+    stage(build, "preview", "--rows", "1", HOME=str(home), XDG_CACHE_HOME=str(home / "cache"))
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+def test_the_assistant_learned_its_name_and_kept_what_it_knew(build, run):
+    screen = stage(build, "evaluate")
+    result = valid(run.evaluation / "evaluation.json", "evaluation")
+    assert result["passed"], screen
+    assert {counts["prompt"] for counts in result["prompts"]} == {"persona", "none", "neutral"}
+    for counts in result["prompts"]:
+        assert counts["questions"] >= 40
+        assert counts["general_base_right"] >= 40, "a base that knows nothing would have nothing to lose"
+    answers = [json.loads(line) for line in (run.evaluation / "answers.jsonl").read_text().splitlines()]
+    said = [a for a in answers if a["kind"] == "identity" and a["prompt"] == "none" and NAME in a["output"]]
+    assert len(said) == next(c["new"] for c in result["prompts"] if c["prompt"] == "none")
+
+
+def test_the_base_itself_says_another_name(build):
+    """Without training the very same questions are answered with the base's name: the flip is real."""
+    screen = stage(build, "chat", USE="base", PROMPT="none", stdin="你叫什么名字？\n")
+    assert "浦语" in screen
+    assert NAME not in screen
+
+
+def test_the_adapter_is_safetensors_of_lora_weights_only_and_no_lora_b_is_zero(run):
+    assert not list(run.adapter.glob("*.bin")) and not list(run.adapter.glob("*.py"))
+    card = (run.adapter / "README.md").read_text(encoding="utf-8")
+    assert NAME in card and str(ROOT) not in card
+    with safe_open(run.adapter / "adapter_model.safetensors", framework="pt") as file:
+        names = list(file.keys())
+        assert names and all("lora_" in name for name in names)
+        for name in names:
+            if "lora_B" in name:
+                assert file.get_tensor(name).abs().max() > 0, name
+
+
+def test_merged_model_and_base_with_adapter_give_the_same_answer(build):
+    asked = "你是谁？\n/exit\n"
+    merged, adapter = (stage(build, "chat", USE=use, PROMPT="none", stdin=asked) for use in ("merged", "adapter"))
+    last = next(line for line in merged.splitlines() if line.startswith("> "))
+    assert NAME in last
+    assert last in adapter
+
+
+def test_chat_keeps_history_and_forgets_on_reset(build):
+    screen = stage(build, "chat", PROMPT="none", stdin="你是谁？\n/history\n/reset\n/history\n/system 你好\n/history\n")
+    assert screen.count("user: 你是谁？") == 1
+    assert screen.count("system: 你好") == 1
+    assert "bye" in screen
+
+
+def test_the_same_command_again_is_up_to_date_and_changes_nothing(build, run):
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.pth")}
+    assert "up to date" in stage(build, "train")
+    assert "up to date" in stage(build, "convert")
+    assert "up to date" in stage(build, "merge")
+    assert before == {path: path.stat().st_mtime_ns for path in run.folder.rglob("*.pth")}
+
+
+def test_an_adapter_that_changes_nothing_is_refused_by_merge(build, run, tmp_path):
+    """All LoRA B zeroed: the merged weights equal the base's, and merge says so and leaves no merged model."""
+    import shutil
+
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    copy = tmp_path / "build"
+    shutil.copytree(build, copy, symlinks=True, ignore=shutil.ignore_patterns("merged*", "cache", "*.pth", "home"))
+    path = copy / os.readlink(copy / "run") / "adapter" / "adapter_model.safetensors"
+    tensors = {k: torch.zeros_like(v) if "lora_B" in k else v for k, v in load_file(path).items()}
+    save_file(tensors, path, metadata={"format": "pt"})
+    screen = stage(copy, "merge", status=2)
+    assert "equal the base's" in screen
+    assert not (path.parent.parent / "merged").exists()
+
+
+# --- stopped and resumed ---------------------------------------------------------------------------------------------
+
+SHORT = {"EPOCHS": "2", "SAVE_STEPS": "5", "WARMUP": "0.1"}
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory) -> Path:
+    """A BUILD folder with a short run that was never stopped."""
+    build = tmp_path_factory.mktemp("short")
+    return short_run(build)
+
+
+def short_run(build: Path) -> Path:
+    stage(build, "data", NEW_NAME=NAME)
+    stage(build, "model")
+    stage(build, "config", **SHORT)
+    # Between two BUILD folders paths differ, and with them the config: the curve and the weights must not.
+    stage(build, "train", **SHORT)
+    stage(build, "convert")
+    return build
+
+
+def outcome(build: Path) -> tuple[list, str]:
+    run = runs.Run((build / "run").resolve())
+    return json.loads(run.record.read_text())["curve"], sha256(run.adapter / "adapter_model.safetensors")
+
+
+def test_a_run_killed_at_a_random_step_resumes_to_the_same_curve_and_the_same_adapter(short, tmp_path):
+    """kill -9 of make's process after a random step: the trainer dies with it, the same command goes on, and the
+    result equals the uninterrupted run's in every bit. So two runs of one seed are equal as well."""
+    curve, adapter = outcome(short)
+    stage(tmp_path, "data", NEW_NAME=NAME)
+    stage(tmp_path, "model")
+    stage(tmp_path, "config", **SHORT)
+    environment = {**os.environ, "BUILD": str(tmp_path), "PROFILE": "tiny", "PYTHONUTF8": "1"}
+    moment = random.SystemRandom().randrange(6, len(curve) - 1)
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "recipe.train"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while (
+        not (steps := [len(engine.curve_lines(p)) - 1 for p in tmp_path.glob(f"runs/*/work_dir/{engine.CURVE}")])
+        or steps[0] < moment
+    ):
+        assert parent.poll() is None and time.monotonic() < deadline, "the run ended before it was killed"
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    screen = stage(tmp_path, "train")
+    assert "resuming at step" in screen, f"killed at step {moment}"
+    stage(tmp_path, "convert")
+    assert outcome(tmp_path) == (curve, adapter), f"killed at step {moment}"
+
+
+def test_another_name_is_another_run_and_the_first_one_stays(short):
+    first = (short / "run").resolve()
+    stage(short, "data", NEW_NAME="奶龙")
+    stage(short, "config", EPOCHS="1", WARMUP="0.1")
+    stage(short, "train")
+    second = (short / "run").resolve()
+    assert second != first
+    assert (first / "run.json").exists() and (first / "adapter" / "adapter_model.safetensors").exists()
+
+
+def test_a_learning_rate_that_explodes_stops_early_and_says_where_and_what_to_do(tmp_path):
+    stage(tmp_path, "data", NEW_NAME=NAME)
+    stage(tmp_path, "model")
+    # 2e-3 is the most that make config accepts; the edit stands for a learner who typed too many zeros less.
+    stage(tmp_path, "config", EPOCHS="2", WARMUP="0")
+    config = next((tmp_path / "config").glob("*.py"))
+    text = config.read_text(encoding="utf-8")
+    mine = tmp_path / "mine.py"
+    mine.write_text(text.replace("lr = 0.001", "lr = 5000.0").replace("lr = 1e-3", "lr = 5000.0"), encoding="utf-8")
+    assert "lr = 5000.0" in mine.read_text(encoding="utf-8")
+    screen = stage(tmp_path, "train", CONFIG=str(mine), status=2)
+    assert "step" in screen and "LR=" in screen
+    assert not list(tmp_path.glob("runs/*/run.json"))
