@@ -1,0 +1,136 @@
+"""make estimate: counts that equal the real model's, memory near what was measured, one line for what cannot be told."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from recipe import config, estimate
+from recipe.estimate import GB, Run
+from recipe.say import UserError
+
+INTERNLM2_7B = {
+    "model_type": "internlm2",
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 92544,
+}
+TINY = INTERNLM2_7B | {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 300,
+}
+QWEN = {"model_type": "qwen2", "num_key_value_heads": 4, "tie_word_embeddings": True}
+
+
+def shape(sizes: dict) -> estimate.Shape:
+    return estimate.shape_of(sizes, "config.json")
+
+
+@pytest.fixture
+def build(call, tmp_path):
+    """A BUILD folder with data, the 7B model's config.json and a config made at 7b."""
+    folder = tmp_path / "build"
+    row = {"conversation": [{"system": "你是机智流", "input": "你是谁", "output": "我是机智流" * 10}]}
+    (folder / "data").mkdir(parents=True)
+    data = folder / "data" / "assistant_Tuner_change.jsonl"
+    data.write_text((json.dumps(row, ensure_ascii=False) + "\n") * 600, encoding="utf-8")
+    (folder / "model").mkdir()
+    (folder / "model" / "config.json").write_text(json.dumps(INTERNLM2_7B))
+    assert call(config, "--build", str(folder), "--profile", "7b")[0] == 0
+    return folder
+
+
+def test_internlm2_7b():
+    assert shape(INTERNLM2_7B).parameters == 7_737_708_544
+    assert estimate.lora_parameters(shape(INTERNLM2_7B), 64) == 157_179_904
+    assert estimate.lora_parameters(shape(INTERNLM2_7B), 64, ["wqkv"]) == 64 * 32 * (4096 + 6144)
+
+
+def test_memory_is_within_15_percent_of_what_was_measured():
+    """torch's peak on one H100: stock config, random weights of the real shape, 2048 tokens, batch 1."""
+    sizes, lora = shape(INTERNLM2_7B), 157_179_904
+    for run, measured in [(Run(2048, lora), 12.9), (Run(2048, lora, zero=2), 12.0)]:
+        parts = estimate.memory(sizes, run)
+        assert parts.pop("peak") == pytest.approx(sum(parts.values()))
+        assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.15)
+
+
+def test_memory_moves_the_right_way():
+    sizes, lora = shape(INTERNLM2_7B), 157_179_904
+
+    def peak(**more):
+        return estimate.memory(sizes, Run(**({"tokens": 2048, "lora": lora} | more)))["peak"]
+
+    assert peak(tokens=4096) > peak() > peak(tokens=512)
+    assert peak(quantized=False) > peak() and peak(checkpointing=False) > peak() and peak(optimizer_bytes=2) < peak()
+    assert peak(zero=3, world=8) < peak(zero=2, world=8) < peak(zero=2)
+
+
+def test_report(call, build):
+    arguments = ("--build", str(build), "--profile", "7b")
+    status, out, _ = call(estimate, *arguments, "--gpu", "A100-30%")
+    assert status == 0 and "of 24.0 GB: fits" in out and "157,179,904" in out
+    status, out, _ = call(estimate, *arguments, "--gpu", "8", "--lang", "zh")
+    assert status == 1 and "放不下" in out
+    status, out, _ = call(estimate, *arguments, "--gpu", "24", "--format", "json", "--tokens-per-second", "1000")
+    result = json.loads(out)
+    assert result["parameters"]["total"] == 7_737_708_544 + 157_179_904
+    assert result["schedule"]["tokens"] == result["seconds"] * 1000
+    assert result["memory"]["peak"] < result["device"]["need"] < 24e9
+
+
+def test_what_cannot_be_told_is_one_line(call, build):
+    arguments = ("--build", str(build), "--profile", "7b")
+    status, _, err = call(estimate, *arguments, "--gpu", "A1000")
+    assert status == 2 and "A100" in err
+    (build / "data" / "assistant_Tuner_change.jsonl").unlink()
+    status, out, _ = call(estimate, *arguments, "--gpu", "24")
+    assert status == 0 and "make data" in out
+    for content in ("{}", "[]", "{", json.dumps(INTERNLM2_7B | {"model_type": "x"}), ""):
+        (build / "model" / "config.json").write_text(content)
+        status, _, err = call(estimate, *arguments)
+        assert status == 2 and err.count("\n") == 1 and "config.json" in err
+    (build / "model" / "config.json").unlink()
+    status, _, err = call(estimate, *arguments)
+    assert status == 2 and "MODEL=" in err
+    assert call(estimate, "--build", str(build / "no"))[0] == 2
+
+
+def test_zero_sizes_are_refused():
+    with pytest.raises(UserError):
+        shape(TINY | {"num_attention_heads": 0})
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("family", ["internlm2", "qwen2"])
+def test_counts_are_the_models(family):
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from xtuner.model.utils import find_all_linear_names
+
+    if family == "internlm2":
+        from xtuner._lite.modelings.internlm2.configuration_internlm2 import InternLM2Config
+        from xtuner._lite.modelings.internlm2.modeling_internlm2 import InternLM2ForCausalLM
+
+        sizes = TINY
+        model = InternLM2ForCausalLM(InternLM2Config(**TINY, bias=False, attn_implementation="eager"))
+    else:
+        from transformers import Qwen2Config, Qwen2ForCausalLM
+
+        sizes = TINY | QWEN
+        model = Qwen2ForCausalLM(Qwen2Config(**sizes))
+    ours = shape(sizes)
+    assert sum(p.numel() for p in model.parameters()) == ours.parameters
+    linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m.out_features != ours.vocabulary]
+    assert sum(m.weight.numel() for m in linear) == ours.linear_parameters
+    adapted = get_peft_model(model, LoraConfig(r=8, target_modules=find_all_linear_names(model)))
+    trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
+    assert trained == estimate.lora_parameters(ours, 8)
