@@ -23,7 +23,7 @@ from recipe.settings import Values
 from recipe.validate import Validator, check_row
 
 SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")
-BLANK_LINE = re.compile(rb"(?:\A|\n)[ \t]*\n")
+BLANK_LINE = re.compile(rb"\n[ \t]*\n")
 
 
 def output_path(build: Path) -> Path:
@@ -121,7 +121,7 @@ def stage(values: Values) -> int:
             if findings.errors or block is None:
                 continue
             # Blank lines go, so where there are any, lines are taken one by one for the scan to name the right ones.
-            alone = b"\r" in block.data or BLANK_LINE.search(block.data)
+            alone = block.data[:1].isspace() or b"\r" in block.data or BLANK_LINE.search(block.data)
             parts = [(number, block)]
             if alone:
                 parts = (

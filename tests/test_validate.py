@@ -117,6 +117,18 @@ def test_nothing_is_said_of_a_fine_row(fine):
     assert found(text(fine)) == []
 
 
+TEXTS = st.text(alphabet='x×T{}$aé @.139086-+尖米\u200b\x7f\x01 \n\\"', max_size=24) | st.sampled_from(
+    ["TODO", "xxx", ""]
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=4))
+def test_the_fast_filters_miss_nothing(texts):
+    data = text(*(row(*each) for each in texts))
+    assert found(data) == found(data.replace("\n", " \n"))
+
+
 def test_file_wide_findings():
     assert found(GOOD.encode("utf-8-sig"))[0] == ("bom", 1, 1, "")
     assert found(GOOD.encode() + GOOD.encode("gb18030"))[0] == ("not-utf8", 2, 31, "")
