@@ -27,6 +27,7 @@ SETTINGS_USED = ["PROFILE", "BUILD", "CONFIG", "BASE_CONFIG", "OLD_NAME", "DEEPS
 ERROR, WARNING = "error", "warning"
 UNREPLACED = re.compile(r"ass?ist(ant)?_tuner\.jsonl?", re.IGNORECASE)  # also as published posts misspell it
 HUB_OWNERS = ("internlm", "Shanghai_AI_Laboratory", "Qwen", "qwen", "Tianjin_Ascend")
+LOCAL_FOLDERS = ("model", "models", "checkpoints", "weights", "pretrained", "base", "build", "work_dirs", "..", ".")
 STOCK_QUESTIONS = re.compile(r"上海|Shanghai|hexadecimal|十六进制")
 FEWEST_STEPS = 20
 
@@ -391,8 +392,22 @@ def _generation(name: str) -> str | None:
 
 
 def _is_hub_id(path: str) -> bool:
-    # BUILD=b makes the folder `b/model`, which has the form of a hub id too.
-    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path)) and not path.endswith("/model") and not os.path.isdir(path)
+    # `models/internlm2_5-7b-chat`, and `b/model` with BUILD=b, have the form of a hub id too.
+    owner = path.split("/")[0].lower()
+    local = path.endswith("/model") or owner in LOCAL_FOLDERS or os.path.isdir(path)
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path)) and not local
+
+
+def _remote_code(config: Facts) -> Found:
+    """Hub ids of strangers, and ids that cannot be told, wherever trust_remote_code would run their code."""
+    for _, item, line in facts.walk(config):
+        if isinstance(item, facts.Dict) and item.get("trust_remote_code"):
+            path = item.get("pretrained_model_name_or_path")
+            line = item.lines.get("pretrained_model_name_or_path", line)
+            if isinstance(path, Unknown):
+                yield "trust-model", line, path.source
+            elif isinstance(path, str) and _is_hub_id(path) and path.split("/")[0] not in HUB_OWNERS:
+                yield "trust-model", line, path
 
 
 def _model_names(config: Facts, context: Context) -> list[str]:
@@ -416,10 +431,8 @@ def _model(config: Facts, data: schedule.Data | None, context: Context) -> Found
             yield "model-generation", line, f"{name} ({_generation(name)} ≠ {meant})"
             break
     if isinstance(path, str) and _is_hub_id(path):
-        owner = path.split("/")[0]
-        if owner not in HUB_OWNERS and config.get("model.llm.trust_remote_code"):
-            yield "trust-model", line, path
         yield "model-hub", line, path
+    yield from _remote_code(config)
     template, template_line = lookup(config, "template")
     used = template.name.rpartition(".")[2] if isinstance(template, Ref) else template
     family_name = next((n for n in [*names, config_name] if _generation(n)), "")

@@ -597,7 +597,7 @@ def _size(value: object, limit: int = LARGEST_RESULT) -> int:
 def _judge_values(facts: Facts) -> None:
     """Judge what folding found: objects by their full name, and texts that are looked up as objects."""
     short = {name.rpartition(".")[2] for name in KNOWN}
-    for key, value, line in _walk(facts.values, facts.lines):
+    for key, value, line in walk(facts):
         match value:
             case Ref(name) if name == "torch" or not (name in KNOWN or CHAINS.fullmatch(name)):
                 facts.problems.append(Problem("trust-attribute", line, name))
@@ -611,6 +611,9 @@ def _judge_values(facts: Facts) -> None:
                 facts.problems.append(Problem("trust-type", line, f"{key}={value!r}"))
             case Unknown(source) if key in LOOKED_UP:
                 facts.problems.append(Problem("trust-type", line, f"{key}={source[:100]}"))
+    resource = facts.values.get("model_resource")  # XTuner calls its `fn` as soon as it has loaded the config
+    if resource and resource != {"fn": Ref("openmind_hub.snapshot_download"), "args": {}}:
+        facts.problems.append(Problem("trust-type", facts.lines.get("model_resource", 1), "model_resource"))
     if "custom_imports" in facts.values:  # mmengine imports what it lists
         facts.problems.append(Problem("trust-import", facts.lines.get("custom_imports", 1), "custom_imports"))
     if facts.values.get("load_from"):
@@ -619,8 +622,9 @@ def _judge_values(facts: Facts) -> None:
         )
 
 
-def _walk(values: dict, lines: dict) -> Iterator[tuple[object, object, int]]:
-    stack = [(key, value, lines.get(key, 1)) for key, value in values.items()]
+def walk(facts: Facts) -> Iterator[tuple[object, object, int]]:
+    """(key, value, line) of every value, dicts and lists included; what stands in a list has the list's key."""
+    stack = [(key, value, facts.lines.get(key, 1)) for key, value in facts.values.items()]
     while stack:
         key, value, line = stack.pop()
         yield key, value, line

@@ -133,7 +133,9 @@ def test_hub_id_is_an_error_offline_only():
         verdict = check_config.check_bytes(source.encode(), "x.py", Context(files=False, offline=offline))
         assert [(f.rule, f.severity) for f in verdict.findings] == [("model-hub", severity)]
     stranger = DONE.replace("/root/lesson/models/internlm2_5-7b-chat", "somebody/internlm2_5-7b-chat")
-    assert rules(stranger) == ["trust-model", "model-hub"]
+    assert rules(stranger) == ["model-hub", "trust-model"]
+    relative = DONE.replace("/root/lesson/models/internlm2_5-7b-chat", "models/internlm2_5-7b-chat")
+    assert rules(relative) == []
 
 
 def test_schedule_counts_as_xtuner_does():
@@ -209,6 +211,11 @@ HOSTILE = [
     "x = '{{fileDirname}}'",
     "x = {{$HOME:1}}",
     "from datasets import load_dataset\nx = dict(type=load_dataset, path='pandas', data_files='a.pkl')",
+    "from openmind_hub import snapshot_download\nmodel_resource = dict(fn=snapshot_download, args=dict(local_dir='/'))",
+    "model_resource = dict(fn=AutoModelForCausalLM.from_pretrained, args={})",
+    "x = dict(trust_remote_code=True, pretrained_model_name_or_path='some/body')",
+    "x = dict(trust_remote_code=True, pretrained_model_name_or_path='me/body'[::1])",
+    "x = dict(trust_remote_code=print, pretrained_model_name_or_path='some/body')",
     "_base_ = '../../etc/x.py'",
     "_base_ = ['/etc/x.py']",
     "async def f(): await x",
