@@ -117,6 +117,8 @@ def _row_tokens(turns: list[dict], template: str, count: Callable[[str], int]) -
 def samples(lengths: tuple[int, ...], max_length: int, pack: bool) -> int:
     """Samples that XTuner makes of rows of these lengths, with one worker (map_num_proc=None).
 
+    Rows whose question alone fills max_length, which XTuner drops, are counted: the max-length finding names them.
+
     Packing joins rows, cut to max_length each, and cuts the stream; what is left at the end is dropped. A batch of
     rows shorter than one sample becomes a short sample. (Rows are shuffled before; beyond 1000 rows, rare short batches
     could shift the count by one.)

@@ -376,3 +376,48 @@ def test_templates_are_xtuners():
         ours = PROMPT_TEMPLATE[name]
         assert (system, instruction) == (ours.SYSTEM, ours.INSTRUCTION)
         assert (suffix, separator, end) == (ours.get("SUFFIX", ""), ours.SEP, not ours.get("SUFFIX_AS_EOS", False))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("rows", "max_length", "pack"), [(50, 200, True), (5, 4096, True), (50, 200, False), (1200, 512, True)]
+)
+def test_steps_are_counted_as_xtuner_makes_samples(tmp_path, rows, max_length, pack):
+    """The real process_hf_dataset on the same rows, with one worker, makes as many samples of as many tokens."""
+    from datasets import Dataset
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+    from xtuner.dataset import process_hf_dataset
+    from xtuner.dataset.map_fns import template_map_fn_factory
+    from xtuner.utils import PROMPT_TEMPLATE
+
+    data = [
+        {
+            "conversation": [
+                {"system": "你是机智流", "input": "你是谁" * (n % 9), "output": "我是机智流。" * (n % 17 + 1)}
+            ]
+        }
+        for n in range(rows)
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in data), encoding="utf-8")
+    letters = sorted(set(path.read_text()) | {chr(c) for c in range(10, 127)})
+    plain = Tokenizer(models.WordLevel({c: i for i, c in enumerate(["<unk>", "<s>", "</s>", *letters])}, "<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    plain.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    made = process_hf_dataset(
+        Dataset.from_list(data),
+        tokenizer=tokenizer,
+        max_length=max_length,
+        template_map_fn=template_map_fn_factory(PROMPT_TEMPLATE.internlm2_chat),
+        remove_unused_columns=True,
+        pack_to_max_length=pack,
+        split=None,
+        map_num_proc=None,
+    )
+    measured = schedule.measure(path, "internlm2_chat", tmp_path / "tokenizer.json", "尖米")
+    assert measured.exact and not measured.bad_rows and measured.rows_with == 0
+    assert len(made) == schedule.samples(measured.lengths, max_length, pack)
+    if not pack:
+        assert [min(n, max_length) for n in measured.lengths] == made["length"]
