@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import pytest
 
-from recipe import config, estimate
+from recipe import estimate
 from recipe.estimate import GB, Run
 from recipe.say import UserError
 
@@ -44,6 +45,9 @@ def build(call, tmp_path):
     data.write_text((json.dumps(row, ensure_ascii=False) + "\n") * 600, encoding="utf-8")
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text(json.dumps(INTERNLM2_7B))
+    config = pytest.importorskip("recipe.config")
+    if find_spec("xtuner") is None:
+        pytest.skip("XTuner is not installed")
     assert call(config, "--build", str(folder), "--profile", "7b")[0] == 0
     return folder
 
