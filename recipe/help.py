@@ -36,8 +36,8 @@ def show(values: Values) -> int:
     rows = targets((ROOT / "Makefile").read_text(encoding="utf-8"))
     print(
         tr(
-            "make setup; make data && make train NEW_NAME=…; make eval; make chat",
-            "make setup；make data && make train NEW_NAME=…；make eval；make chat",
+            "make setup; make data NEW_NAME=… && make train; make eval; make chat",
+            "make setup；make data NEW_NAME=… && make train；make eval；make chat",
         )
     )
     print(tr("\ntargets", "\n目标"))

@@ -318,7 +318,8 @@ def names_of(values: Values, data: Path) -> dict[str, str]:
     """The names of the rows: those that make data recorded beside them, else what the call says."""
     if record_path(data).exists():
         parameters = read_json(record_path(data), tr("run make data", "请先运行 make data"))["parameters"]
-        return {"old": parameters["old_name"], "new": parameters["new_name"]}
+        old, new = parameters["replaced"][0]
+        return {"old": old, "new": new}
     return {"old": values.old_name, "new": values.new_name}
 
 

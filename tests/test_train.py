@@ -148,6 +148,6 @@ def test_names_come_from_the_record_of_the_rows_before_the_variables(tmp_path):
     data = tmp_path / "rows.jsonl"
     values = Values({"NEW_NAME": "甲", "OLD_NAME": "乙"}, {})
     assert train.names_of(values, data) == {"old": "乙", "new": "甲"}
-    record = {"inputs": {}, "parameters": {"old_name": "尖米", "new_name": "闻星"}, "output": ""}
+    record = {"inputs": {}, "parameters": {"replaced": [["尖米", "闻星"], ["某人", "我"]]}, "output": ""}
     (tmp_path / "rows.jsonl.record.json").write_text(json.dumps(record))
     assert train.names_of(values, data) == {"old": "尖米", "new": "闻星"}
