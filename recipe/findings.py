@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TextIO
-from xml.sax.saxutils import quoteattr
 
 from recipe.say import tr
 
@@ -215,6 +214,7 @@ def report_github(findings: Findings, out: TextIO) -> None:
 
 def report_junit(findings: Findings, out: TextIO) -> None:
     """JUnit XML: one test case for each finding; only errors fail."""
+    from xml.sax.saxutils import quoteattr  # brings urllib along, which no other report needs
 
     def quoted(text: str) -> str:
         # What XML 1.0 cannot hold at all, escaped or not.

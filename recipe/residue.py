@@ -6,6 +6,7 @@ case, the name's pinyin, and the name itself where replacing made it anew ("aabb
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -47,6 +48,9 @@ def _pinyin(name: str) -> tuple[str, set[str]]:
     """
     if not any("\u3400" <= c <= "\u9fff" for c in name):
         return "", set()
+    # Single characters need no phrases: their table is most of the package's start.
+    os.environ.setdefault("PYPINYIN_NO_PHRASES", "1")
+    os.environ.setdefault("PYPINYIN_NO_DICT_COPY", "1")
     try:
         from pypinyin import Style, pinyin
     except ImportError:  # a small install for validation alone
