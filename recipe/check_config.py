@@ -26,7 +26,12 @@ from recipe.settings import Values
 
 SETTINGS_USED = ["PROFILE", "BUILD", "CONFIG", "BASE_CONFIG", "OLD_NAME", "DEEPSPEED", "FORMAT"]
 UNREPLACED = re.compile(r"ass?ist(ant)?_tuner\.jsonl?", re.IGNORECASE)  # also as published posts misspell it
-HUB_OWNERS = ("internlm", "Shanghai_AI_Laboratory", "Qwen", "qwen", "Tianjin_Ascend")
+# Who publishes the base models of XTuner's stock configs, on Hugging Face and ModelScope.
+HUB_OWNERS = (
+    *("internlm", "Shanghai_AI_Laboratory", "Qwen", "qwen", "Tianjin_Ascend", "baichuan-inc", "meta-llama", "THUDM"),
+    *("openbmb", "huggyllama", "deepseek-ai", "mistralai", "01-ai", "microsoft", "bigcode", "HuggingFaceH4"),
+    *("google", "CohereForAI", "lmsys", "LLM-Research", "ZhipuAI"),
+)
 LOCAL_FOLDERS = ("model", "models", "checkpoints", "weights", "pretrained", "base", "build", "work_dirs", "..", ".")
 STOCK_QUESTIONS = re.compile(r"上海|Shanghai|hexadecimal|十六进制")
 
@@ -240,7 +245,9 @@ def _rows(config: Facts, data: schedule.Data | None, context: Context) -> Found:
         if context.files and not os.path.isfile(file):
             yield "data-missing", line, file
         mapping, mapping_line = lookup(config, "dataset_map_fn")
-        if mapping is not None:
+        # Rows of OpenAI's format ("messages") need their function: wrong only where the rows are known to be others.
+        openai = isinstance(mapping, Ref) and mapping.name.endswith(".openai_map_fn")
+        if mapping is not None and (not openai or (data and data.lengths)):
             yield "map-fn", mapping_line, _show(mapping)
 
 

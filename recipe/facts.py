@@ -37,7 +37,7 @@ _KNOWN = {
     "mmengine.visualization": ["TensorboardVisBackend", "Visualizer"],
     "openmind": ["OmDataset"],
     "openmind_hub": ["snapshot_download"],
-    "peft": ["LoraConfig"],
+    "peft": ["LoraConfig", "TaskType"],
     "torch.optim": ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"],
     "transformers": ["AutoModelForCausalLM", "AutoTokenizer", "BitsAndBytesConfig"],
     "xtuner.dataset": ["ConcatDataset", "process_hf_dataset"],
@@ -82,6 +82,7 @@ KNOWN = frozenset({f"{module}.{name}" for module, names in _KNOWN.items() for na
 CHAINS = re.compile(
     r"torch\.(float16|bfloat16|float32|float64|half|float|int8|uint8)"
     r"|transformers\.(AutoModelForCausalLM|AutoTokenizer)\.from_pretrained"
+    r"|peft\.TaskType\.CAUSAL_LM"
     r"|openmind\.OmDataset\.load_dataset"
     r"|xtuner\.utils\.(PROMPT|SYSTEM)_TEMPLATE\.[a-z][a-z0-9_]*"
 )
@@ -597,9 +598,10 @@ def _size(value: object, limit: int = LARGEST_RESULT) -> int:
 def _judge_values(facts: Facts) -> None:
     """Judge what folding found: objects by their full name, and texts that are looked up as objects."""
     short = {name.rpartition(".")[2] for name in KNOWN}
+    told = any(p.kind in ("trust-import", "trust-attribute") for p in facts.problems)  # already, where it is written
     for key, value, line in walk(facts):
         match value:
-            case Ref(name) if name == "torch" or not (name in KNOWN or CHAINS.fullmatch(name)):
+            case Ref(name) if not told and (name == "torch" or not (name in KNOWN or CHAINS.fullmatch(name))):
                 facts.problems.append(Problem("trust-attribute", line, name))
             case str() if (
                 key in LOOKED_UP and value not in KNOWN and value not in short and not CHAINS.fullmatch(value)

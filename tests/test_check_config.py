@@ -128,6 +128,12 @@ def test_with_data(lesson):
     assert lesson(sequence, deepspeed="none") == ["sequence-parallel"] and lesson(sequence) == []
 
 
+def test_openai_rows_need_their_function(lesson):
+    use = {"dataset_map_fn=None": "dataset_map_fn=openai_map_fn", "alpaca_map_fn,": "openai_map_fn,"}
+    assert lesson(use) == ["map-fn"]  # the rows at hand are conversations
+    assert lesson(use, files=False) == []
+
+
 def test_link_to_the_other_generation(lesson, tmp_path):
     (tmp_path / "internlm2-chat-7b").mkdir()
     (tmp_path / "base").symlink_to(tmp_path / "internlm2-chat-7b")
@@ -260,6 +266,7 @@ def test_more_than_configuring_is_an_error(source):
         "import torch\nx = dict(a=torch.bfloat16)",
         "x = dict(dict(a=1), b=2)\ny = {**x, 'c': (1,)}",
         "'a docstring'",
+        "from peft import TaskType\nx = dict(task_type=TaskType.CAUSAL_LM)",
         "x: int = 1\nx += 1",
         "root = '/data'\nx = f'{root}/a.jsonl'",
         "visualizer = dict(type='TensorboardVisBackend')",
