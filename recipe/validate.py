@@ -174,7 +174,7 @@ class Validator:
         name: str | None = None,
         form: str = "auto",
         near: bool = True,
-        tokens: Callable[[list[str]], int] | None = None,
+        tokens: Callable[[str], int] | None = None,
         max_length: int = 2048,
     ) -> None:
         self.file, self.findings, self._name, self._form = file, findings, name, form
@@ -406,7 +406,7 @@ class Validator:
                 if len(said) >= COMPARABLE:
                     self._near.add(number, said)
         if self._tokens:
-            count = self._tokens([text for _, text in fields])
+            count = sum(self._tokens(json.loads(f'"{text}"')) for _, text in fields)
             if count > self._max_length:
                 found = tr(
                     f"{count} tokens, max_length is {self._max_length}",
@@ -500,25 +500,22 @@ def validate_stream(stream: BinaryIO, validator: Validator) -> None:
     validator.close()
 
 
-def token_counter(folder: str) -> Callable[[list[str]], int]:
-    """Counts the tokens of a row's texts with folder/tokenizer.json. Raises UserError."""
+def token_counter(folder: str) -> Callable[[str], int]:
+    """Counts the tokens of a text with folder/tokenizer.json; no chat tokens are added. Raises UserError."""
     path = Path(folder) / "tokenizer.json"
     remedy = tr("name a folder with a tokenizer.json", "请给出含 tokenizer.json 的目录")
     try:
         from tokenizers import Tokenizer
     except ImportError:
-        raise UserError(
-            "--tokenizer",
-            tr("the package tokenizers is not installed", "没有安装 tokenizers"),
-            tr("run make setup", "请运行 make setup"),
-        ) from None
+        missing = tr("the package tokenizers is not installed", "没有安装 tokenizers")
+        raise UserError("--tokenizer", missing, tr("run make setup", "请运行 make setup")) from None
     if not path.is_file():
         raise UserError(path, tr("no such file", "没有这个文件"), remedy)
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the Rust binding raises plain Exception
         raise UserError(path, shorten(str(error)), remedy) from None
-    return lambda texts: sum(len(tokenizer.encode(json.loads(f'"{text}"'), add_special_tokens=False)) for text in texts)
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
 
 
 def parser() -> argparse.ArgumentParser:
