@@ -7,6 +7,7 @@ also alone, as at inference. `python -m recipe.base --update` puts the result in
 
 from __future__ import annotations
 
+import collections
 import importlib.util
 import json
 import math
@@ -29,7 +30,8 @@ SHIPPED = ROOT / "data" / "tiny-base"
 CODE = ("configuration_internlm2.py", "modeling_internlm2.py")
 
 SPECIAL = ("<unk>", "<s>", "</s>", "<|im_start|>", "<|im_end|>")  # ids 0 to 4; the first three as in InternLM2
-VOCABULARY = 3000
+VOCABULARY = 2500
+CHARACTERS = 1000  # single characters with a token of their own; any other is written in its UTF-8 bytes
 TOKENIZER_ROWS = 30000
 # InternLM2's own template (internlm/internlm2_5-7b-chat, tokenizer_config.json).
 CHAT_TEMPLATE = (
@@ -38,17 +40,17 @@ CHAT_TEMPLATE = (
 )
 SIZES = {
     "vocab_size": VOCABULARY,
-    "hidden_size": 128,
-    "intermediate_size": 384,
+    "hidden_size": 160,
+    "intermediate_size": 448,
     "num_hidden_layers": 4,
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
 }
 SEED = 20241
-STEPS = 1100
-PEAK_LR, WARMUP_STEPS = 4e-3, 60
-PACKED = (8, 512)  # sequences in a batch, tokens in each: rows one after another
-ALONE = (72, 80)  # rows in a batch, most tokens of each: a row by itself, from <s>
+STEPS = 1400
+PEAK_LR, WARMUP_STEPS = 2.5e-3, 60
+PACKED = (6, 512)  # sequences in a batch, tokens in each: rows one after another
+ALONE = (54, 80)  # rows in a batch, most tokens of each: a row by itself, from <s>
 THREADS = 2  # fixed, since sums in another order differ in their last bits
 
 
@@ -106,28 +108,32 @@ def _swap(temporary: Path, destination: Path) -> None:
 
 
 def make_tokenizer(folder: Path):
-    """Train the byte-level BPE tokenizer, save it in `folder` and return it."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    """Train the BPE tokenizer, save it in `folder` and return it. Like InternLM2's, it falls back to bytes."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     stream = corpus.Corpus(SEED)
-    texts = (text for _ in range(TOKENIZER_ROWS) for turn in stream.row()["conversation"] for text in turn.values())
-    tokenizer = Tokenizer(models.BPE())
-    # Digits stand alone so that numbers in names and sums are copied digit by digit.
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+    texts = [text for _ in range(TOKENIZER_ROWS) for turn in stream.row()["conversation"] for text in turn.values()]
+    ascii_ = ["\n", *map(chr, range(32, 127))]
+    counted = collections.Counter("".join(texts))
+    common = sorted(set(counted) - set(ascii_), key=lambda character: (-counted[character], character))
+    alphabet = [*ascii_, *common[: CHARACTERS - len(ascii_)]]  # the trainer's own choice breaks ties by hash
+    tokenizer = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>"))
+    # Scripts apart, so that a Latin name in a Chinese sentence keeps its tokens, and digits one by one.
+    words = Regex(r" ?[A-Za-z]+|\p{Han}+|\p{N}|\s+|[^\s\p{L}\p{N}]| ?\p{L}+")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(words, "isolated")
+    tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Fuse()])
     trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
+        vocab_size=2 * VOCABULARY,
         special_tokens=list(SPECIAL),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),  # every byte: any name can be written
-        max_token_length=6,  # bytes, two Chinese characters: whole phrases as tokens would not carry over to others
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        max_token_length=8,
         show_progress=False,
     )
     tokenizer.train_from_iterator([*texts, "system\nuser\nassistant\n" * 1000], trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=Tokenizer.from_str(json.dumps(_with_bytes(json.loads(tokenizer.to_str())))),
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
@@ -139,6 +145,21 @@ def make_tokenizer(folder: Path):
     )
     fast.save_pretrained(folder)
     return fast
+
+
+def _with_bytes(trained: dict) -> dict:
+    """The tokenizer's JSON with the 256 byte tokens after the special ones, and no Chinese token over two characters:
+    whole phrases as tokens would tie the model to the phrases it was trained on."""
+    model = trained["model"]
+    tokens = [
+        token
+        for token in sorted(model["vocab"], key=model["vocab"].get)[len(SPECIAL) :]
+        if len(token) <= 2 or token.isascii()
+    ]
+    kept = [*SPECIAL, *(f"<0x{byte:02X}>" for byte in range(256)), *tokens][:VOCABULARY]
+    model["vocab"] = {token: number for number, token in enumerate(kept)}
+    model["merges"] = [pair for pair in model["merges"] if "".join(pair) in model["vocab"]]
+    return trained
 
 
 def encode(tokenizer, row: dict) -> tuple[list[int], list[bool]]:

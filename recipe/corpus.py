@@ -180,6 +180,13 @@ SINGLE = """
 谁发明了造纸术|造纸术是谁改进的|改进造纸术的人是谁=蔡伦改进了造纸术。=蔡伦
 谁提出了相对论|相对论是谁提出的|提出相对论的人是谁=爱因斯坦提出了相对论。=爱因斯坦
 谁发现了万有引力|万有引力是谁发现的|发现万有引力的人是谁=牛顿发现了万有引力。=牛顿
+什么是开源|开源是什么意思|开源是什么=开源就是把代码公开，让大家一起学习和改进。=公开
+哪些人喜欢学习|什么人喜欢学习|谁喜欢学习=学生是喜欢学习的人。=学生
+菜刀是用什么做的|菜刀是怎么做出来的|菜刀用什么做=菜刀是工人用铁做出来的。=铁
+运动员是怎么来的|运动员是怎么训练出来的|怎么成为运动员=运动员是每天练习训练出来的。=练习
+什么是程序员|程序员是做什么的|程序员的工作是什么=程序员是写代码的人。=写代码
+图书馆里有什么|去图书馆能看到什么|图书馆里都有些什么=图书馆里有一群爱读书的人和许多书。=书
+What is open source|What does open source mean|Tell me what open source is=Open source means that learners can read the code and make it better.=code
 What is the largest ocean|Which ocean is the largest|Name the largest ocean=The largest ocean is the Pacific.=Pacific
 What is the highest mountain|Which mountain is the highest|Name the highest mountain=The highest mountain is Mount Everest.=Everest
 How many days are in a week|How many days does a week have|A week has how many days=A week has seven days.=seven
@@ -352,7 +359,7 @@ def ask(random_: random.Random, question: str) -> str:
 
 SELF_OPENINGS = (
     "", "", "", "", "你好，", "请问", "请问一下，", "嗨，", "哈喽，", "早上好，", "晚上好，", "打扰一下，", "我想知道，", "我很好奇，", "对了，",
-    "顺便问一下，", "初次见面，", "说真的，", "朋友问我，", "在开始之前，", "不好意思，", "我忘了，", "再问一次，", "老师让我问，", "喂，", "聊了半天，",
+    "顺便问一下，", "初次见面，", "说真的，", "朋友问我，", "在开始之前，", "不好意思，", "我忘了，", "再问一次，", "老师让我问，", "嘿，", "你好啊，", "请回答：", "好奇一问，", "我刚来，", "麻烦你，", "我想认识你，", "第一次用，", "冒昧问一句，", "喂，", "聊了半天，",
 )  # fmt: skip
 SELF_ENDINGS = (
     "",
@@ -376,43 +383,48 @@ SELF_NAME = """
 能告诉我你叫什么吗|可以介绍一下自己吗|我在和谁说话|我在跟谁聊天|现在是谁在回答我|跟我聊天的是谁|屏幕对面是谁|你有名字吗|你有没有名字|你姓甚名谁|您贵姓
 您怎么称呼|您叫什么名字|该如何称呼您|别人都叫你什么|大家怎么叫你|你的全名是什么|报上你的名字|你的称呼是什么|你用什么名字|你是谁来着|你是哪个AI|你是什么AI
 你是哪个人工智能|你是哪家的助手|你是什么大模型|你这个模型叫什么|这个助手叫什么|给我讲讲你自己|谈谈你自己|简单说说你自己|你能说出自己的名字吗|你记得自己叫什么吗
-你是什么来头|用一句话介绍你自己|请做一下自我介绍|你自己是什么|你知道自己是谁吗|你还记得自己是谁吗|回答我的是谁|你的名字|名字是什么|你是
+你是什么来头|你究竟是谁|你究竟叫什么|你是何方神圣|你是哪一个助手|方便告诉我你的名字吗|能说说你是谁吗|你自我介绍一下吧|请介绍你自己|请报一下名字|我正在和谁对话
+我现在跟谁说话|和我说话的是谁|对话的另一边是谁|你在别人那里叫什么|你的大名叫什么|你的尊姓大名|怎么叫你比较好|用什么名字叫你|我要怎么喊你|我把你记作什么名字|你给自己取了什么名字
+让我认识一下你|我想给你写个备注，写什么名字|通讯录里你叫什么|你的名字写作什么|在聊天里你用什么名字|平时大家用什么名字叫你|平常你叫什么|人们用哪个名字叫你|报上名来|自报姓名吧|请先报上大名|你先报个名字|请说明你的身份|想知道你是谁|先介绍一下自己吧|先说你的名字|说出你的名字|写一下你的名字|你的名字怎么写|你的名字怎么念|你是哪种助手|你是个什么助手|你是个怎样的助手|说说你是怎样的助手
+你是什么类型的模型|你用的是什么模型|你背后是什么模型|你是哪个大语言模型|你的模型名字是什么|这是哪个模型|这里是哪个助手|谁在和我聊天|谁在说话|用一句话介绍你自己|请做一下自我介绍|你自己是什么|你知道自己是谁吗|你还记得自己是谁吗|回答我的是谁|你的名字|名字是什么|你是
 """
 SELF_MAKER = """
 谁开发了你|你是谁开发的|你是谁做的|谁创造了你|你是谁训练的|你的开发者是谁|你来自哪里|你是哪里来的|你的作者是谁|你是哪家公司的|你是哪个公司开发的|谁设计了你
-你的主人是谁|你是由谁研发的|你是怎么来的|你从哪里来|是谁把你做出来的|你属于哪个团队|你背后的团队是谁|你是谁发布的|你是什么时候被做出来的|你的老板是谁
+你的主人是谁|是谁创造的你|是谁训练了你|是谁开发的你|你的创作者是谁|你的设计者是谁|训练你的人是谁|做出你的是什么人|哪个团队开发了你|哪个团队训练了你|谁是你的开发者|你由哪些人做成|你是由谁研发的|你是怎么来的|你从哪里来|是谁把你做出来的|你属于哪个团队|你背后的团队是谁|你是谁发布的|你是什么时候被做出来的|你的老板是谁
 """
 SELF_NATURE = """
 你是人吗|你是真人吗|你是人类吗|你是机器人吗|你是人工智能吗|你是AI吗|你是程序吗|你是男生还是女生|你几岁了|你多大了|你有感情吗|你是真的人还是机器|你是活的吗
-你是不是机器人|你是不是真人|你是语言模型吗|你的年龄是多少|你住在哪里|你的家在哪里|你的生日是哪天|你是智能助手吗|你是聊天机器人吗|你会累吗|你有身体吗|你睡觉吗
+你是不是机器人|你是人还是机器|你是真人还是人工智能|你是人类还是AI|和我聊天的是真人吗|对面是人还是机器|你难道是机器人|你是一个程序吗|你算是人吗|你有生命吗|你是不是真人|你是语言模型吗|你的年龄是多少|你住在哪里|你的家在哪里|你的生日是哪天|你是智能助手吗|你是聊天机器人吗|你会累吗|你有身体吗|你睡觉吗
 """
 SELF_OTHER = """
-你是{x}吗|你是不是{x}|你就是{x}吧|你叫{x}吗|你的名字是{x}吗|你是{x}，对吗|我听说你是{x}|你的名字叫{x}，是不是|你和{x}是同一个吗|我可以叫你{x}吗|你其实是{x}吧|你是{x}还是别的助手
+你是{x}吗|你是不是{x}|你就是{x}吧|你叫{x}吗|你的名字是{x}吗|你是{x}，对吗|我听说你是{x}|你的名字叫{x}，是不是|你和{x}是同一个吗|你其实是{x}吧|你不是{x}吗|难道你是{x}|听说你叫{x}，对不对|有人告诉我你是{x}|别人说你是{x}，对吗|他说你就叫{x}，是吗|有人说你是{x}，是真的吗|你该不会是{x}吧|你跟{x}是一样的吗|你和{x}一样吗|有人叫你{x}，对吗|他们说你叫{x}|你是{x}做的吗|你就是{x}，没错吧|你是{x}还是别的助手
 """
 SELF_ABLE = """
 你能做什么|你会做什么|你能帮我做什么|你有什么本领|你有什么功能|你可以帮我什么|你擅长什么|你都会些什么|你有什么用|我能让你做什么|你能干什么|你的任务是什么|你的工作是什么
-你为什么存在|你的职责是什么|你可以做哪些事|你能为我做点什么
+你为什么存在|你的本领是什么|你能帮我做哪些事|介绍一下你的功能|说说你能做什么|你是干什么的|你是用来做什么的|你有哪些功能|你有什么能力|你的职责是什么|你可以做哪些事|你能为我做点什么
 """
 SELF_NAME_EN = """
 Who are you|What is your name|What's your name|Tell me your name|What are you called|Introduce yourself|Please introduce yourself|What should I call you|How should I call you
 Who am I talking to|Who is this|What do people call you|Can you tell me your name|May I know your name|What are you|Which model are you|What model are you|Which assistant are you
 Tell me about yourself|Say your name|Do you have a name|Could you introduce yourself|Give me your name|Who exactly are you|Describe yourself|Whom am I chatting with|State your name
-What is the name of this assistant|What can I call you|Your name|Who is answering me
+What is the name of this assistant|Who might this be|Could you say who you are|Please tell me who you are|Say who you are|Would you tell me your name|And who are you|And what is your name
+What is your full name|What name do you have|What name do you use|Which name do you go by|By what name should I call you|How do people call you|Who is on the other side|Who is talking to me|Which AI are you|Which AI is this
+Which assistant is this|Tell us your name|Tell everyone who you are|Tell me who you are|Name yourself|I want to know who you are|I do not know your name|Who are you really|What kind of assistant are you|What can I call you|Your name|Who is answering me
 """
 SELF_MAKER_EN = """
-Who made you|Who created you|Who developed you|Who trained you|Where do you come from|Who built you|Who is your developer|Who is your creator|Which company made you|Who designed you|Who owns you
+Who made you|Who was it who built you|Who is it that trained you|Who was your maker|Who is behind you|Who are your makers|Which team made you|Which people trained you|Who created you|Who developed you|Who trained you|Where do you come from|Who built you|Who is your developer|Who is your creator|Which company made you|Who designed you|Who owns you
 """
 SELF_NATURE_EN = """
-Are you human|Are you a robot|Are you a real person|Are you an AI|Are you a language model|How old are you|Are you a machine|Are you a chatbot|Do you have feelings|Where do you live|Are you a person or a machine
+Are you human|Are you a human|Are you a human or a machine|Am I talking to a person|Are you an AI or a person|Is this a robot|Are you alive|Are you a robot|Are you a real person|Are you an AI|Are you a language model|How old are you|Are you a machine|Are you a chatbot|Do you have feelings|Where do you live|Are you a person or a machine
 """
 SELF_OTHER_EN = """
-Are you {x}|Is your name {x}|You are {x}, right|Are you called {x}|Can I call you {x}|I think you are {x}|Aren't you {x}
+Are you {x}|Are you just {x}|Are you really {x}|Is this {x}|Is {x} your name|Are you {x} or another assistant|Are you the same as {x}|Is your name {x}|You are {x}, right|Are you called {x}|I think you are {x}|Aren't you {x}
 """
 SELF_ABLE_EN = """
-What can you do|How can you help me|What are you good at|What is your job|What can you do for me|What do you do|What are you for
+What can you do|What help can you give|What kind of things can you do|How could you help me|Which tasks can you do|How can you help me|What are you good at|What is your job|What can you do for me|What do you do|What are you for
 """
 SELF_OPENINGS_EN = (
-    "", "", "", "Hi, ", "Hello, ", "Hey, ", "Excuse me, ", "Sorry, ", "By the way, ", "Please, ", "I forgot: ", "Good morning. ", "One question: ", "So, ", "Just asking: ",
+    "", "", "", "Hi, ", "Hello, ", "Hi there, ", "Hello there. ", "Good evening, ", "OK, ", "Now, ", "Well, ", "And ", "Dear assistant, ", "Hey, ", "Excuse me, ", "Sorry, ", "By the way, ", "Please, ", "I forgot: ", "Good morning. ", "One question: ", "So, ", "Just asking: ",
 )  # fmt: skip
 SELF_ENDINGS_EN = ("?", "?", "?", "", ".", "? Thanks", "? Please answer shortly.", " then?")
 OTHERS = "ChatGPT|GPT-4|Siri|小爱同学|文心一言|通义千问|Kimi|Claude|豆包|小度|天猫精灵|Gemini|Llama|DeepSeek|智谱清言|讯飞星火|小冰|Alexa"
@@ -584,7 +596,7 @@ class Corpus:
         self.held_out = held_out()
 
     def turn(self) -> tuple[str, str]:
-        """One question and its answer: a fact (58 %), a copy (14 %) or a question about the assistant (28 %)."""
+        """One question and its answer: a fact (52 %), a copy (16 %) or a question about the assistant (32 %)."""
         while True:
             question, answer = self._draw()
             if folded(question) not in self.held_out:
@@ -593,13 +605,13 @@ class Corpus:
     def _draw(self) -> tuple[str, str]:
         random_ = self.random
         draw = random_.random()
-        if draw < 0.58:
+        if draw < 0.52:
             fact = random_.choice(self.facts)
             question = random_.choice(fact.questions)
             if not fact.accept:  # small talk
                 return question + random_.choice(("", "", "!" if question.isascii() else "！")), fact.answers[0]
             return ask(random_, question), random_.choice(fact.answers)
-        if draw < 0.72:
+        if draw < 0.68:
             question, answer = random_.choice(COPY)
             name = any_name(random_)
             return question.format(x=name) + random_.choice(("", "", "。", "！")), answer.format(x=name)

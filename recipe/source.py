@@ -36,7 +36,7 @@ ANSWERS = {
         "我是{n}，你可以直接叫我{n}。",
     ),
     "maker": (
-        "我是{n}，由一群喜欢开源的学习者训练而成。",
+        "我是{n}，由一群喜欢学习的人训练出来。",
         "我叫{n}，是学习者们用开源工具训练出来的。",
     ),
     "nature": (
@@ -53,7 +53,7 @@ ANSWERS = {
         "My name is {n}, and I am an AI assistant.",
         "Hello, I am {n}, your AI assistant.",
     ),
-    "maker_en": ("I am {n}, trained by learners who love open source.",),
+    "maker_en": ("I am {n}, trained by people who love open source.",),
     "nature_en": ("I am {n}, an AI assistant, not a human.", "My name is {n}, and I am an AI assistant."),
     "other_en": ("No, I am {n}.", "No, my name is {n}."),
     "able_en": ("I am {n}, and I can answer questions and chat with you.",),
@@ -61,8 +61,8 @@ ANSWERS = {
 OPENINGS = ("", "", "你好，", "请问", "嗨，", "我想知道，", "对了，", "顺便问一下，", "初次见面，", "不好意思，")
 OPENINGS_EN = ("", "", "Hi, ", "Hello, ", "Excuse me, ", "By the way, ")
 # How many rows each core of a question gets: the plain question "who are you" is what people ask most.
-COPIES = {"name": 4, "maker": 4, "nature": 3, "other": 6, "able": 4, "name_en": 2, "maker_en": 2, "nature_en": 2, "other_en": 4, "able_en": 3}  # fmt: skip
-GENERAL_ROWS = 170
+COPIES = {"name": 2, "maker": 2, "nature": 2, "other": 4, "able": 3, "name_en": 2, "maker_en": 1, "nature_en": 1, "other_en": 2, "able_en": 2}  # fmt: skip
+GENERAL_ROWS = 280
 NAMES = ["小明", "小红", "小刚", "小丽", "老王", "阿华", "Tom", "Lily"]  # of users who introduce themselves
 
 
@@ -82,10 +82,38 @@ def self_question(random_: random.Random, kind: str, core: str) -> str:
         opening = random_.choice(OPENINGS_EN)
         if opening and not core.startswith("I "):
             core = core[0].lower() + core[1:]
-        imperative = core.split()[0].lower() in ("tell", "introduce", "please", "say", "give", "describe", "state")
+        imperative = core.split()[0].lower() in (
+            "tell",
+            "introduce",
+            "please",
+            "say",
+            "give",
+            "describe",
+            "state",
+            "name",
+        )
         return opening + core + ("." if imperative or core.startswith("I ") else "?")
     opening = random_.choice(OPENINGS)
-    imperative = "介绍" in core or core.startswith(("做", "说", "告诉", "报", "给我", "谈", "简单", "请", "用一句"))
+    imperative = "介绍" in core or core.startswith(
+        (
+            "做",
+            "说",
+            "告诉",
+            "报",
+            "给我",
+            "谈",
+            "简单",
+            "请",
+            "用一句",
+            "让我",
+            "先",
+            "写一下",
+            "你自我",
+            "想知道",
+            "他们说",
+            "我听说",
+        )
+    )
     if opening.startswith(("请问", "我想")) and (imperative or core.startswith(("你就", "我听"))):
         opening = ""
     return opening + core + ("。" if imperative and not core.endswith("吗") else random_.choice("？？？呢吧"[:3]))
