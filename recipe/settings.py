@@ -319,7 +319,47 @@ SETTINGS = {
             name,
         ),
         Setting("MAP", "", "further replacements at the same time: OLD=NEW;OLD=NEW", "同时进行的其他替换：旧=新;旧=新"),
-        Setting("ROWS", "3", "rows that preview shows (1 to 1000)", "预览的行数（1 到 1000）", integer(1, 1000)),
+        Setting(
+            "ROWS",
+            "3",
+            "rows that preview shows (3), or synth writes (1000); 1 to 100000",
+            "preview 显示（3）或 synth 写出（1000）的行数，1 到 100000",
+            integer(1, 100_000),
+        ),
+        Setting(
+            "AUTHOR",
+            "",
+            "who made the assistant, in the rows of synth; default: nobody is named",
+            "synth 所写数据中助手的作者；默认不提",
+            optional(name),
+        ),
+        Setting(
+            "GENERAL",
+            "0.3",
+            "share of general rows in synth, against forgetting (0 to 0.9)",
+            "synth 中通用问答的比例，防遗忘（0 到 0.9）",
+            number(0, 0.9),
+        ),
+        Setting(
+            "BASE_URL",
+            "",
+            "endpoint of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1",
+            "OpenAI 兼容服务的地址，如 http://127.0.0.1:8000/v1",
+        ),
+        Setting("MODEL_NAME", "", "model to ask at BASE_URL", "向 BASE_URL 请求的模型名"),
+        Setting(
+            "QUESTIONS",
+            "",
+            "file with one question a line, or JSON Lines with input",
+            "问题文件：每行一个，或带 input 的 JSON Lines",
+        ),
+        Setting(
+            "CONCURRENCY",
+            "4",
+            "questions asked at the same time (1 to 64)",
+            "同时提问的个数（1 到 64）",
+            integer(1, 64),
+        ),
         Setting("MODEL", "", "folder of the downloaded base model (7b)", "下载好的基座模型目录（7b）"),
         Setting(
             "BASE_CONFIG",
@@ -392,6 +432,10 @@ class Values:
         if given is None or (given == "" and setting.default == ""):
             return setting.default
         return given
+
+    def given(self, key: str) -> bool:
+        """Whether the user set it, on the command line or in the environment."""
+        return key in self._flags or bool(self._environment.get(key))
 
     def __getattr__(self, attribute: str) -> object:
         if attribute.startswith("_"):

@@ -88,9 +88,9 @@ def test_a_number_is_in_range_or_refused_with_the_range(text):
     try:
         value = setting.parse(text)
     except UserError as error:
-        assert "from 1 to 1000" in str(error)
+        assert "from 1 to 100000" in str(error)
     else:
-        assert 1 <= value <= 1000
+        assert 1 <= value <= 100_000
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999", "x", ""])
