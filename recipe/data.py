@@ -111,15 +111,17 @@ def stage(values: Values) -> int:
         return 0
     record.guard(force)
     findings = Findings()
-    validator = Validator(source, findings, values.old_name, near=False)
+    validator = Validator(source, findings, (values.old_name, values.new_name), near=False)
     olds = [values.old_name, *([values.old_author] if values.text("NEW_AUTHOR") else [])]
     scan = Scan(source, findings, replacements, olds)
+    new_name, says_new = values.new_name.encode(), False
     with open_bytes(source) as stream, atomic(target, "wb") as file:
         for number, block in blocks(stream):
             block = block and Block(block)
             validator.block(number, block)
             if findings.errors or block is None:
                 continue
+            says_new = says_new or new_name in block.data
             # Blank lines go, so where there are any, lines are taken one by one for the scan to name the right ones.
             alone = block.data[:1].isspace() or b"\r" in block.data or BLANK_LINE.search(block.data)
             parts = [(number, block)]
@@ -133,7 +135,7 @@ def stage(values: Values) -> int:
                 file.write(replaced)
         validator.close()
         report_text(findings, sys.stderr, errors=findings.errors, warnings=3)
-        _refuse(source, findings, validator, replacer, replacements)
+        _refuse(source, findings, validator, replacements[0][0], replacer.changed or says_new)
     record.write(rows=validator.rows, strings_replaced=replacer.changed, questions=validator.questions)
     for line in validator.facts():
         print(line)
@@ -147,9 +149,8 @@ def stage(values: Values) -> int:
     return 0
 
 
-def _refuse(source: str, findings: Findings, validator: Validator, replacer: Replacer, replacements: list) -> None:
-    """Raise UserError when the rows must not be trained on."""
-    old = replacements[0][0]
+def _refuse(source: str, findings: Findings, validator: Validator, old: str, named: bool) -> None:
+    """Raise UserError when the rows must not be trained on; `named`: they say a name, the old or already the new one."""
     if findings.errors:
         first = next(f for f in findings.sorted() if f.severity == "error")
         what = tr(
@@ -159,7 +160,7 @@ def _refuse(source: str, findings: Findings, validator: Validator, replacer: Rep
         raise UserError(first.place, what, first.remedy)
     if not validator.rows:
         raise UserError(source, tr("no rows", "没有数据行"), source_remedy())
-    if not replacer.changed:
+    if not named:
         remedy = tr("set OLD_NAME to the name in the rows", "请把 OLD_NAME 设为数据里的名字")
         raise UserError(source, tr(f"no row says {old}: nothing to replace", f"没有一行提到 {old}，无可替换"), remedy)
 

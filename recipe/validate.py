@@ -164,22 +164,23 @@ def _unknown(found: dict, known: set[str], at: str) -> Iterator[Problem]:
 class Validator:
     """Checks one file, given block by block; `close` adds what only the whole file shows.
 
-    `name` is what the assistant calls itself in the rows, when that is known. `tokens` counts the tokens of a row.
+    `names` are what the assistant may call itself in the rows, the usual one first, when that is known. `tokens` counts the tokens of a row.
     """
 
     def __init__(
         self,
         file: str,
         findings: Findings,
-        name: str | None = None,
+        names: Sequence[str] = (),
         form: str = "auto",
         near: bool = True,
         tokens: Callable[[str], int] | None = None,
         max_length: int = 2048,
     ) -> None:
-        self.file, self.findings, self._name, self._form = file, findings, name, form
+        self.file, self.findings, self._form = file, findings, form
         self._tokens, self._max_length = tokens, max_length
-        self._raw_name = json.dumps(name, ensure_ascii=False)[1:-1] if name else None
+        self._name = names[0] if names else None
+        self._raw_names = [json.dumps(name, ensure_ascii=False)[1:-1] for name in names]
         self.rows = self.turns = self.blank = self.crlf = self.repeats = 0
         self._first_blank = self._first_crlf = 0
         self._seen: dict[int, int] = {}  # hash of a row: its first line
@@ -431,10 +432,10 @@ class Validator:
         question, answer = fields[position][1], fields[position + 1][1]
         entry = self._questions.setdefault(hash(question.strip()), [number, 0, 0, 0])
         entry[1] += 1
-        if self._raw_name is None:
+        if not self._raw_names:
             return
         path = "$.conversation[0].output"
-        if self._raw_name in answer:
+        if any(name in answer for name in self._raw_names):
             entry[2] = entry[2] or number
         else:
             if TELLS_NAME.search(answer):
@@ -547,7 +548,13 @@ def _main(arguments: Sequence[str]) -> int:
     rows = 0
     for file in options.files:
         validator = Validator(
-            file, findings, options.name, options.format, not options.no_near, tokens, options.max_length
+            file,
+            findings,
+            [options.name] if options.name else [],
+            options.format,
+            not options.no_near,
+            tokens,
+            options.max_length,
         )
         with open_bytes(file) as stream:
             validate_stream(stream, validator)

@@ -188,3 +188,12 @@ def test_as_make_calls_it(place):
         [sys.executable, "-m", "recipe.data"], capture_output=True, text=True, cwd=ROOT, env=environment
     )
     assert done.returncode == 0 and "替换了 12 个字符串" in done.stdout
+
+
+def test_rows_that_already_say_the_new_name_need_no_replacing(place):
+    """What make synth writes."""
+    source = write(place / "in.jsonl", json.loads(json.dumps(rows(), ensure_ascii=False).replace("尖米", "闻星")))
+    assert run("--src", source)[0] == 2
+    code, out, _ = run("--src", source, "--new-name", "闻星")
+    assert code == 0 and "0 strings replaced" in out
+    assert output_path(place / "build").read_bytes() == source.read_bytes()

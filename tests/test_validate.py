@@ -38,7 +38,7 @@ def found(data, name="尖米", near=False, **options):
     """[(rule, line, column, path)] of `data`, in the order of the lines."""
     findings = Findings()
     data = data.encode() if isinstance(data, str) else data
-    validate_stream(io.BytesIO(data), Validator("f", findings, name, near=near, **options))
+    validate_stream(io.BytesIO(data), Validator("f", findings, [name] if name else [], near=near, **options))
     return [(f.rule, f.line, f.column, f.path) for f in findings.sorted()]
 
 
@@ -187,7 +187,7 @@ def test_one_bad_row_in_a_hundred_thousand_is_named():
     block = text(*good)
     data = block * 50 + '{"conversation": [{"input": {}, "output": "尖米"}]}\n' + block * 50
     findings = Findings()
-    validate_stream(io.BytesIO(data.encode()), Validator("f", findings, "尖米", near=False))
+    validate_stream(io.BytesIO(data.encode()), Validator("f", findings, ["尖米"], near=False))
     errors = [f for f in findings.sorted() if f.severity == "error"]
     assert [(f.rule, f.line, f.path) for f in errors] == [("wrong-type", 50_001, AT + ".input")]
 
