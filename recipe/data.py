@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from recipe import cli
+from recipe.checks import check_row
 from recipe.files import Record, atomic, record_path, sha256
 from recipe.findings import ERROR, RULES, Findings, report_text
 from recipe.replace import Replacer, pair
@@ -20,7 +21,7 @@ from recipe.residue import Residue
 from recipe.rows import Block, blocks, marked_lines, open_bytes, source_remedy, split_lines, step
 from recipe.say import UserError, tr
 from recipe.settings import Values
-from recipe.validate import Validator, check_row
+from recipe.validate import Validator
 
 SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")
 BLANK_LINE = re.compile(rb"\n[ \t]*\n")

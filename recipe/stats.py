@@ -12,13 +12,15 @@ import collections
 import html
 import json
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 
 from recipe import cli
+from recipe.checks import check_row
 from recipe.files import atomic
 from recipe.formats import KEYS, Unconvertible, detect, items, to_xtuner
 from recipe.say import UserError, language, set_language, tr
-from recipe.validate import REMEMBERED, check_row, token_counter
+from recipe.validate import REMEMBERED, token_counter
 
 FIELDS = ("system", "input", "output")
 
@@ -106,6 +108,8 @@ class Stats:
 
     @staticmethod
     def _remember(counter: collections.Counter[str], text: str) -> None:
+        if len(text) > 200:  # a hostile file must not decide how much is kept
+            text = f"{text[:180]}… {zlib.crc32(text.encode()):08x}"
         if text in counter or len(counter) < REMEMBERED:
             counter[text] += 1
 

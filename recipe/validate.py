@@ -3,7 +3,7 @@
     python -m recipe.validate FILE… [--name 尖米] [--format auto] [--report text|jsonl|github|junit] [--limit N]
 
 Exit status: 0 nothing found, 1 findings (warnings too), 2 input that cannot be used. Neither torch nor xtuner is needed.
-The rules are those of recipe.findings.RULES; the shape of a row is that of schemas/conversation.schema.json.
+The rules are those of recipe.findings.RULES; what concerns one row alone is in recipe.checks.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from recipe import cli
+from recipe.checks import PLACEHOLDER, UNSEEN, check_row
 from recipe.files import atomic
 from recipe.findings import LIMIT, LISTED, REPORTS, Findings, report_text, shorten
 from recipe.formats import KEYS, Unconvertible, detect, document, to_xtuner
@@ -32,33 +33,15 @@ from recipe.rows import (
     open_bytes,
     parse,
     split_lines,
-    step,
 )
 from recipe.say import UserError, set_language, tr
 
 REMEMBERED = 100_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
-COMPARED = 20_000  # distinct rows that near duplicates are looked for among: MinHash takes about 0.1 ms a row
+COMPARED = 10_000  # distinct rows that near duplicates are looked for among: MinHash takes about 0.1 ms a row
 COMPARABLE = 60  # characters from which a row is compared: shorter ones that are alike are paraphrases
+COMPARED_TEXT = 2000  # characters of a row that are compared
 SIMILAR = 0.9  # Jaccard similarity of character trigrams from which two rows are near duplicates
 
-PLACEHOLDER = re.compile(
-    r"\s*(?:[x×]{3,}|\{\{.*\}\}|\$\{.*\}|<[a-z][a-z _-]*>|\[(?:insert|your|name|text|answer|question)[^\]]*\]"
-    r"|todo|tbd|fixme|placeholder|lorem ipsum.*|your (?:text|answer|question|name) here|待填写?|待补充|占位符?|此处填写.*)"
-    r"\s*[.。:：…!！]*\s*",
-    re.IGNORECASE | re.DOTALL,
-)
-# Unseen characters: C0 (not tab, LF, CR), DEL, C1, zero-width space, bidirectional controls, BOM inside, U+FFFD, U+FFFF.
-_UNSEEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd-\uffff"
-CONTROL = re.compile(f"[{_UNSEEN}]")
-EMAIL = re.compile(r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63})*\.[A-Za-z]{2,24}\b")
-# Mobile and fixed-line numbers of China, and international ones: all have ten digits or more.
-PHONE = re.compile(
-    r"(?<![0-9.])(?:(?:\+?86[- ]?)?1[3-9][0-9](?:[0-9]{8}|[- ][0-9]{4}[- ][0-9]{4})|0[0-9]{2,3}-[0-9]{7,8}"
-    r"|\+[0-9](?:[- ]?[0-9]){9,13})(?![0-9.])"
-)
-CITIZEN = re.compile(
-    r"(?<![0-9])[1-9][0-9]{5}(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}[0-9Xx](?![0-9])"
-)
 # A question that asks for the name; and an answer that tells one.
 ASKS_NAME = re.compile(
     r"你是谁|您是谁|你叫(?:什么|啥)|你的名字|怎么称呼你|(?:自我|你自己|一下自己|介绍自己)(?:介绍)?|who are you|your name|introduce yourself",
@@ -73,92 +56,13 @@ _CLOSER = (
     re.compile(r'": "(?=[\s\\xX×{$<\[tTfFpPlLyY待占此])(?:\s|\\[nrtfb])*+' + PLACEHOLDER.pattern + '"', re.IGNORECASE),
     # Unseen characters, as such or escaped, and e-mail addresses. One set of first characters stands in front of the
     # alternatives, so that the regex engine skips over all others.
-    re.compile(f"[{_UNSEEN}@\\\\](?:(?<=\\\\)(?:u00|[bf])|(?<=[{_UNSEEN}@]))"),
+    re.compile(f"[{UNSEEN}@\\\\](?:(?<=\\\\)(?:u00|[bf])|(?<=[{UNSEEN}@]))"),
 )
 # Every phone and citizen's number. Slow on rows with numbers, so only for blocks where, digits made alike and
 # separators taken out, there is a run of ten: a test at the speed of memory.
 _NUMBER = re.compile(r"[0-9](?:[- ]?[0-9]){9}")
 _DIGITS_ALIKE = bytes(ord("0") if chr(i) in "0123456789" else i for i in range(256))
 _FIELD = re.compile(r'"(system|input|output)": "((?:[^"\\]++|\\.)*+)"')
-
-
-def citizen_number(text: str) -> bool:
-    """Whether 18 characters pass the check digit of GB 11643-1999, which one in eleven random numbers does."""
-    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-    return "10X98765432"[sum(int(d) * w for d, w in zip(text, weights, strict=False)) % 11] == text[17].upper()
-
-
-def check_row(row: object) -> Iterator[Problem]:
-    """What the schema and common sense have against one row of XTuner's format."""
-    if not isinstance(row, dict):
-        yield _wrong("$", row, tr("an object", "对象"))
-        return
-    yield from _unknown(row, {"conversation"}, "$")
-    if "conversation" not in row:
-        yield Problem("missing-key", "$.conversation", None, tr("no conversation", "缺少 conversation"))
-        return
-    turns = row["conversation"]
-    if not isinstance(turns, list):
-        yield _wrong("$.conversation", turns, tr("an array of turns", "由各轮组成的数组"))
-        return
-    if not turns:
-        yield Problem("empty-conversation", "$.conversation", None, tr("no turns", "没有任何一轮"))
-    for index, turn in enumerate(turns):
-        at = step("$.conversation", index)
-        if not isinstance(turn, dict):
-            yield _wrong(at, turn, tr("an object", "对象"))
-            continue
-        yield from _unknown(turn, {"system", "input", "output"} if index == 0 else {"input", "output"}, at)
-        for key in ("system", "input", "output"):
-            here = step(at, key)
-            if key not in turn:
-                if key != "system":
-                    yield Problem("missing-key", here, None, tr(f"no {key}", f"缺少 {key}"))
-            elif not isinstance(turn[key], str):
-                yield _wrong(here, turn[key], tr("a string", "字符串"))
-            else:
-                yield from _check_text(turn[key], key, here)
-
-
-def _check_text(text: str, key: str, at: str) -> Iterator[Problem]:
-    if key == "output" and not text.strip():
-        yield Problem("blank-output", at, None, tr("a blank answer", "空白的回答"))
-    if len(text) < 200 and PLACEHOLDER.fullmatch(text):
-        yield Problem("placeholder", at, None, shorten(text))
-    if control := CONTROL.search(text):
-        yield Problem("control-character", at, None, f"U+{ord(control[0]):04X}")
-    for pattern, what in ((EMAIL, tr("an e-mail address", "邮箱")), (PHONE, tr("a phone number", "电话号码"))):
-        if match := pattern.search(text):
-            yield Problem("personal-data", at, None, f"{what}: {shorten(match[0])}")
-    for match in CITIZEN.finditer(text):
-        if citizen_number(match[0]):
-            yield Problem("personal-data", at, None, tr("a citizen's number: ", "身份证号：") + match[0][:6] + "…")
-
-
-def _wrong(at: str, value: object, wanted: str) -> Problem:
-    kinds = {
-        dict: tr("an object", "对象"),
-        list: tr("an array", "数组"),
-        str: tr("a string", "字符串"),
-        bool: tr("a truth value", "布尔值"),
-        type(None): "null",
-    }
-    kind = kinds.get(type(value), tr("a number", "数字"))
-    shown = shorten(json.dumps(value, ensure_ascii=False)) if kind != "null" else ""
-    return Problem(
-        "wrong-type", at, None, tr(f"{kind} where {wanted} belongs: {shown}", f"此处应为{wanted}，却是{kind}：{shown}")
-    )
-
-
-def _unknown(found: dict, known: set[str], at: str) -> Iterator[Problem]:
-    for key in found:
-        if key not in known:
-            what = tr(f"the key {shorten(key)!r}", f"键 {shorten(key)!r}")
-            if key == "instruction":
-                what += tr("; system or input is meant", "；应为 system 或 input")
-            elif key == "system":
-                what += tr("; only the first turn has one", "；只有第一轮可以有")
-            yield Problem("unknown-key", step(at, key), None, what)
 
 
 class Validator:
@@ -187,7 +91,7 @@ class Validator:
         self._again: dict[int, int] = {}  # hash of a repeated row: how many more there are
         self._dirty: set[int] = set()  # hashes of rows that had findings: looked at again each time
         self._questions: dict[int, list[int]] = {}  # hash: first line, distinct answers, with the name, without
-        self._systems: dict[str, list[int]] = {}  # system prompt: first line, distinct rows
+        self._systems: dict[int, list] = {}  # hash of a system prompt: first line, distinct rows, its start
         self._near = _Near() if near else None
         self._form_said = self._stop = self._started = False
         self._numbers = True  # whether the block could hold phone numbers
@@ -248,14 +152,12 @@ class Validator:
             for line, twin, share in self._near.pairs():
                 found = tr(f"{share:.0%} like line {twin}", f"与第 {twin} 行相似 {share:.0%}")
                 self.findings.add(self.file, line, "near-duplicate", found)
-        known = sum(count for _, count in self._systems.values())
+        known = sum(count for _, count, _ in self._systems.values())
         usual = max(self._systems.values(), key=lambda item: item[1], default=None)
         if known >= 100 and usual[1] * 2 > known:
-            for text, (line, count) in self._systems.items():
+            for line, count, text in self._systems.values():
                 if count * 100 <= known:
-                    found = tr(
-                        f"{count} of {known} rows: {shorten(text)}", f"{known} 行中只有 {count} 行：{shorten(text)}"
-                    )
+                    found = tr(f"{count} of {known} rows: {text}", f"{known} 行中只有 {count} 行：{text}")
                     self.findings.add(self.file, line, "odd-system", found, "$.conversation[0].system")
 
     def facts(self) -> Iterator[str]:
@@ -405,7 +307,7 @@ class Validator:
             if self._near and len(self._seen) <= COMPARED:
                 said = "\n".join(text for name, text in fields if name != "system")
                 if len(said) >= COMPARABLE:
-                    self._near.add(number, said)
+                    self._near.add(number, said[:COMPARED_TEXT])
         if self._tokens:
             count = sum(self._tokens(json.loads(f'"{text}"')) for _, text in fields)
             if count > self._max_length:
@@ -424,10 +326,10 @@ class Validator:
     def _meaning(self, number: int, fields: list[tuple[str, str]]) -> None:
         """What a distinct row says, held against the other rows."""
         system = fields[0][1] if fields[0][0] == "system" else ""
-        if system in self._systems:
-            self._systems[system][1] += 1
+        if (key := hash(system)) in self._systems:
+            self._systems[key][1] += 1
         elif len(self._systems) < 1000:
-            self._systems[system] = [number, 1]
+            self._systems[key] = [number, 1, shorten(system)]
         position = 1 if fields[0][0] == "system" else 0
         question, answer = fields[position][1], fields[position + 1][1]
         entry = self._questions.setdefault(hash(question.strip()), [number, 0, 0, 0])

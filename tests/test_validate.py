@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recipe.checks import check_row, citizen_number
 from recipe.findings import RULES, Findings
 from recipe.rows import DEEPEST, LONGEST_LINE
 from recipe.settings import ROOT
-from recipe.validate import Validator, check_row, citizen_number, main, validate_stream
+from recipe.validate import Validator, main, validate_stream
 
 ROWS = Path(__file__).parent / "fixtures" / "rows"
 SYSTEM = "你是尖米，一个助手。"
