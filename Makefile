@@ -28,8 +28,12 @@ model: | $(PY) ## check and link the base model | 检查并链接基座模型 | 
 	@$(PY) -m recipe.model
 preview: model ## the first rows, as you and as the model see them | 查看前几行，人和模型的视角 | ROWS SRC
 	@$(PY) -m recipe.preview
-config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG SEED FORCE
+config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG FORCE training
 	@$(PY) -m recipe.config
+check-config: | $(PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG FORMAT
+	@$(PY) -m recipe.check_config
+estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG GPU MODEL TOKENS_PER_SECOND FORMAT
+	@$(PY) -m recipe.estimate
 train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG DEEPSPEED
 	@$(PY) -m recipe.train
 convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging Face 适配器 | FORCE

@@ -11,7 +11,7 @@ import unicodedata
 
 from recipe import cli
 from recipe.say import language, tr
-from recipe.settings import ROOT, SETTINGS, Values
+from recipe.settings import ROOT, SETTINGS, TRAINING, Setting, Values
 
 TARGET = re.compile(r"^([a-z0-9-]+):[^#]*## (.*?) \| (.*?)(?: \| (.*))?$")
 
@@ -23,13 +23,18 @@ def targets(text: str) -> list[tuple[str, str, str, list[str]]]:
         match = TARGET.match(line)
         if match:
             name, en, zh, variables = match.groups()
-            found.append((name, en.strip(), zh.strip(), (variables or "").split()))
+            found.append((name, en.strip(), zh.strip(), (variables or "").split()))  # "training": see `show`
     return found
 
 
 def width(text: str) -> int:
     """Columns that `text` takes on a terminal: wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def line(setting: Setting) -> None:
+    """One variable: name, help, default."""
+    print(f"  {setting.name:<19}{tr(setting.en, setting.zh)}" + (f" [{setting.default}]" if setting.default else ""))
 
 
 def show(values: Values) -> int:
@@ -44,13 +49,20 @@ def show(values: Values) -> int:
     for name, en, zh, variables in rows:
         text = zh if language() == "zh" else en
         print(f"  {name:<14}{text}" + (" " * max(1, 62 - width(text)) + " ".join(variables) if variables else ""))
+    training = [setting.name for setting in TRAINING]
     used = {v for *_, variables in rows for v in variables}
     print(tr("\nvariables, as in make data NEW_NAME=闻星", "\n变量，例如 make data NEW_NAME=闻星"))
     for setting in SETTINGS.values():
-        if setting.name in used | {"PROFILE", "BUILD", "LANG"}:
-            text = tr(setting.en, setting.zh)
-            default = f" [{setting.default}]" if setting.default else ""
-            print(f"  {setting.name:<16}{text}{default}")
+        if setting.name in used | {"PROFILE", "BUILD", "LANG"} and setting.name not in training:
+            line(setting)
+    print(
+        tr(
+            "\nvariables of training, taken by make config; unset: the profile's value",
+            "\n训练参数，用于 make config；不设则用配置档的值",
+        )
+    )
+    for setting in TRAINING:
+        line(setting)
     return 0
 
 

@@ -220,7 +220,7 @@ def test_a_learning_rate_that_explodes_stops_early_and_says_where_and_what_to_do
     stage(tmp_path, "data", NEW_NAME=NAME)
     stage(tmp_path, "model")
     # 2e-3 is the most that make config accepts; the edit stands for a learner who typed too many zeros less.
-    stage(tmp_path, "config", EPOCHS="2", WARMUP="0")
+    stage(tmp_path, "config", EPOCHS="2", WARMUP="0.1")
     config = next((tmp_path / "config").glob("*.py"))
     text = config.read_text(encoding="utf-8")
     mine = tmp_path / "mine.py"
