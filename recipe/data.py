@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from recipe import cli
@@ -17,8 +17,8 @@ from recipe.checks import check_row
 from recipe.files import Record, atomic, record_path, sha256
 from recipe.findings import ERROR, RULES, Findings, report_text
 from recipe.replace import Replacer, pair
-from recipe.residue import Residue
-from recipe.rows import Block, blocks, marked_lines, open_bytes, source_remedy, split_lines, step
+from recipe.residue import Residue, scan
+from recipe.rows import Block, blocks, open_bytes, source_remedy, split_lines
 from recipe.say import UserError, tr
 from recipe.settings import Values
 from recipe.validate import Validator
@@ -42,9 +42,6 @@ def pairs(values: Values) -> list[tuple[str, str]]:
         )
     result = [(old, new)]
     if values.text("NEW_AUTHOR"):
-        if not values.text("OLD_AUTHOR"):
-            remedy = tr("set OLD_AUTHOR to the author in the source rows", "请把 OLD_AUTHOR 设为源数据里的作者")
-            raise UserError("NEW_AUTHOR", tr("OLD_AUTHOR is not set", "没有设置 OLD_AUTHOR"), remedy)
         result.append((values.old_author, values.new_author))
     result += [pair(text) for text in values.text("MAP").split(";") if text.strip()]
     for was, becomes in result:
@@ -55,8 +52,8 @@ def pairs(values: Values) -> list[tuple[str, str]]:
     return result
 
 
-class Scan:
-    """The result of replacement looked at again: still canonical rows, and nothing left of the old name."""
+class Second:
+    """The second look, at the result: still rows of the schema, and nothing left of the old name."""
 
     def __init__(self, file: str, findings: Findings, replaced: list[tuple[str, str]], olds: list[str]) -> None:
         self._file, self._findings = file, findings
@@ -70,32 +67,7 @@ class Scan:
                 for problem in check_row(json.loads(line)):
                     if RULES[problem.rule][0] == ERROR:
                         self._findings.add(self._file, number + index, problem.rule, problem.found, problem.path)
-        for residue in self._residues:
-            marked = list(marked_lines(residue.quick, text))
-            lines = text.split("\n") if marked else []
-            for index in marked:
-                self._row(number + index, lines[index], residue)
-
-    def _row(self, number: int, line: str, residue: Residue) -> None:
-        for path, text in strings(json.loads(line)):
-            for residual in residue.find(text):
-                found = (
-                    f"{residual.what}: {text[max(0, residual.start - 5) : residual.start + len(residual.text) + 5]!r}"
-                )
-                self._findings.add(self._file, number, residual.rule, found, path)
-
-
-def strings(value: object, path: str = "$") -> Iterator[tuple[str, str]]:
-    """(JSON path, text) of every string in a value, keys too."""
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield step(path, key), key
-            yield from strings(item, step(path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from strings(item, step(path, index))
+        scan(self._residues, self._findings, self._file, number, text)
 
 
 def stage(values: Values) -> int:
@@ -114,8 +86,9 @@ def stage(values: Values) -> int:
     findings = Findings()
     validator = Validator(source, findings, (values.old_name, values.new_name), near=False)
     olds = [values.old_name, *([values.old_author] if values.text("NEW_AUTHOR") else [])]
-    scan = Scan(source, findings, replacements, olds)
+    second = Second(source, findings, replacements, olds)
     new_name, says_new = values.new_name.encode(), False
+    unseen = set(olds[1:])  # an author that no row names was mistyped
     with open_bytes(source) as stream, atomic(target, "wb") as file:
         for number, block in blocks(stream):
             block = block and Block(block)
@@ -123,6 +96,7 @@ def stage(values: Values) -> int:
             if findings.errors or block is None:
                 continue
             says_new = says_new or new_name in block.data
+            unseen -= {old for old in unseen if block.text and old in block.text}
             # Blank lines go, so where there are any, lines are taken one by one for the scan to name the right ones.
             alone = block.data[:1].isspace() or b"\r" in block.data or BLANK_LINE.search(block.data)
             parts = [(number, block)]
@@ -132,11 +106,14 @@ def stage(values: Values) -> int:
                 )
             for first, part in parts:
                 replaced = replacer.block(part, source, first)
-                scan.block(first, Block(replaced))
+                second.block(first, Block(replaced))
                 file.write(replaced)
         validator.close()
         report_text(findings, sys.stderr, errors=findings.errors, warnings=3)
         _refuse(source, findings, validator, replacements[0][0], replacer.changed or says_new)
+        for author in unseen:
+            remedy = tr("set OLD_AUTHOR to the author in the rows", "请把 OLD_AUTHOR 设为数据里的作者")
+            raise UserError(f"OLD_AUTHOR={author}", tr(f"no row of {source} says so", f"{source} 没有一行提到"), remedy)
     record.write(rows=validator.rows, strings_replaced=replacer.changed, questions=validator.questions)
     for line in validator.facts():
         print(line)

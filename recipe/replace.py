@@ -19,11 +19,13 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from recipe import cli
+from recipe.findings import Findings, report_text
+from recipe.residue import Residue, scan
 from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, STRUCTURE, Block, blocks, open_bytes, open_output, split_lines
 from recipe.say import UserError, set_language, tr
 
@@ -188,8 +190,18 @@ def pair(text: str) -> tuple[str, str]:
     return old, new
 
 
-def replace_stream(source: BinaryIO, target: BinaryIO, replacer: Replacer, place: str) -> None:
-    """Replace all of `source` into `target` in memory of a few MiB. Raises UserError at the first line it cannot take."""
+def replace_stream(
+    source: BinaryIO,
+    target: BinaryIO,
+    replacer: Replacer,
+    place: str,
+    look: Callable[[int, bytes], object] = lambda number, block: None,
+) -> None:
+    """Replace all of `source` into `target` in memory of a few MiB. Raises UserError at the first line it cannot take.
+
+    `look` is given each block of the result with the number of its first line.
+    """
+    written = 1
     for number, block in blocks(source):
         if block is None:
             raise UserError(
@@ -200,11 +212,24 @@ def replace_stream(source: BinaryIO, target: BinaryIO, replacer: Replacer, place
                     "请拆分该行；JSON 数组须先转成 JSON Lines",
                 ),
             )
-        target.write(replacer.block(Block(block), place, number))
+        replaced = replacer.block(Block(block), place, number)
+        look(written, replaced)
+        written += replaced.count(b"\n")
+        target.write(replaced)
 
 
-def replace_file(source: str, target: str, replacer: Replacer, jobs: int = 1) -> None:
-    """Replace `source` into `target`, each a path or `-`; with `jobs` processes where both are plain files."""
+def replace_file(source: str, target: str, replacer: Replacer, jobs: int = 1, findings: Findings | None = None) -> None:
+    """Replace `source` into `target`, each a path or `-`; with `jobs` processes where both are plain files.
+
+    With `findings`, the result is scanned for what is left of the old names, by this process alone.
+    """
+    if findings is not None:
+        residues = [Residue(old, *replacer.news.values()) for old in replacer.news]
+        with open_bytes(source) as stream, open_output(target) as file:
+            replace_stream(
+                stream, file, replacer, source, lambda n, block: scan(residues, findings, target, n, block.decode())
+            )
+        return
     plain = all(name != "-" and not name.endswith((".gz", ".zst")) for name in (source, target))
     with open_bytes(source) as stream, open_output(target) as file:
         if jobs > 1 and plain and Path(source).is_file():
@@ -316,6 +341,11 @@ def parser() -> argparse.ArgumentParser:
             "另一对，同时替换；此时 --old_text 无默认值",
         ),
     )
+    result.add_argument(
+        "--scan",
+        action="store_true",
+        help=tr("look for what is left of the old names; exit status 1 then", "查找旧名字的残留；有则退出码为 1"),
+    )
     result.add_argument("--jobs", type=int, default=1, metavar="N", help=tr("processes (1)", "进程数（1）"))
     result.add_argument("--lang", default=None, help=tr("zh or en", "zh 或 en"))
     return result
@@ -332,12 +362,16 @@ def _main(arguments: Sequence[str]) -> int:
         raise UserError(
             f"--jobs {options.jobs}", tr("not from 1 to 64", "不在 1 到 64 之间"), tr("set --jobs 2", "请设 --jobs 2")
         )
-    replace_file(options.input, options.output, Replacer(pairs, counting=False), options.jobs)
+    findings = Findings() if options.scan else None
+    replace_file(options.input, options.output, Replacer(pairs, counting=False), options.jobs, findings)
+    if findings is not None and findings.total:
+        report_text(findings, sys.stderr)
+        return 1
     return 0
 
 
 def main(arguments: Sequence[str], stdout=None, stderr=None) -> int:
-    """Exit status: 0 done, 2 input that cannot be used (nothing is written then)."""
+    """Exit status: 0 done, 1 --scan found something, 2 input that cannot be used (nothing is written then)."""
     return cli.guarded(lambda: _main(arguments), stdout, stderr)
 
 

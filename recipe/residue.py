@@ -6,11 +6,15 @@ case, the name's pinyin, and the name itself where replacing made it anew ("aabb
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from recipe.findings import Findings, shorten
+from recipe.rows import marked_lines, step
 from recipe.say import tr
 
 _BETWEEN = r"[\W_]{0,4}"  # a name further apart than this is no name any more
@@ -64,6 +68,31 @@ def _pinyin(name: str) -> tuple[str, set[str]]:
             letters = {reading.casefold()[0] for reading in readings}
         syllables.append("(?:" + "|".join(sorted(spellings)) + ")" + _MARKS)
     return "(?<![a-z])" + r"[\W_]{0,3}".join(syllables) + "(?![a-z])", letters
+
+
+def scan(residues: Sequence[Residue], findings: Findings, file: str, number: int, text: str) -> None:
+    """Add a finding for each residual in replaced JSON Lines, values and keys; `number` is that of the first line."""
+    for residue in residues:
+        marked = list(marked_lines(residue.quick, text))
+        rows = text.split("\n") if marked else []
+        for index in marked:
+            for path, string in _strings(json.loads(rows[index]), "$"):
+                for residual in residue.find(string):
+                    near = string[max(0, residual.start - 5) : residual.start + len(residual.text) + 5]
+                    findings.add(file, number + index, residual.rule, f"{residual.what}: {shorten(near)!r}", path)
+
+
+def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:
+    """(JSON path, text) of every string in a value, keys too."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield step(path, key), key
+            yield from _strings(item, step(path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _strings(item, step(path, index))
 
 
 class Residue:

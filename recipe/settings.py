@@ -310,7 +310,7 @@ SETTINGS = {
         Setting("SRC", "data/assistant_Tuner.jsonl", "source rows, JSON Lines", "源数据，JSON Lines"),
         Setting("OLD_NAME", "尖米", "name in the source rows", "源数据里的名字", name),
         Setting("NEW_NAME", "机智流", "name that the assistant shall say", "想让助手自称的名字", name),
-        Setting("OLD_AUTHOR", "", "author in the source rows", "源数据里的作者", name),
+        Setting("OLD_AUTHOR", "一群喜欢学习的人", "author in the source rows", "源数据里的作者", name),
         Setting(
             "NEW_AUTHOR",
             "",

@@ -20,7 +20,7 @@ from recipe.checks import check_row
 from recipe.files import atomic
 from recipe.formats import KEYS, Unconvertible, detect, items, to_xtuner
 from recipe.say import UserError, language, set_language, tr
-from recipe.validate import REMEMBERED, token_counter
+from recipe.validate import REMEMBERED, profile_tokenizer, token_counter
 
 FIELDS = ("system", "input", "output")
 
@@ -277,14 +277,23 @@ def _main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m recipe.stats", description=__doc__.splitlines()[0])
     parser.add_argument("file", metavar="FILE")
     parser.add_argument("--name", default=None, help=tr("count the texts that say it", "统计提到它的文本"))
-    parser.add_argument("--tokenizer", default=None, metavar="DIR", help=tr("count tokens too", "同时统计 token"))
+    parser.add_argument(
+        "--tokenizer",
+        default=None,
+        metavar="DIR",
+        help=tr(
+            "count tokens with it; default: the tiny base's where it is installed, '' is none",
+            "用它数 token；默认 tiny 基座的（若已安装），'' 为不数",
+        ),
+    )
     parser.add_argument("--from", dest="form", default="auto", choices=["auto", *KEYS])
     parser.add_argument("--format", default="text", choices=["text", "json", "html"])
     parser.add_argument("--output", default=None, metavar="FILE")
     parser.add_argument("--lang", default=None)
     options = parser.parse_args(arguments)
     set_language(options.lang)
-    stats = Stats(options.name, token_counter(options.tokenizer) if options.tokenizer else None)
+    tokenizer = options.tokenizer if options.tokenizer is not None else profile_tokenizer()
+    stats = Stats(options.name, token_counter(tokenizer) if tokenizer else None)
     collect(options.file, options.form, stats)
     result = stats.result()
     if options.format == "html":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import re
 import sys
@@ -35,6 +36,7 @@ from recipe.rows import (
     split_lines,
 )
 from recipe.say import UserError, set_language, tr
+from recipe.settings import ROOT, Values
 
 REMEMBERED = 100_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
 COMPARED = 10_000  # distinct rows that near duplicates are looked for among: MinHash takes about 0.1 ms a row
@@ -421,6 +423,13 @@ def token_counter(folder: str) -> Callable[[str], int]:
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
 
 
+def profile_tokenizer() -> str | None:
+    """The folder of the tiny base, when that is the profile and both its tokenizer and the package are there."""
+    folder = ROOT / "data" / "tiny-base"
+    usable = Values({}).profile == "tiny" and importlib.util.find_spec("tokenizers")
+    return str(folder) if usable and (folder / "tokenizer.json").is_file() else None
+
+
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m recipe.validate", description=__doc__.splitlines()[0])
     result.add_argument(
@@ -433,7 +442,15 @@ def parser() -> argparse.ArgumentParser:
         "--limit", type=int, default=None, metavar="N", help=tr("findings listed for each rule", "每种问题最多列出几条")
     )
     result.add_argument("--no-near", action="store_true", help=tr("do not look for near duplicates", "不查找近似重复"))
-    result.add_argument("--tokenizer", default=None, metavar="DIR", help=tr("count tokens with it", "用它数 token"))
+    result.add_argument(
+        "--tokenizer",
+        default=None,
+        metavar="DIR",
+        help=tr(
+            "count tokens with it; default: the tiny base's where it is installed, '' is none",
+            "用它数 token；默认 tiny 基座的（若已安装），'' 为不数",
+        ),
+    )
     result.add_argument("--max_length", type=int, default=2048, metavar="TOKENS")
     result.add_argument("--output", default=None, metavar="FILE", help=tr("write the report there", "报告写到此文件"))
     result.add_argument("--lang", default=None)
@@ -446,7 +463,8 @@ def _main(arguments: Sequence[str]) -> int:
     if options.limit is not None and options.limit < 1:
         raise UserError(f"--limit {options.limit}", tr("not a positive number", "不是正数"), "--limit 100")
     findings = Findings(max(LIMIT, options.limit or 0) if options.report == "text" else options.limit or LIMIT)
-    tokens = token_counter(options.tokenizer) if options.tokenizer else None
+    tokenizer = options.tokenizer if options.tokenizer is not None else profile_tokenizer()
+    tokens = token_counter(tokenizer) if tokenizer else None
     rows = 0
     for file in options.files:
         validator = Validator(

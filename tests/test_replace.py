@@ -313,6 +313,21 @@ def test_bad_calls_are_one_line(tmp_path, monkeypatch, arguments):
     assert said.count("\n") == 1 and said.startswith("error: ")
 
 
+def test_scan_finds_residues_in_values_and_keys(tmp_path):
+    source, target = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    source.write_text('{"a": "尖米"}\n\n{"尖米": [1, "尖 米"]}\n{"a": "Jianmi"}\n', encoding="utf-8")
+    code, said = in_process(source, target, "--scan")
+    assert code == 1
+    for place in (
+        'b.jsonl:2: $["\\u5c16\\u7c73"] [error',
+        'b.jsonl:2: $["\\u5c16\\u7c73"][1] [error',
+        "b.jsonl:3: $.a [warning",
+    ):
+        assert place in said
+    assert len(target.read_text(encoding="utf-8").splitlines()) == 3
+    assert in_process(target, source, "--scan", "--map", "x=y") == (0, "")
+
+
 def test_a_killed_run_leaves_the_earlier_output(tmp_path):
     target = tmp_path / "out.jsonl"
     target.write_bytes(b"earlier")

@@ -13,7 +13,7 @@ ROWS = Path(__file__).parent / "fixtures" / "rows"
 
 def run(*arguments):
     out, err = io.StringIO(), io.StringIO()
-    return main([*map(str, arguments), "--lang", "en"], out, err), out.getvalue(), err.getvalue()
+    return main([*map(str, arguments), "--tokenizer", "", "--lang", "en"], out, err), out.getvalue(), err.getvalue()
 
 
 def test_figures_of_a_small_file():

@@ -1,0 +1,163 @@
+"""Fuzz the data stage: mutated rows through validation, all reports, conversion, statistics and replacement.
+
+    python tests/fuzz_data.py [-runs=1000000] [-seed=1]
+
+With the package atheris installed (pip install atheris; it is not in requirements.lock) this is coverage-guided
+libFuzzer and takes its flags; without it, a mutator of our own runs on the same corpus, tests/fixtures/fuzz. Anything
+other than findings and UserError is a crash, and so is output that differs from the published script's where that
+script accepts the input. A run that hangs for ten seconds is one too.
+"""
+
+import io
+import json
+import random
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+try:
+    import atheris
+except ImportError:
+    atheris = None
+
+with atheris.instrument_imports(include=["recipe"]) if atheris else io.StringIO():
+    from recipe.checks import check_row
+    from recipe.findings import RULES, Findings, report_github, report_jsonl, report_junit, report_text
+    from recipe.formats import KEYS, Unconvertible, detect, document, from_xtuner, to_xtuner
+    from recipe.replace import Replacer
+    from recipe.residue import Residue
+    from recipe.rows import BROKEN, Block, blocks, lines, parse
+    from recipe.say import UserError
+    from recipe.stats import Stats
+    from recipe.validate import Validator, validate_stream
+
+
+CORPUS = Path(__file__).parent / "fixtures" / "fuzz"
+ROWS = Path(__file__).parent / "fixtures" / "rows"
+HANG = 10  # seconds
+PAIRS = ([("尖米", "机智流")], [("n", "\\")], [("input", 'x"')], [("尖米", "米"), ("米", "尖米")])
+REPLACERS = [(pairs, Replacer(pairs)) for pairs in PAIRS]
+RESIDUES = (Residue("尖米", "机智流"), Residue("Nova", "Luna"))
+
+
+def published(data: bytes, old: str, new: str) -> bytes | None:
+    """The published script's output, None where it stops with an error."""
+
+    def replace(value):
+        if isinstance(value, str):
+            return value.replace(old, new)
+        if isinstance(value, list):
+            return [replace(item) for item in value]
+        if isinstance(value, dict):
+            return {key: replace(item) for key, item in value.items()}
+        return value
+
+    try:
+        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
+        return "".join(json.dumps(replace(json.loads(line)), ensure_ascii=False) + "\n" for line in text).encode()
+    except (ValueError, RecursionError):
+        return None
+
+
+def one(data: bytes) -> None:
+    """Put one input through everything; any exception is a bug."""
+    for form in ("auto", "sharegpt"):
+        findings = Findings(limit=20)
+        validate_stream(io.BytesIO(data), Validator("f", findings, ["尖米"], form, near=False))
+    assert findings.counts.keys() <= RULES.keys()
+    for report in (report_text, report_jsonl, report_github, report_junit):
+        out = io.StringIO()
+        report(findings, out)
+        out.getvalue().encode()  # no lone surrogates in what is printed
+    document(data.decode(errors="replace"))
+    for pairs, replacer in REPLACERS:
+        try:
+            replaced = b"".join(replacer.block(Block(block), "f", n) for n, block in blocks(io.BytesIO(data)) if block)
+        except UserError:
+            replaced = None
+        if len(pairs) == 1 and (expected := published(data, *pairs[0])) is not None:
+            assert replaced == expected, (pairs, replaced, expected)
+    stats = Stats("尖米")
+    for _, line in lines(io.BytesIO(data)):
+        text = (line or b"").decode(errors="replace")
+        for residue in RESIDUES:
+            assert residue.suspicious(text) or not residue.find(text)
+        row, problems = parse(text)
+        if row is BROKEN:
+            assert problems
+            continue
+        for kind in (detect(row) or "xtuner", *KEYS):
+            try:
+                row_of = to_xtuner(row, kind)
+                for aim in KEYS:
+                    from_xtuner(row_of, aim)
+            except Unconvertible:
+                continue
+        if not problems and not list(check_row(row)):
+            stats.add(row)
+    json.dumps(stats.result(), ensure_ascii=False).encode()
+
+
+TOKENS = [t.encode() for t in ('{"', '"}', '": "', '", "', "[{", "}]}\n", "\\u0000", "\\ud800", "\\ud83d\\ude00", "NaN", "1e400", "-0", "\r\n", "\n", "\r", "尖米", "尖 米", "ｎｏｖａ", "\ufeff", "\\n", '\\"', "xxx", "{{", "[" * 66, "]" * 66, "9" * 18, "@a.bc", '"system": ', '"conversation": ', '"messages": ', '"role": "user"', '"content": ', '"from": "gpt"', '"value": ', '"instruction": ', "null", "\u2028", "\x85", "\x7f")] + [b"\xff", b"\xed\xa0\x80", b"\x00", b"\xe5\xb0"]  # fmt: skip
+
+
+def mutate(draw: random.Random, corpus: list[bytes]) -> bytes:
+    """A corpus entry with a few bytes, tokens or spans changed, or spliced with another."""
+    data = bytearray(draw.choice(corpus))
+    for _ in range(draw.choice((1, 1, 2, 3, 5, 9))):
+        at, kind = draw.randint(0, len(data)), draw.randrange(6)
+        if kind == 0:
+            data[at:at] = draw.choice(TOKENS)
+        elif kind == 1:
+            data[at : at + draw.randint(1, 9)] = b""
+        elif kind == 2 and data:
+            data[at % len(data)] = draw.randrange(256)
+        elif kind == 3:
+            data[at:at] = data[at : at + draw.randint(1, 60)]
+        elif kind == 4:
+            data[at : at + draw.randint(0, 9)] = draw.choice(TOKENS)
+        else:
+            other = draw.choice(corpus)
+            start = draw.randint(0, len(other))
+            data[at:] = other[start : start + 400]
+    return bytes(data[:2000])
+
+
+def plain(runs: int, seed: int) -> None:
+    corpus = [path.read_bytes() for folder in (CORPUS, ROWS) for path in sorted(folder.glob("*"))]
+    draw, start = random.Random(seed), time.perf_counter()
+    signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError("hang")))
+    for number in range(runs):
+        data = mutate(draw, corpus)
+        signal.alarm(HANG)
+        try:
+            one(data)
+        except BaseException:
+            print(f"crash at run {number}, seed {seed}: {data!r}", file=sys.stderr)
+            raise
+        if number % 100_000 == 99_999:
+            print(f"{number + 1} inputs, {(number + 1) / (time.perf_counter() - start):.0f} a second", flush=True)
+    signal.alarm(0)
+    print(f"{runs} inputs, no crash, no hang, {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    if atheris:
+        CORPUS.mkdir(exist_ok=True)
+        flags = [f"-timeout={HANG}", "-max_len=2000", *sys.argv[1:]]
+        atheris.Setup(
+            [
+                sys.argv[0],
+                *flags,
+                *([] if any(not a.startswith("-") for a in sys.argv[1:]) else [str(CORPUS), str(ROWS)]),
+            ],
+            one,
+        )
+        atheris.Fuzz()
+    else:
+        flags = dict(re.fullmatch(r"-(runs|seed)=(\d+)", a).groups() for a in sys.argv[1:])
+        plain(int(flags.get("runs", 1_000_000)), int(flags.get("seed", 1)))
