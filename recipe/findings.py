@@ -124,7 +124,7 @@ class Finding:
 def shorten(text: str) -> str:
     """`text` on one line, printable and at most SHOWN characters."""
     cut = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 class Findings:

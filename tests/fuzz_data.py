@@ -31,7 +31,7 @@ with atheris.instrument_imports(include=["recipe"]) if atheris else io.StringIO(
     from recipe.replace import Replacer
     from recipe.residue import Residue
     from recipe.rows import BROKEN, Block, blocks, lines, parse
-    from recipe.say import UserError
+    from recipe.say import UserError, set_language
     from recipe.stats import Stats
     from recipe.validate import Validator, validate_stream
 
@@ -69,7 +69,9 @@ def one(data: bytes) -> None:
         findings = Findings(limit=20)
         validate_stream(io.BytesIO(data), Validator("f", findings, ["尖米"], form, near=False))
     assert findings.counts.keys() <= RULES.keys()
-    for report in (report_text, report_jsonl, report_github, report_junit):
+    for report in (
+        (report_text, report_jsonl, report_github, report_junit) if len(data) % 4 == 0 else ()
+    ):  # the slow part
         out = io.StringIO()
         report(findings, out)
         out.getvalue().encode()  # no lone surrogates in what is printed
@@ -146,6 +148,7 @@ def plain(runs: int, seed: int) -> None:
 
 
 if __name__ == "__main__":
+    set_language("en")
     if atheris:
         CORPUS.mkdir(exist_ok=True)
         flags = [f"-timeout={HANG}", "-max_len=2000", *sys.argv[1:]]
