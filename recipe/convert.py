@@ -49,11 +49,12 @@ def build_folder(values: Values, record: Record, make: Callable[[Path], None], w
         print(tr(f"up to date: {target}", f"已是最新：{target}"))
         return 0
     record.guard(values.force)
-    # The adapter's README names no path, and peft writes the base's path as given: same bytes on every machine.
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     try:
         make(temporary)
         temporary.chmod(0o755)
+        for path in temporary.iterdir():  # the libraries leave some files readable by their owner alone
+            path.chmod(0o644)
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)

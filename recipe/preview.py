@@ -17,6 +17,7 @@ from recipe.say import UserError, tr
 from recipe.settings import Values
 
 SETTINGS = ["PROFILE", "BUILD", "SRC", "ROWS"]
+INDENT = "\n" + " " * 10  # under the text of a row's first line
 GREEN, DIM, PLAIN = "\033[32m", "\033[2m", "\033[0m"
 
 
@@ -30,7 +31,7 @@ def preview(values: Values) -> int:
         for turn in row["conversation"]:
             for key in ("system", "input", "output"):
                 if turn.get(key):
-                    print(f"  {key:<7} {visible(turn[key])}")
+                    print(f"  {key:<7} {visible(turn[key], INDENT)}")
     model = values.build / "model"
     if not (model / "tokenizer_config.json").exists():
         raise UserError(
@@ -43,11 +44,9 @@ def preview(values: Values) -> int:
     return 0
 
 
-def visible(text: str) -> str:
-    """`text` with control characters shown, not sent to the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text).replace(
-        "\n", "\n          "
-    )
+def visible(text: str, indent: str = "\n") -> str:
+    """`text` with control characters shown, not sent to the terminal; `indent` begins each further line."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text).replace("\n", indent)
 
 
 def as_model(first: list[dict], model) -> None:
@@ -81,7 +80,7 @@ def as_model(first: list[dict], model) -> None:
         for is_trained, group in itertools.groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] >= 0):
             text = visible(tokenizer.decode([i for i, _ in group]))
             pieces.append(start + text + end if is_trained else text)
-        print(rest + "".join(pieces) + (PLAIN if colour else ""))
+        print(rest + "".join(pieces).rstrip() + (PLAIN if colour else ""))
 
 
 def main(arguments: list[str] | None = None) -> int:
