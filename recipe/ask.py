@@ -8,9 +8,9 @@ or printed.
 
 from __future__ import annotations
 
-import concurrent.futures
 import json
 import os
+import queue
 import random
 import sys
 import threading
@@ -103,7 +103,6 @@ class Asker:
         # The client's own retries are switched off: they do not see truncated or blank answers.
         self._client = openai.OpenAI(base_url=base_url, api_key=key or "none", timeout=patience.timeout, max_retries=0)
         self.stop = threading.Event()
-        self.close = self._client.close
 
     def ask(self, question: str) -> str:
         """The model's answer. Raises Unanswered or Refused; neither message holds the key."""
@@ -203,31 +202,42 @@ def ask_all(
     asker: Asker, left: list[str], journal: Journal, concurrency: int, done: Callable[[], object]
 ) -> dict[str, str]:
     """Ask all questions that are `left`; gives back {question: why it got no answer}. Raises UserError when refused."""
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[str, str | Exception]] = queue.SimpleQueue()
+    for question in left:
+        waiting.put(question)
+
+    def work() -> None:
+        while not asker.stop.is_set():
+            try:
+                question = waiting.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                results.put((question, asker.ask(question)))
+            except Exception as error:  # raised again below, by the thread that the user sees
+                results.put((question, error))
+
+    # Threads of a pool would be waited for at exit: Ctrl-C must not wait for a server that stalls.
+    for _ in range(min(concurrency, len(left))):
+        threading.Thread(target=work, daemon=True).start()
     failed: dict[str, str] = {}
-    waiting = iter(left)
-    pool = concurrent.futures.ThreadPoolExecutor(concurrency)
-    running: dict[concurrent.futures.Future, str] = {}
     try:
-        while True:
-            while len(running) < concurrency and (question := next(waiting, None)) is not None:
-                running[pool.submit(asker.ask, question)] = question
-            if not running:
-                return failed
-            finished, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in finished:
-                question = running.pop(future)
-                try:
-                    journal.add(question, future.result())
-                except Unanswered as error:
-                    failed[question] = str(error)
-                except Refused as error:
-                    remedy = tr(f"check MODEL_NAME, BASE_URL and {KEY}", f"请检查 MODEL_NAME、BASE_URL 和 {KEY}")
-                    raise UserError("BASE_URL", str(error), remedy) from None
-                done()
+        for _ in left:
+            question, answer = results.get()
+            if isinstance(answer, str):
+                journal.add(question, answer)
+            elif isinstance(answer, Unanswered):
+                failed[question] = str(answer)
+            elif isinstance(answer, Refused):
+                remedy = tr(f"check MODEL_NAME, BASE_URL and {KEY}", f"请检查 MODEL_NAME、BASE_URL 和 {KEY}")
+                raise UserError("BASE_URL", str(answer), remedy)
+            else:
+                raise answer
+            done()
     finally:
         asker.stop.set()
-        pool.shutdown(wait=False, cancel_futures=True)
-        asker.close()
+    return failed
 
 
 def stage(values: Values, patience: Patience | None = None) -> int:

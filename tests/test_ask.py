@@ -73,6 +73,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if kind == "stall" and first:
             time.sleep(1)
             return None
+        if kind == "silent":
+            time.sleep(8)
+            return None
         if kind == "drop" and first:
             self.close_connection = True
             return None
@@ -216,6 +219,18 @@ def test_a_killed_run_goes_on_where_it_was(server, place):
     assert len(rows(place)) == 60
     # Only the one in flight when it was killed may have been asked twice.
     assert sum(count > 1 for count in server.asked.values()) <= 1
+
+
+def test_ctrl_c_does_not_wait_for_a_silent_server(server, place):
+    (place / "q.txt").write_text("silent 一\nsilent 二\n", encoding="utf-8")
+    url = f"http://127.0.0.1:{server.server_address[1]}/v1"
+    arguments = ["--base-url", url, "--model-name", "m", "--questions", str(place / "q.txt"), "--build", str(place)]
+    process = subprocess.Popen([sys.executable, "-m", "recipe.ask", *arguments], cwd=ROOT, env={**os.environ, "OPENAI_API_KEY": KEY}, stderr=subprocess.PIPE)  # fmt: skip
+    while len(server.asked) < 2:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=5)
+    assert process.returncode == 130 and b"Traceback" not in said
 
 
 def test_nothing_listens(place):
