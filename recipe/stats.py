@@ -1,8 +1,9 @@
 """Statistics of training rows: how many, how long, in which language, how often the name is said and where.
 
-    python -m recipe.stats FILE [--name 尖米] [--tokenizer DIR] [--format text|json|html] [--output FILE]
+    python -m recipe.stats [FILE] [--name 尖米] [--tokenizer DIR] [--format text|json|html] [--output FILE]
 
 Reads every format that recipe.formats knows. The HTML page is one file with its plots inside and needs no network.
+Without FILE, as make stats calls it: SRC and OLD_NAME, the table on the terminal, JSON and HTML into BUILD/data.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from recipe.checks import check_row
 from recipe.files import atomic
 from recipe.formats import KEYS, Unconvertible, detect, items, to_xtuner
 from recipe.say import UserError, language, set_language, tr
+from recipe.settings import Values
 from recipe.validate import REMEMBERED, profile_tokenizer, token_counter
 
 FIELDS = ("system", "input", "output")
@@ -275,7 +277,7 @@ def html_page(path: str, stats: Stats, result: dict) -> str:
 
 def _main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m recipe.stats", description=__doc__.splitlines()[0])
-    parser.add_argument("file", metavar="FILE")
+    parser.add_argument("file", nargs="?", metavar="FILE")
     parser.add_argument("--name", default=None, help=tr("count the texts that say it", "统计提到它的文本"))
     parser.add_argument(
         "--tokenizer",
@@ -293,21 +295,26 @@ def _main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     set_language(options.lang)
     tokenizer = options.tokenizer if options.tokenizer is not None else profile_tokenizer()
-    stats = Stats(options.name, token_counter(tokenizer) if tokenizer else None)
-    collect(options.file, options.form, stats)
+    values = Values({})
+    file, name = options.file or values.src, options.name if options.file else options.name or values.old_name
+    stats = Stats(name, token_counter(tokenizer) if tokenizer else None)
+    collect(file, options.form, stats)
     result = stats.result()
-    if options.format == "html":
-        page = html_page(options.file, stats, result)
-    elif options.format == "json":
-        page = json.dumps(result, ensure_ascii=False, indent=2) + "\n"
-    else:
-        page = "".join(line + "\n" for line in text_page(options.file, result))
-    if options.output:
-        with atomic(options.output) as file:
-            file.write(page)
-        print(options.output)
-    else:
-        sys.stdout.write(page)
+    pages = {
+        "html": lambda: html_page(file, stats, result),
+        "json": lambda: json.dumps(result, ensure_ascii=False, indent=2) + "\n",
+        "text": lambda: "".join(line + "\n" for line in text_page(file, result)),
+    }
+    wanted = {options.output: options.format}
+    if not options.file and not options.output:
+        wanted |= {values.build / "data" / f"stats.{kind}": kind for kind in ("json", "html")}
+    for output, kind in wanted.items():
+        if output is None:
+            sys.stdout.write(pages[kind]())
+        else:
+            with atomic(output) as out:
+                out.write(pages[kind]())
+            print(output)
     return 0
 
 

@@ -1,7 +1,8 @@
 """Check training rows before anybody trains on them: each finding with file, line, JSON path, and what to do.
 
-    python -m recipe.validate FILE… [--name 尖米] [--format auto] [--report text|jsonl|github|junit] [--limit N]
+    python -m recipe.validate [FILE…] [--name 尖米] [--format auto] [--report text|jsonl|github|junit] [--limit N]
 
+Without FILE the file is SRC and the name OLD_NAME, as for make data.
 Exit status: 0 nothing found, 1 findings (warnings too), 2 input that cannot be used. Neither torch nor xtuner is needed.
 The rules are those of recipe.findings.RULES; what concerns one row alone is in recipe.checks.
 """
@@ -433,7 +434,7 @@ def profile_tokenizer() -> str | None:
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m recipe.validate", description=__doc__.splitlines()[0])
     result.add_argument(
-        "files", nargs="+", metavar="FILE", help=tr("JSON Lines, also .gz or .zst; -", "JSON Lines，可为 .gz、.zst；-")
+        "files", nargs="*", metavar="FILE", help=tr("JSON Lines, also .gz or .zst; -", "JSON Lines，可为 .gz、.zst；-")
     )
     result.add_argument("--name", default=None, help=tr("what the assistant calls itself", "助手的自称"))
     result.add_argument("--format", default="auto", choices=["auto", *KEYS], help=tr("of the rows", "数据行的格式"))
@@ -465,12 +466,12 @@ def _main(arguments: Sequence[str]) -> int:
     findings = Findings(max(LIMIT, options.limit or 0) if options.report == "text" else options.limit or LIMIT)
     tokenizer = options.tokenizer if options.tokenizer is not None else profile_tokenizer()
     tokens = token_counter(tokenizer) if tokenizer else None
-    rows = 0
-    for file in options.files:
+    names = [options.name] if options.name else [] if options.files else [Values({}).old_name]
+    for file in options.files or [Values({}).src]:
         validator = Validator(
             file,
             findings,
-            [options.name] if options.name else [],
+            names,
             options.format,
             not options.no_near,
             tokens,
@@ -478,7 +479,6 @@ def _main(arguments: Sequence[str]) -> int:
         )
         with open_bytes(file) as stream:
             validate_stream(stream, validator)
-        rows += validator.rows
         if not validator.rows and not findings.total:
             raise UserError(file, tr("no rows", "没有数据行"), tr("name a file with rows", "请给出有数据的文件"))
         for line in validator.facts():

@@ -10,6 +10,7 @@ import sys
 import pytest
 from test_replace import published
 
+from recipe import bench_data
 from recipe.data import main, output_path
 from recipe.rows import persona
 from recipe.say import UserError
@@ -197,3 +198,23 @@ def test_rows_that_already_say_the_new_name_need_no_replacing(place):
     code, out, _ = run("--src", source, "--new-name", "闻星")
     assert code == 0 and "0 strings replaced" in out
     assert output_path(place / "build").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_benchmark_runs(place):
+    out, err = io.StringIO(), io.StringIO()
+    arguments = [
+        "--src",
+        str(write(place / "in.jsonl", rows(100))),
+        "--megabytes",
+        "1",
+        "--runs",
+        "1",
+        "--large",
+        "2",
+        "--lang",
+        "en",
+    ]
+    assert bench_data.main(arguments, out, err) == 0, err.getvalue()
+    assert out.getvalue().count("same bytes") == 8
+    assert list((place / "build").iterdir()) == []

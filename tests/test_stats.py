@@ -69,6 +69,16 @@ def test_lengths():
     assert Lengths().summary()["max"] == 0
 
 
+def test_as_make_calls_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("SRC", str(ROWS / "good.jsonl"))
+    monkeypatch.setenv("BUILD", str(tmp_path))
+    monkeypatch.delenv("OLD_NAME", raising=False)
+    code, out, _ = run()
+    assert code == 0 and "texts that say 尖米" in out
+    assert json.loads((tmp_path / "data" / "stats.json").read_text(encoding="utf-8"))["rows"] == 4
+    assert "<svg" in (tmp_path / "data" / "stats.html").read_text(encoding="utf-8")
+
+
 def test_unusable_input(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"a": 1}\n', encoding="utf-8")
     for path in (tmp_path / "a.jsonl", tmp_path / "none", tmp_path):

@@ -261,6 +261,14 @@ def test_exit_status(tmp_path):
     assert "Traceback" not in err.getvalue()
 
 
+def test_as_make_calls_it(monkeypatch):
+    monkeypatch.setenv("SRC", str(ROWS / "wild.jsonl"))
+    monkeypatch.delenv("OLD_NAME", raising=False)
+    out, err = io.StringIO(), io.StringIO()
+    assert main([], out, err) == 1
+    assert "name-missing" in out.getvalue()
+
+
 def test_limit_counts_the_rest():
     findings = Findings(limit=2)
     validate_stream(io.BytesIO(b"{}\n{}\n{\n{}\n{}\n" * 2), Validator("f", findings, near=False))
