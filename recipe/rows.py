@@ -10,7 +10,6 @@ import collections
 import contextlib
 import functools
 import gzip
-import io
 import json
 import math
 import re
@@ -320,9 +319,9 @@ def persona(path: str | Path) -> str:
     remedy = tr("run `make data` again", "请重新运行 make data")
     counted: collections.Counter[str] = collections.Counter()
     with open_bytes(path, remedy) as stream:
-        for number, line in enumerate(io.TextIOWrapper(stream, encoding="utf-8"), 1):
+        for number, line in lines(stream):
             try:
-                system = json.loads(line)["conversation"][0].get("system")
+                system = json.loads(line or b"")["conversation"][0].get("system")
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 raise UserError(f"{path}:{number}", tr("not a conversation", "不是对话数据"), remedy) from None
             if isinstance(system, str) and system.strip():

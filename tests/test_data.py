@@ -170,7 +170,7 @@ def test_an_unwritable_place_is_one_line(place):
 
 
 def test_persona_refuses_what_is_no_data_file(tmp_path):
-    for content in (b"{}\n", b"[]\n", b"x\n", b'{"conversation": [{"input": "a", "output": "b"}]}\n'):
+    for content in (b"{}\n", b"[]\n", b"x\n", b"\xff\n", b'{"conversation": [{"input": "a", "output": "b"}]}\n'):
         path = tmp_path / "x.jsonl"
         path.write_bytes(content)
         with pytest.raises(UserError):
