@@ -55,8 +55,11 @@ TELLS_NAME = re.compile(r"我(?:是|叫|的名字)|\b(?:I am|I'm|my name is|call
 # In canonical rows: what makes a row worth a closer look. Each is fast on whole blocks; a row without any is clean.
 _CLOSER = (
     # In canonical text `"output": "` stands only before an answer, and `": "` only before a value.
-    re.compile(r'"output": "(?:\s|\\[nrtfb])*+"'),
-    re.compile(r'": "(?=[\s\\xX×{$<\[tTfFpPlLyY待占此])(?:\s|\\[nrtfb])*+' + PLACEHOLDER.pattern + '"', re.IGNORECASE),
+    re.compile(
+        r'": "(?=["\s\\xX×{$<\[tTfFpPlLyY待占此])(?:(?<="output": ")(?:\s|\\[nrtfb])*+"'
+        r"|(?:\s|\\[nrtfb])*+" + PLACEHOLDER.pattern + '")',
+        re.IGNORECASE,
+    ),
     # Unseen characters, as such or escaped, and e-mail addresses. One set of first characters stands in front of the
     # alternatives, so that the regex engine skips over all others.
     re.compile(f"[{UNSEEN}@\\\\](?:(?<=\\\\)(?:u00|[bf])|(?<=[{UNSEEN}@]))"),
@@ -66,6 +69,14 @@ _CLOSER = (
 _NUMBER = re.compile(r"[0-9](?:[- ]?[0-9]){9}")
 _DIGITS_ALIKE = bytes(ord("0") if chr(i) in "0123456789" else i for i in range(256))
 _FIELD = re.compile(r'"(system|input|output)": "((?:[^"\\]++|\\.)*+)"')
+
+
+def _fields(row: str) -> list[tuple[str, str]]:
+    """(key, value as in the text) of all turns of a canonical row, in order."""
+    if "\\" in row:
+        return _FIELD.findall(row)
+    parts = row.split('"')  # {" conversation ": [{" system ": " … ", " input ": " … : every fourth is a key
+    return list(zip(parts[3::4], parts[5::4], strict=True))
 
 
 class Validator:
@@ -304,7 +315,7 @@ class Validator:
 
     def _fresh(self, number: int, row: str, remembered: bool) -> None:
         """A row that was not seen before, as canonical text."""
-        fields = _FIELD.findall(row)
+        fields = _fields(row)
         if remembered:
             self._meaning(number, fields)
             if self._near and len(self._seen) <= COMPARED:

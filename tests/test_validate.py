@@ -16,7 +16,7 @@ from recipe.checks import check_row, citizen_number
 from recipe.findings import RULES, Findings
 from recipe.rows import DEEPEST, LONGEST_LINE
 from recipe.settings import ROOT
-from recipe.validate import Validator, main, validate_stream
+from recipe.validate import Validator, _fields, main, validate_stream
 
 ROWS = Path(__file__).parent / "fixtures" / "rows"
 SYSTEM = "你是尖米，一个助手。"
@@ -128,6 +128,14 @@ TEXTS = st.text(alphabet='x×T{}$aé @.139086-+尖米\u200b\x7f\x01 \n\\"', max_
 def test_the_fast_filters_miss_nothing(texts):
     data = text(*(row(*each) for each in texts))
     assert found(data) == found(data.replace("\n", " \n"))
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, TEXTS, TEXTS, TEXTS)
+def test_fields_of_a_canonical_row(system, question, answer, more):
+    line = text({"conversation": [*row(question, answer, system)["conversation"], {"input": more, "output": answer}]})
+    values = [("system", system), ("input", question), ("output", answer), ("input", more), ("output", answer)]
+    assert _fields(line[:-1]) == [(key, json.dumps(value, ensure_ascii=False)[1:-1]) for key, value in values]
 
 
 def test_file_wide_findings():
