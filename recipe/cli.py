@@ -74,7 +74,8 @@ def guarded(call: Callable[[], int], stdout: TextIO | None = None, stderr: TextI
 
 
 def _os_error(error: OSError) -> UserError:
-    where = error.filename or tr("the file system", "文件系统")
+    # A copy names its source first; what is full is the place that it copies to.
+    where = (error.errno == errno.ENOSPC and error.filename2) or error.filename or tr("the file system", "文件系统")
     remedy = {
         errno.ENOSPC: tr("free some disk space or set BUILD to another disk", "请清理磁盘，或把 BUILD 设到别的磁盘"),
         errno.EACCES: tr("make it readable and writable for you", "请给自己读写权限"),

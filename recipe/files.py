@@ -62,9 +62,11 @@ def atomic(path: str | Path, mode: str = "w") -> Iterator[IO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and not error.filename:  # a full disk is reported without a place
+            error.filename = str(path)
         raise
     _fsync_folder(path.parent)
 

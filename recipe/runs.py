@@ -102,6 +102,7 @@ def engine_environment(values: Values) -> dict[str, str]:
     environment = dict(os.environ)
     cache = values.build.resolve() / "cache"
     environment.update(
+        XDG_CACHE_HOME=str(cache),  # yapf, which mmengine prints configs with, among others
         HF_HOME=str(cache / "huggingface"),
         TRITON_CACHE_DIR=str(cache / "triton"),
         TORCH_EXTENSIONS_DIR=str(cache / "torch_extensions"),

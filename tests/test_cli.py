@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recipe import cli, say, settings
+from recipe.files import atomic
 from recipe.say import UserError, tr
 from recipe.settings import SETTINGS, Values
 
@@ -45,6 +46,19 @@ def test_an_error_of_the_file_system_is_one_line_that_names_the_place(number):
     assert status == 2
     assert err.startswith("error: /some/place: words of the system; ")
     assert err.count("\n") == 1
+
+
+def test_a_full_disk_is_reported_with_the_file_that_did_not_fit(tmp_path):
+    def copy(values):
+        raise OSError(errno.ENOSPC, "full", "/from/here", None, "/to/there")
+
+    def write(values):
+        with atomic(tmp_path / "result.json") as file:
+            file.write("half")
+            raise OSError(errno.ENOSPC, "full")
+
+    assert stage_that(copy)[2].startswith("error: /to/there: full; free some disk space")
+    assert f"{tmp_path / 'result.json'}: full" in stage_that(write)[2]
 
 
 def test_ctrl_c_is_status_130_and_says_that_the_same_command_goes_on():

@@ -30,6 +30,7 @@ def stage(build: Path, module: str, *arguments: str, status: int = 0, stdin: str
     """Run `python -m recipe.MODULE` as make does; returns what the screen shows. Fails on another exit status."""
     environment = {k: v for k, v in os.environ.items() if k not in ("NEW_NAME", "SEED")}
     environment |= {"BUILD": str(build), "PROFILE": "tiny", "LANG": "C.UTF-8", "PYTHONUTF8": "1", **variables}
+    environment |= {"HOME": str(build.with_name(build.name + ".home")), "XDG_CACHE_HOME": ""}
     command = [sys.executable, "-m", f"recipe.{module}", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True)
     screen = done.stdout + done.stderr
@@ -74,9 +75,8 @@ def test_the_run_record_is_valid_and_its_loss_fell_to_less_than_half(run):
 
 def test_nothing_was_written_outside_the_build_folder(build):
     """Model code, data sets and fonts are cached by libraries in the user's home unless told otherwise."""
-    home = build / "home"
-    home.mkdir()
-    stage(build, "preview", "--rows", "1", HOME=str(home), XDG_CACHE_HOME=str(home / "cache"))
+    stage(build, "preview", "--rows", "1")
+    home = build.with_name(build.name + ".home")
     assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
