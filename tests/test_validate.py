@@ -138,6 +138,11 @@ def test_fields_of_a_canonical_row(system, question, answer, more):
     assert _fields(line[:-1]) == [(key, json.dumps(value, ensure_ascii=False)[1:-1]) for key, value in values]
 
 
+def test_escaped_digits_are_digits():
+    line = text(row(answer="尖米的电话是 13800138000。")).replace("138", "\\u0031\\u0033\\u0038")
+    assert [(rule, n) for rule, n, _, _ in found(GOOD + line)] == [("personal-data", 2)]
+
+
 def test_file_wide_findings():
     assert found(GOOD.encode("utf-8-sig"))[0] == ("bom", 1, 1, "")
     assert found(GOOD.encode() + GOOD.encode("gb18030"))[0] == ("not-utf8", 2, 31, "")
