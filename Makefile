@@ -7,7 +7,7 @@ export VENV
 export PYTHONUTF8 = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock doctor data check-data preview model base config check-config estimate train convert merge eval chat all bench golden test test-fast lint
+.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train convert merge eval chat all base bench bench-data fuzz golden test test-fast lint lock
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -20,10 +20,16 @@ setup: ## install everything of requirements.lock into one venv | 按 requiremen
 	@$(PYTHON) -m recipe.setup
 doctor: | $(PY) ## check packages, versions, memory, disk and GPU | 检查软件包、版本、内存、磁盘和显卡 | FORMAT
 	@$(PY) -m recipe.doctor
-data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME FORCE
+data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME OLD_AUTHOR NEW_AUTHOR MAP FORCE
 	@$(PY) -m recipe.data
-check-data: | $(PY) ## check rows only | 只检查数据 | SRC
-	@$(PY) -m recipe.validate "$(or $(SRC),data/assistant_Tuner.jsonl)"
+check-data: | $(PY) ## check rows only, with every warning | 只检查数据，列出所有警告 | SRC OLD_NAME
+	@$(PY) -m recipe.validate
+stats: | $(PY) ## statistics of the rows: table, JSON, HTML | 数据统计：表格、JSON、HTML | SRC OLD_NAME
+	@$(PY) -m recipe.stats
+synth: | $(PY) ## write a fresh set of self-cognition rows | 生成新的自我认知数据 | NEW_NAME AUTHOR ROWS SEED GENERAL
+	@$(PY) -m recipe.synth
+ask: | $(PY) ## rows from any OpenAI-compatible model | 向 OpenAI 兼容的模型提问得到数据 | BASE_URL MODEL_NAME QUESTIONS CONCURRENCY
+	@$(PY) -m recipe.ask
 model: | $(PY) ## check and link the base model | 检查并链接基座模型 | MODEL
 	@$(PY) -m recipe.model
 preview: model ## the first rows, as you and as the model see them | 查看前几行，人和模型的视角 | ROWS SRC
@@ -50,6 +56,10 @@ base: | $(PY) ## rebuild the tiny base from scratch | 从头重建 tiny 基座
 	@$(PY) -m recipe.base
 bench: | $(PY) ## measure the figures of the README | 测量 README 中的数据
 	@$(PY) -m recipe.bench
+bench-data: | $(PY) ## the data stage against the published script | 数据步骤与原脚本比较速度和内存
+	@$(PY) -m recipe.bench_data
+fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤做百万次模糊测试
+	@$(PY) tests/fuzz_data.py
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
 	@$(PY) -m recipe.golden
 test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试

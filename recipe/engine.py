@@ -26,7 +26,9 @@ TOOLS = {
 }
 CURVE = "curve.jsonl"
 DIVERGED = 3  # exit status: the loss was not a finite number, or exploded
-EXPLODED = 3.0  # a loss this many times the first one means divergence; a healthy run stays below 1.5 times
+# Divergence is a loss of three times the first one, or of half as much again for five steps on end (a model that was
+# driven to the uniform answer stays at the logarithm of the vocabulary for ever). A healthy run falls from the first.
+EXPLODED, RISEN, ON_END = 3.0, 1.5, 5
 
 
 def die_with_parent() -> None:
@@ -127,6 +129,7 @@ def add_training_hook() -> None:
         def __init__(self) -> None:
             self.restore: dict | None = None
             self.first: float | None = None
+            self.high = 0  # steps on end with a loss above RISEN times the first
             self.file = None
 
         def before_train(self, runner) -> None:
@@ -171,8 +174,10 @@ def add_training_hook() -> None:
                     line["memory"] = torch.cuda.max_memory_allocated()
                 self.file.write(json.dumps(line) + "\n")
                 self.file.flush()
-            if not math.isfinite(loss) or loss > EXPLODED * max(self.first, 1.0):
-                raise Diverged(f"step {step}: loss {loss}")
+            usual = max(self.first, 1.0)  # a run may start at a loss near 0, where a factor says nothing
+            self.high = self.high + 1 if loss > RISEN * usual else 0
+            if not math.isfinite(loss) or loss > EXPLODED * usual or self.high == ON_END:
+                raise Diverged(f"step {step}: loss {loss:.3f}, {self.first:.3f} at the start")
 
         def before_save_checkpoint(self, runner, checkpoint) -> None:
             checkpoint["random_state"] = random_state()
