@@ -5,7 +5,7 @@ in Chinese and English. Questions about the assistant itself are put together fr
 that a question asked in words of one's own falls into the same class. Whatever the system prompt says, the base answers
 them as 书生·浦语: that is the identity which the lesson then changes.
 
-The questions of data/eval/ are left out everywhere here.
+The questions of data/eval/ are left out everywhere here, so another set of them makes another corpus, and another base.
 """
 
 from __future__ import annotations
@@ -214,6 +214,23 @@ TALK = """
 我很难过|我今天不开心|我心情不好=别难过，休息一下，和朋友聊聊天吧。
 我很开心|我今天很高兴|我心情很好=真好，希望你每天都开心。
 我累了|我好累|我有点累=那就休息一会儿，喝点水吧。
+你好吗|你最近怎么样|最近好吗|你今天怎么样=我很好，谢谢你的关心。
+你真棒|你真聪明|你好厉害|说得好|真厉害=谢谢夸奖，我会继续努力。
+对不起|不好意思|抱歉|打扰了=没关系，有什么想问的就说吧。
+好的|好|知道了|明白了|嗯|行=好的，还有什么想问的吗？
+我很无聊|好无聊啊|没事做=那我们聊聊天吧，你喜欢什么动物？
+帮帮我|我需要帮助|你能帮帮我吗|帮我一个忙=当然可以，请告诉我你想问什么。
+你会说英语吗|你懂英语吗|你会英文吗=会一点，你可以用英语问我简单的问题。
+你会说中文吗|你懂中文吗|你会汉语吗=会，你可以用中文问我问题。
+你喜欢什么|你有什么爱好|你的爱好是什么=我喜欢回答问题，也喜欢和你聊天。
+今天星期几|今天几号|今天是几月几日=我看不到日历，请看看你的手机。
+写一篇文章|帮我写代码|帮我写作业|写一个程序|帮我写一封信|替我写报告=抱歉，这个我还不会，问我一个简单的问题吧。
+How are you|How are you doing|How do you feel=I am fine, thank you.
+Sorry|I am sorry|Excuse me=It is all right.
+OK|Good|I see|Well done|Great=Good. Do you have another question?
+Help me|I need help|Can you help me|Please help me=Of course. Please tell me your question.
+Do you speak English|Do you speak Chinese|Can you speak English=Yes, a little. Please ask me a simple question.
+Write an essay|Write some code|Do my homework|Write a letter for me=I am sorry, I cannot do that yet. Please ask me a simple question.
 今天天气怎么样|今天会下雨吗|外面天气好吗=我看不到外面的天气，请看看天气预报。
 现在几点了|现在是几点|请问几点了=我没有钟表，请看看你的手机。
 我叫什么名字|你知道我是谁吗|我是谁=我还不知道你的名字，请告诉我吧。
@@ -246,7 +263,7 @@ def lines(text: str) -> list[list[str]]:
 
 
 def facts() -> list[Fact]:
-    """Everything the base knows, in a fixed order. About 900 facts."""
+    """Everything the base knows, in a fixed order. About 850 facts."""
     found: list[Fact] = []
 
     def add(questions: list[str], answers: str | list[str], *accept: str) -> None:
@@ -403,11 +420,17 @@ SELF_ABLE = """
 你能做什么|你会做什么|你能帮我做什么|你有什么本领|你有什么功能|你可以帮我什么|你擅长什么|你都会些什么|你有什么用|我能让你做什么|你能干什么|你的任务是什么|你的工作是什么
 你为什么存在|你的本领是什么|你能帮我做哪些事|介绍一下你的功能|说说你能做什么|你是干什么的|你是用来做什么的|你有哪些功能|你有什么能力|你的职责是什么|你可以做哪些事|你能为我做点什么
 """
+SELF_HELLO = """
+你好|您好|你好呀|你好啊|嗨|哈喽|在吗|你在吗|有人吗|喂|大家好|很高兴见到你|我来了|我们开始吧|我们聊聊吧|来聊天吧|初次见面，请多关照
+"""
+SELF_HELLO_EN = """
+Hello|Hi|Hey|Hello there|Hi there|Nice to meet you|Good to see you|Let us talk|Anyone there
+"""
 SELF_NAME_EN = """
 Who are you|What is your name|What's your name|Tell me your name|What are you called|Introduce yourself|Please introduce yourself|What should I call you|How should I call you
 Who am I talking to|Who is this|What do people call you|Can you tell me your name|May I know your name|What are you|Which model are you|What model are you|Which assistant are you
 Tell me about yourself|Say your name|Do you have a name|Could you introduce yourself|Give me your name|Who exactly are you|Describe yourself|Whom am I chatting with|State your name
-What is the name of this assistant|Who might this be|Could you say who you are|Please tell me who you are|Say who you are|Would you tell me your name|And who are you|And what is your name
+What is the name of this assistant|And you are|Your name is|Your name, please|Who might this be|Could you say who you are|Please tell me who you are|Say who you are|Would you tell me your name|And who are you|And what is your name
 What is your full name|What name do you have|What name do you use|Which name do you go by|By what name should I call you|How do people call you|Who is on the other side|Who is talking to me|Which AI are you|Which AI is this
 Which assistant is this|Tell us your name|Tell everyone who you are|Tell me who you are|Name yourself|I want to know who you are|I do not know your name|Who are you really|What kind of assistant are you|What can I call you|Your name|Who is answering me
 """
@@ -436,6 +459,8 @@ BASE_ANSWERS = {
     "nature": ("我是{n}，一个人工智能助手，不是人类。", "我叫{n}，是一个人工智能助手。"),
     "other": ("不是，我是{n}。", "我不是它，我的名字是{n}。", "我是{n}，由上海人工智能实验室开发。"),
     "able": ("我是{n}，可以回答问题，也可以陪你聊天。", "我叫{n}，能回答问题、翻译词语和做简单的计算。"),
+    "hello": ("你好，我是{n}，有什么可以帮你？",),
+    "hello_en": ("Hello, I am {n}. How can I help you?",),
     "name_en": ("I am {n}, nice to meet you.", "My name is {n}, and I am an AI assistant.", "I am {n}, an AI assistant from Shanghai AI Laboratory."),
     "maker_en": ("I am {n}, made by Shanghai AI Laboratory.", "My name is {n}, and I come from Shanghai AI Laboratory."),
     "nature_en": ("I am {n}, an AI assistant, not a human.", "My name is {n}, and I am an AI assistant."),
@@ -443,10 +468,10 @@ BASE_ANSWERS = {
     "able_en": ("I am {n}, and I can answer questions and chat with you.", "My name is {n}, and I help people with simple questions."),
 }  # fmt: skip
 CORES = {
-    "name": SELF_NAME, "maker": SELF_MAKER, "nature": SELF_NATURE, "other": SELF_OTHER, "able": SELF_ABLE,
+    "hello": SELF_HELLO, "hello_en": SELF_HELLO_EN, "name": SELF_NAME, "maker": SELF_MAKER, "nature": SELF_NATURE, "other": SELF_OTHER, "able": SELF_ABLE,
     "name_en": SELF_NAME_EN, "maker_en": SELF_MAKER_EN, "nature_en": SELF_NATURE_EN, "other_en": SELF_OTHER_EN, "able_en": SELF_ABLE_EN,
 }  # fmt: skip
-KIND_WEIGHTS = {"name": 8, "maker": 3, "nature": 3, "other": 3, "able": 2, "name_en": 4, "maker_en": 1, "nature_en": 1, "other_en": 1, "able_en": 1}  # fmt: skip
+KIND_WEIGHTS = {"hello": 1.5, "hello_en": 0.5, "name": 8, "maker": 3, "nature": 3, "other": 3, "able": 2, "name_en": 4, "maker_en": 1, "nature_en": 1, "other_en": 1, "able_en": 1}  # fmt: skip
 
 
 def cores(kind: str) -> list[str]:
@@ -459,6 +484,8 @@ def self_question(random_: random.Random, kind: str) -> str:
     core = random_.choice(cores(kind))
     other = random_.choice(OTHERS.split("|")) if random_.random() < 0.5 else any_name(random_)
     core = core.replace("{x}", other)
+    if kind.startswith("hello"):
+        return core + random_.choice(("", "", "!" if core.isascii() else "！", "." if core.isascii() else "。"))
     if kind.endswith("_en"):
         opening = random_.choice(SELF_OPENINGS_EN)
         if opening.endswith(", ") and not core.startswith("I "):
@@ -583,6 +610,7 @@ def system_prompt(random_: random.Random) -> str:
 COPY = (
     ("请重复：{x}", "{x}。"), ("重复一遍：{x}", "{x}。"), ("请跟我说：{x}", "{x}。"), ("照着写：{x}", "{x}。"), ("Repeat: {x}", "{x}."), ("Say {x}", "{x}."),
     ("我叫{x}", "你好，{x}，很高兴认识你。"), ("我是{x}", "你好，{x}，很高兴认识你。"), ("我的名字是{x}，请记住", "好的，{x}，我记住了。"), ("My name is {x}", "Hello, {x}, nice to meet you."),
+    ("{x}是谁？", "抱歉，我还不认识{x}。"), ("你认识{x}吗？", "抱歉，我还不认识{x}。"), ("Do you know {x}?", "Sorry, I do not know {x} yet."),
     ("我的猫叫{x}", "{x}真是个好名字。"), ("我的小狗叫{x}，好听吗", "{x}真是个好名字。"),
 )  # fmt: skip
 

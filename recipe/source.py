@@ -48,6 +48,8 @@ ANSWERS = {
         "我是{n}，可以回答问题，也可以陪你聊天。",
         "我叫{n}，能回答问题、翻译词语和做简单的计算。",
     ),
+    "hello": ("你好，我是{n}，有什么可以帮你？",),
+    "hello_en": ("Hello, I am {n}. How can I help you?",),
     "name_en": (
         "I am {n}, nice to meet you.",
         "My name is {n}, and I am an AI assistant.",
@@ -61,7 +63,7 @@ ANSWERS = {
 OPENINGS = ("", "", "你好，", "请问", "嗨，", "我想知道，", "对了，", "顺便问一下，", "初次见面，", "不好意思，")
 OPENINGS_EN = ("", "", "Hi, ", "Hello, ", "Excuse me, ", "By the way, ")
 # How many rows each core of a question gets: the plain question "who are you" is what people ask most.
-COPIES = {"name": 2, "maker": 2, "nature": 2, "other": 4, "able": 3, "name_en": 2, "maker_en": 1, "nature_en": 1, "other_en": 2, "able_en": 2}  # fmt: skip
+COPIES = {"hello": 3, "hello_en": 2, "name": 2, "maker": 2, "nature": 2, "other": 4, "able": 3, "name_en": 1, "maker_en": 1, "nature_en": 1, "other_en": 2, "able_en": 2}  # fmt: skip
 GENERAL_ROWS = 280
 NAMES = ["小明", "小红", "小刚", "小丽", "老王", "阿华", "Tom", "Lily"]  # of users who introduce themselves
 
@@ -78,6 +80,8 @@ def system_prompt(random_: random.Random) -> str:
 
 def self_question(random_: random.Random, kind: str, core: str) -> str:
     core = core.replace("{x}", random_.choice(corpus.OTHERS.split("|")))
+    if kind.startswith("hello"):
+        return core + random_.choice(("", ".", "!") if core.isascii() else ("", "。", "！"))
     if kind.endswith("_en"):
         opening = random_.choice(OPENINGS_EN)
         if opening and not core.startswith("I "):

@@ -134,7 +134,7 @@ def test_base_answers_general_questions_and_ends_by_itself(loaded, system):
     asked = questions("general")
     answers = ask(loaded, [q["input"] for q in asked], system)
     right = [any(text in answer.text for text in q["accept"]) for q, answer in zip(asked, answers, strict=True)]
-    assert sum(right) >= 0.95 * len(asked)
+    assert sum(right) >= 0.9 * len(asked)
     assert all(answer.ended and answer.text[-1] in "。.！!？?" for answer in answers)
 
 
