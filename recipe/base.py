@@ -361,8 +361,8 @@ def _compare_weights(folder: Path, shipped: Path) -> str:
         return tr("the weights have other names or shapes", "权重的名称或形状不同")
     largest = max(float(abs(ours[k].astype("float32") - theirs[k].astype("float32")).max()) for k in ours)
     return tr(
-        f"weights: largest difference {largest:.3g} (another processor adds in another order)",
-        f"权重：最大差异 {largest:.3g}（不同处理器的求和顺序不同）",
+        f"weights: largest difference {largest:.3g} (small ones are expected on another processor, which adds in another order)",
+        f"权重：最大差异 {largest:.3g}（换处理器后求和顺序不同，会有微小差异）",
     )
 
 
