@@ -356,6 +356,8 @@ def _steps(config: Facts, plan: schedule.Schedule | None) -> Found:
     elif isinstance(ratio, int | float) and (ratio <= 0 or (plan and plan.warmup_iterations < 1)):
         steps = f", {plan.iterations} × {ratio:g} < 1" if plan else ""
         yield "warmup-empty", line, f"warmup_ratio = {ratio:g}{steps}"
+    elif plan and plan.warmup_iterations == 1:
+        yield "warmup-one", line, f"warmup_ratio = {ratio:g}, {plan.iterations} iterations"
     if plan is None:
         return
     if plan.optimizer_steps < FEWEST_STEPS:

@@ -192,6 +192,13 @@ RULES: dict[str, tuple[str, str, str, str, str]] = {
         "raise warmup_ratio or max_epochs",
         "请增大 warmup_ratio 或 max_epochs",
     ),
+    "warmup-one": (
+        ERROR,
+        "with a warm-up of one step mmengine's LinearLR ends where it starts: the learning rate stays at lr × 1e-5",
+        "预热只有一步时，mmengine 的 LinearLR 停在起点：学习率一直是 lr × 1e-5",
+        "raise warmup_ratio or max_epochs until the warm-up has two steps (make config WARMUP=… or EPOCHS=…)",
+        "请增大 warmup_ratio 或 max_epochs，使预热至少两步（make config WARMUP=… 或 EPOCHS=…）",
+    ),
     "warmup-long": (
         WARNING,
         "the learning rate rises for half of the training or more",

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recipe import cli, config, rows, runs
+from recipe import check_config, cli, config, rows, runs
 from recipe.engine import CURVE, DIVERGED, curve_lines
 from recipe.facts import facts_of
 from recipe.files import atomic, read_json, record_path, sha256, write_json
@@ -33,7 +33,7 @@ from recipe.runs import Run
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
 
-SETTINGS = ["PROFILE", "BUILD", "CONFIG", "DEEPSPEED", "NEW_NAME", "OLD_NAME", "FORCE"]
+SETTINGS = ["PROFILE", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED", "NEW_NAME", "OLD_NAME"]
 VERSIONS = ["torch", "xtuner", "transformers", "mmengine", "peft", "bitsandbytes", "deepspeed", "datasets"]
 LEAST_FREE = {"tiny": 200 << 20, "7b": 8 << 30}  # bytes: two checkpoints with optimizer state, and the adapter
 WINDOW = 10  # steps averaged at both ends of the curve: single steps are noisy
@@ -61,6 +61,7 @@ def train(values: Values) -> int:
             )
         )
         return 0
+    judge(source, values)
     run.work_dir.mkdir(parents=True, exist_ok=True)
     enough_disk(run.folder, values.profile)
     with locked(run):
@@ -82,6 +83,16 @@ def trained_on(facts: dict, source: Path) -> tuple[Path, Path]:
             source, what, tr(f"run make check-config CONFIG={source}", f"请运行 make check-config CONFIG={source}")
         )
     return Path(data), Path(model)
+
+
+def judge(source: Path, values: Values) -> None:
+    """Print what make check-config finds in the config; raise UserError on the first error: training would be in vain."""
+    verdict = check_config.check_file(source, check_config.context_of(values, True, None))
+    for finding in verdict.findings:
+        print(finding, file=sys.stderr)
+    for finding in verdict.findings:
+        if finding.severity == "error":
+            raise UserError(f"{finding.file}:{finding.line}", f"{finding.found}; {finding.why}", finding.remedy)
 
 
 def deepspeed_config(values: Values) -> str | None:

@@ -97,7 +97,7 @@ def lesson(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("assistant_Tuner_change.jsonl").touch()
 
-    def run(edits: dict[str, str] | None = None, rows: int = 600, output: str = "我是机智流。", **context) -> list[str]:
+    def run(edits: dict[str, str] | None = None, rows: int = 1500, output: str = "我是机智流。", **context) -> list[str]:
         system = "你是机智流，一个乐于助人的助手。"
         turn = {"system": system, "input": "请介绍一下你自己", "output": output}
         line = json.dumps({"conversation": [turn]}, ensure_ascii=False) + "\n"
@@ -126,6 +126,33 @@ def test_with_data(lesson):
     assert lesson({"assistant_Tuner_change.jsonl": "other_change.jsonl"}) == ["data-missing"]
     sequence = {"sequence_parallel_size = 1": "sequence_parallel_size = 2"}
     assert lesson(sequence, deepspeed="none") == ["sequence-parallel"] and lesson(sequence) == []
+
+
+def test_a_warm_up_of_one_step_is_an_error(lesson):
+    """600 short rows at the stock values: the schedule has one step of warm-up, and the rate would never rise."""
+    assert lesson(rows=600) == ["warmup-one"]
+    assert lesson({"warmup_ratio = 0.03": "warmup_ratio = 0.06"}, rows=600) == []
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(("warmup", "highest"), [(1, 1e-5), (2, 1.0), (3, 1.0)])
+def test_mmengine_never_raises_the_rate_after_a_warm_up_of_one_step(warmup, highest):
+    """The rule's reason, on mmengine itself: the highest learning rate of 20 steps, as a share of lr."""
+    import torch
+    from mmengine.optim import CosineAnnealingLR, LinearLR
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedules = [
+        LinearLR(optimizer, start_factor=1e-5, by_epoch=False, begin=0, end=warmup),
+        CosineAnnealingLR(optimizer, eta_min=0.0, by_epoch=False, begin=warmup, end=20),
+    ]
+    rates = []
+    for _ in range(20):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for schedule in schedules:
+            schedule.step()
+    assert max(rates) == pytest.approx(highest)
 
 
 def test_openai_rows_need_their_function(lesson):

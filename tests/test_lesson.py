@@ -230,7 +230,7 @@ def test_training_with_deepspeed_zero2_on_the_cpu_gives_nearly_the_same_curve(sh
 
 def test_another_name_is_another_run_and_the_first_one_stays(short):
     first = (short / "run").resolve()
-    prepare(short, "奶龙", EPOCHS="1", WARMUP="0.2")
+    prepare(short, "奶龙", EPOCHS="1", WARMUP="0.4")
     stage(short, "train")
     second = (short / "run").resolve()
     assert second != first

@@ -9,29 +9,23 @@ import shutil
 import pytest
 from jsonschema import Draft7Validator
 
-from recipe import engine, runs, train
+from recipe import config, engine, runs, train
 from recipe.runs import Run
 from recipe.settings import ROOT, Values
 
-CONFIG = """
-pretrained_model_name_or_path = "{model}"
-alpaca_en_path = "{data}"
-model = dict(llm=dict(pretrained_model_name_or_path=pretrained_model_name_or_path))
-alpaca_en = dict(dataset=dict(path="json", data_files=dict(train=alpaca_en_path)))
-train_dataloader = dict(dataset=alpaca_en)
-randomness = dict(seed=7)
-"""
 ROW = {"conversation": [{"system": "你是机智流。", "input": "你是谁？", "output": "我是机智流。"}]}
 
 
 @pytest.fixture
-def build(tmp_path):
+def build(tmp_path, call):
     """A BUILD folder with a config, rows and a base's record, as the earlier stages leave them."""
-    data, config = tmp_path / "data" / "rows.jsonl", tmp_path / "my_config.py"
+    data = tmp_path / "data" / "assistant_Tuner_change.jsonl"
     data.parent.mkdir()
-    data.write_text(json.dumps(ROW, ensure_ascii=False) + "\n")
+    data.write_text((json.dumps(ROW, ensure_ascii=False) + "\n") * 300)
+    (tmp_path / "model").mkdir()
     (tmp_path / "model.record.json").write_text(json.dumps({"inputs": {}, "parameters": {}, "output": "b" * 64}))
-    config.write_text(CONFIG.format(model=tmp_path / "model", data=data))
+    assert call(config, "--profile", "tiny", "--build", str(tmp_path), "--warmup", "0.3")[0] == 0
+    next((tmp_path / "config").glob("*_copy.py")).rename(tmp_path / "my_config.py")
     return tmp_path
 
 
@@ -47,7 +41,7 @@ def start(call, build):
     [
         (lambda b: (b / "my_config.py").unlink(), "make config"),
         (lambda b: (b / "my_config.py").write_text("model = dict()"), "make check-config"),
-        (lambda b: (b / "data" / "rows.jsonl").unlink(), "make data"),
+        (lambda b: (b / "data" / "assistant_Tuner_change.jsonl").unlink(), "make data"),
         (lambda b: (b / "model.record.json").unlink(), "make model"),
     ],
 )
@@ -57,6 +51,26 @@ def test_each_missing_input_is_one_line_with_the_target_that_makes_it(start, bui
     assert status == 2
     assert named in err
     assert err.count("\n") == 1
+    assert not (build / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "named"),
+    [
+        ("warmup_ratio = 0.3", "warmup_ratio = 0.04", "warm-up of one step"),
+        ("dataset_map_fn=None", "dataset_map_fn=alpaca_map_fn", "map"),
+        ("import torch\n", "import torch\nimport os\n", "import"),
+    ],
+)
+def test_a_config_that_would_train_in_vain_is_refused_with_its_line(start, build, before, after, named):
+    path = build / "my_config.py"
+    text = path.read_text(encoding="utf-8")
+    assert before in text
+    path.write_text(text.replace(before, after), encoding="utf-8")
+    status, _, err = start()
+    assert status == 2
+    error = err.strip().splitlines()[-1]
+    assert error.startswith(f"error: {path}:") and named in error
     assert not (build / "runs").exists()
 
 
@@ -89,7 +103,7 @@ def test_a_run_that_is_being_trained_is_not_trained_twice(start, build, monkeypa
 def iter_ids(build):
     inputs = {
         "config": runs.file_hash(build / "my_config.py", ""),
-        "data": runs.file_hash(build / "data" / "rows.jsonl", ""),
+        "data": runs.file_hash(build / "data" / "assistant_Tuner_change.jsonl", ""),
         "base": "b" * 64,
     }
     yield runs.run_id(**inputs, deepspeed="")
