@@ -115,6 +115,8 @@ def stage(values: Values) -> int:
         for author in unseen:
             remedy = tr("set OLD_AUTHOR to the author in the rows", "请把 OLD_AUTHOR 设为数据里的作者")
             raise UserError(f"OLD_AUTHOR={author}", tr(f"no row of {source} says so", f"{source} 没有一行提到"), remedy)
+    if says_new and replacer.changed:
+        _warn_of_both(source, values.old_name, values.new_name)
     record.write(rows=validator.rows, strings_replaced=replacer.changed, questions=validator.questions)
     for line in validator.facts():
         print(line)
@@ -142,6 +144,18 @@ def _refuse(source: str, findings: Findings, validator: Validator, old: str, nam
     if not named:
         remedy = tr("set OLD_NAME to the name in the rows", "请把 OLD_NAME 设为数据里的名字")
         raise UserError(source, tr(f"no row says {old}: nothing to replace", f"没有一行提到 {old}，无可替换"), remedy)
+
+
+def _warn_of_both(source: str, old: str, new: str) -> None:
+    """Say where the source already says the new name beside the old: as in 你是小冰吗？ → 不是，我是小冰。"""
+    with open_bytes(source) as stream:
+        line = next((n for n, text in enumerate(stream, 1) if new.encode() in text), 1)
+    message = tr(
+        f"warning: {source}:{line}: already says {new}, while others say {old}: who is who becomes unclear; "
+        "choose another NEW_NAME, or take those rows out",
+        f"警告：{source}:{line}: 已经出现 {new}，而其他行用 {old}，会分不清是谁；请换一个 NEW_NAME，或去掉这些行",
+    )
+    print(message, file=sys.stderr)
 
 
 def _next() -> None:

@@ -97,7 +97,9 @@ def lesson(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("assistant_Tuner_change.jsonl").touch()
 
-    def run(edits: dict[str, str] | None = None, rows: int = 1500, output: str = "我是机智流。", **context) -> list[str]:
+    def run(
+        edits: dict[str, str] | None = None, rows: int = 1500, output: str = "我是机智流。", **context
+    ) -> list[str]:
         system = "你是机智流，一个乐于助人的助手。"
         turn = {"system": system, "input": "请介绍一下你自己", "output": output}
         line = json.dumps({"conversation": [turn]}, ensure_ascii=False) + "\n"

@@ -218,3 +218,12 @@ def test_the_benchmark_runs(place):
     assert bench_data.main(arguments, out, err) == 0, err.getvalue()
     assert out.getvalue().count("same bytes") == 8
     assert list((place / "build").iterdir()) == []
+
+
+def test_a_new_name_that_the_rows_already_use_for_somebody_else_is_warned_of_with_its_line(place):
+    taken = {"conversation": [{"system": "你是尖米。", "input": "你是小冰吗？", "output": "不是，我是尖米。"}]}
+    source = write(place / "in.jsonl", [*rows(3), taken])
+    code, _, err = run("--src", source, "--new-name", "小冰")
+    assert code == 0
+    assert err.startswith(f"warning: {source}:4: already says 小冰")
+    assert run("--src", source, "--new-name", "闻星")[2] == ""
