@@ -152,8 +152,8 @@ def test_mmengine_never_raises_the_rate_after_a_warm_up_of_one_step(warmup, high
     for _ in range(20):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        for schedule in schedules:
-            schedule.step()
+        for each in schedules:
+            each.step()
     assert max(rates) == pytest.approx(highest)
 
 
