@@ -63,9 +63,9 @@ fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤�
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
 	@$(PY) -m recipe.golden
 test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试
-	@$(PY) -m pytest -m "not gpu" $(TESTS)
+	@$(PY) -m pytest -m "not gpu"
 test-fast: | $(PY) ## the tests without torch, in seconds | 不用 torch 的测试，几秒完成
-	@$(PY) -m pytest -m "not gpu and not torch and not slow" $(TESTS)
+	@$(PY) -m pytest -n auto -m "not gpu and not torch and not slow"
 lint: | $(PY) ## ruff: rules and layout | ruff 检查
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 lock: ## requirements.lock from requirements.in (needs uv) | 由 requirements.in 生成 requirements.lock（需要 uv）
