@@ -8,14 +8,17 @@ exits with 1 when a file differs.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
 import json
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from recipe import cli, config, config_diff
-from recipe.files import atomic
+from recipe import cli, config, config_diff, data
+from recipe.files import atomic, record_path
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
 
@@ -82,7 +85,16 @@ def moved(name: str, source: str, profile: str) -> list[str]:
     ]
 
 
-KINDS: dict[str, Callable[[], dict[str, str]]] = {"configs": configs}
+def changed_rows() -> dict[str, str]:
+    """data/changed.json: the record that `make data` writes for the shipped rows with no variable set: hashes of source
+    and result, counts."""
+    with tempfile.TemporaryDirectory() as build, contextlib.redirect_stdout(io.StringIO()):
+        data.stage(Values({"PROFILE": "tiny", "BUILD": build, "SRC": str(ROOT / "data" / "assistant_Tuner.jsonl")}, {}))
+        record = record_path(data.output_path(Path(build))).read_text(encoding="utf-8")
+    return {"data/changed.json": record}
+
+
+KINDS: dict[str, Callable[[], dict[str, str]]] = {"configs": configs, "data": changed_rows}
 
 
 def differences(kind: str) -> Iterator[str]:
