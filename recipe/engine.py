@@ -118,6 +118,7 @@ class Diverged(Exception):
 def add_training_hook() -> None:
     """Give every Runner our hook just before it trains: the config stays the lesson's."""
     import torch
+    from mmengine._strategy import DeepSpeedStrategy
     from mmengine.hooks import Hook
     from mmengine.runner import FlexibleRunner, Runner
 
@@ -184,6 +185,20 @@ def add_training_hook() -> None:
 
         def after_load_checkpoint(self, runner, checkpoint) -> None:
             self.restore = checkpoint.get("random_state")
+
+    # DeepSpeed's strategy takes the callbacks by which hooks see a checkpoint, and never calls them.
+    def save_checkpoint(self, *args, original=DeepSpeedStrategy.save_checkpoint, **kwargs):
+        if kwargs.get("callback"):
+            kwargs["callback"](kwargs.setdefault("extra_ckpt", {}))
+        return original(self, *args, **kwargs)
+
+    def resume(self, *args, original=DeepSpeedStrategy.resume, **kwargs):
+        checkpoint = original(self, *args, **kwargs)
+        if kwargs.get("callback"):
+            kwargs["callback"](checkpoint)
+        return checkpoint
+
+    DeepSpeedStrategy.save_checkpoint, DeepSpeedStrategy.resume = save_checkpoint, resume
 
     for runner_class in (Runner, FlexibleRunner):
 

@@ -91,9 +91,11 @@ def step_of(path: Path) -> int:
 
 
 def whole(path: Path) -> bool:
-    """True for a checkpoint that was written to its end: a zip file with its directory, or DeepSpeed's folder."""
+    """True for a checkpoint that was written to its end: a zip file with its directory, or DeepSpeed's folder of them."""
     if path.is_dir():
-        return any(path.glob("*model_states.pt"))
+        parts = list(path.glob("*.pt"))
+        kinds = (any(p.name.endswith(f"{kind}_states.pt") for p in parts) for kind in ("model", "optim"))
+        return all(kinds) and all(zipfile.is_zipfile(p) for p in parts)
     return path.is_file() and zipfile.is_zipfile(path)
 
 

@@ -41,7 +41,12 @@ def test_a_deepspeed_checkpoint_is_a_folder_and_its_inside_is_not_listed(tmp_pat
     inside.mkdir()
     save(inside / "mp_rank_00_model_states.pt")
     save(inside / "iter_999.pth")
+    assert runs.checkpoint(tmp_path) is None, "killed before the optimizer's part was written"
+    optimizer = inside / "zero_pp_rank_0_mp_rank_00_optim_states.pt"
+    save(optimizer)
     assert runs.checkpoint(tmp_path) == inside
+    optimizer.write_bytes(optimizer.read_bytes()[:-5])
+    assert runs.checkpoint(tmp_path) is None, "killed while it was written"
 
 
 def test_last_checkpoint_cannot_lead_out_of_the_folder(tmp_path):
