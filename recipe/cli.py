@@ -62,7 +62,7 @@ def guarded(call: Callable[[], int], stdout: TextIO | None = None, stderr: TextI
             print(tr("error: ", "错误：") + str(error), file=err)
             return 2
         except KeyboardInterrupt:
-            print(tr("\nstopped; the same command goes on from here", "\n已停止；再次运行同一命令可继续"), file=err)
+            print(tr("\nstopped; the same command goes on", "\n已停止；再次运行同一命令可继续"), file=err)
             return 130
         except BrokenPipeError:  # the reader (head, less) went away: not an error of ours
             with contextlib.suppress(OSError):
