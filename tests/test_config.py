@@ -25,6 +25,7 @@ SUPPORTED = [name for name in config.stock_configs() if config.supported(name)]
 LESSON = "internlm2_5_chat_7b_qlora_alpaca_e3"
 # The places that the lesson's edits change, whatever the stock config calls its data set.
 LESSON_PLACES = {
+    "save_steps",  # the one value of the 7b profile
     *("pretrained_model_name_or_path", "SYSTEM", "evaluation_inputs", "randomness.seed"),
     *("PATH", "DATA.dataset.path", "DATA.dataset.data_files", "DATA.dataset_map_fn", "DATA.map_num_proc"),
 }
