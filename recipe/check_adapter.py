@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 from recipe import safetensors_file
@@ -154,4 +155,7 @@ def fingerprints(evidence: Evidence) -> dict[str, str]:
             for kind in ("adapter", "log", "answers")
             if kind in evidence.parts
         }
+        if {"config", "data"} <= evidence.parts.keys():
+            both = "".join(evidence.view.sha256(evidence.parts[part]) for part in ("config", "data"))
+            evidence.prints["inputs"] = hashlib.sha256(both.encode()).hexdigest()
     return evidence.prints

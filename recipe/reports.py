@@ -6,7 +6,9 @@ character. Nothing here reads a submission: a report is made from the verdict al
 
 from __future__ import annotations
 
+import csv
 import html
+import io
 import json
 import re
 import sys
@@ -167,6 +169,24 @@ def as_github(verdicts: Sequence[dict]) -> str:
     return "".join(lines)
 
 
+def as_csv(verdicts: Sequence[dict]) -> str:
+    """A line for each submission, a column for each check, for a spreadsheet that must take no cell for a formula."""
+
+    def cell(value: object) -> str:
+        text = visible(str(value))
+        return "'" + text if text[:1] in ("=", "+", "-", "@") and not isinstance(value, int | float) else text
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = [check["check"] for check in verdicts[0]["checks"]]
+    writer.writerow(["submission", "who", "name", "passed", "points", "of", "seconds", *names])
+    for v in verdicts:
+        head = [v["submission"], v["who"] or "", v["names"]["new"] or "", {None: "", True: 1, False: 0}[v["passed"]]]
+        status = [check["status"] for check in v["checks"]]
+        writer.writerow([cell(x) for x in [*head, v["points"], v["of"], v["seconds"], *status]])
+    return out.getvalue()
+
+
 # --- HTML ------------------------------------------------------------------------------------------------------------------
 
 STYLE = """
@@ -240,7 +260,7 @@ def wanted(text: str) -> list[tuple[str, Form]]:
     """[(file or "github", form)] of REPORT: told by the file's name. Raises UserError for a name that tells none."""
     result = []
     for name in filter(None, (part.strip() for part in text.split(","))):
-        form = {".json": as_json, ".xml": as_junit, ".html": as_html}.get(Path(name).suffix)
+        form = {".json": as_json, ".xml": as_junit, ".html": as_html, ".csv": as_csv}.get(Path(name).suffix)
         if Path(name).name == "results.json":
             form = as_gradescope
         elif name == "github":
@@ -250,8 +270,8 @@ def wanted(text: str) -> list[tuple[str, Form]]:
                 f"REPORT={name}",
                 tr("not a form of report", "没有这种报告"),
                 tr(
-                    "NAME.json, NAME.xml (JUnit), NAME.html, results.json (Gradescope) or github, separated by commas",
-                    "可用：NAME.json、NAME.xml（JUnit）、NAME.html、results.json（Gradescope）、github，以逗号分隔",
+                    "NAME.json, NAME.xml (JUnit), NAME.html, NAME.csv, results.json (Gradescope) or github, separated by commas",
+                    "可用：NAME.json、NAME.xml（JUnit）、NAME.html、NAME.csv、results.json（Gradescope）、github，以逗号分隔",
                 ),
             )
         result.append((name, form))

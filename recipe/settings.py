@@ -429,8 +429,8 @@ SETTINGS = {
         Setting(
             "REPORT",
             "",
-            "reports to write: NAME.json, NAME.xml (JUnit), NAME.html, results.json (Gradescope), github; commas between",
-            "要写的报告：NAME.json、NAME.xml（JUnit）、NAME.html、results.json（Gradescope）、github；逗号分隔",
+            "reports to write: NAME.json, NAME.xml (JUnit), NAME.html, NAME.csv, results.json (Gradescope), github; commas between",
+            "要写的报告：NAME.json、NAME.xml（JUnit）、NAME.html、NAME.csv、results.json（Gradescope）、github；逗号分隔",
         ),
         Setting(
             "RERUN",
