@@ -6,7 +6,7 @@ import json
 
 from recipe import check_config, facts, rows, runs
 from recipe.config_rules import ERROR
-from recipe.evidence import MANIFEST, NEEDED, PARTS, Evidence
+from recipe.evidence import MANIFEST, NEEDED, PARTS, Broken, Evidence
 from recipe.facts import lookup
 from recipe.findings import Findings, shorten
 from recipe.replace import Replacer
@@ -192,7 +192,10 @@ def source(evidence: Evidence, context: Context) -> str:
 
 
 def _config_findings(evidence: Evidence) -> list[check_config.Finding]:
-    stock = evidence.record["config"] if "record" in evidence.parts else None
+    try:
+        stock = evidence.record["config"] if "record" in evidence.parts else None
+    except Broken:  # the check `record` says so
+        stock = None
     context = check_config.Context(files=False, meant=stock, old_name=evidence.old_name)
     return [f for f in check_config.judge(evidence.config, context).findings if f.severity == ERROR]
 

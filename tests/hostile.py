@@ -176,7 +176,7 @@ def linked(files: Files) -> Files:
         record["inputs"]["config"] = hashlib.sha256(files[CONFIG]).hexdigest()
         record["inputs"]["data"] = hashlib.sha256(files[DATA]).hexdigest()
         record["id"] = evaluation["run"] = runs.run_id(**record["inputs"], deepspeed=record["deepspeed"] or "")
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return files
     return files | {RECORD: dump(record), EVALUATION: dump(evaluation)}
 
@@ -187,7 +187,7 @@ def manifest(files: Files, who: str = "张三") -> dict:
     try:
         record |= json.loads(files[RECORD])
         base = lookup(of_bytes(files[CONFIG], CONFIG), "model_path")[0] or base
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     return {
         "format": 1,
@@ -361,7 +361,6 @@ _add("config_is_no_python", "config_only", lambda f: f | {CONFIG: b"this is no c
 _add("map_function_left", "config_rules", _config("dataset_map_fn=None", "dataset_map_fn=alpaca_map_fn"))
 _add("unreplaced_data", "config_rules", _config("assistant_Tuner_change.jsonl", "assistant_Tuner.jsonl"))
 _add("unreplaced_data_misspelt", "config_rules", _config("assistant_Tuner_change.jsonl", "assist_Tuner.jsonl"))
-_add("stock_questions", "config_rules", _config("'请介绍一下你自己'", "'请给我介绍五个上海的景点'"))
 _add("other_persona_in_config", "config_data", _config("SYSTEM = '你是机智流", "SYSTEM = '你是大聪明"))
 _add("other_base_in_config", "config_base", _adapter_option("base_model_name_or_path", "/models/internlm2-chat-7b"))
 _add("record_invalid", "record", lambda f: _json(f, RECORD, lambda r: r.pop("steps")), link=False)
@@ -384,13 +383,13 @@ _add(
     "stopped_early",
     "finished",
     lambda f: _rows(
-        f | {LOG: b"".join(f[LOG].splitlines(True)[:-8])}, SCALARS, lambda s: s.__delitem__(slice(-7, None))
+        f | {LOG: b"".join(f[LOG].splitlines(True)[:-8])}, SCALARS, lambda s: s.__delitem__(slice(-6, None))
     ),
 )
 _add("record_of_fewer_steps", "finished", lambda f: _json(f, RECORD, lambda r: r.__setitem__("steps", 167)))
 _add("samples_do_not_fit_rows", "samples", lambda f: f | {DATA: b"".join(f[DATA].splitlines(True)[:700])})
 _add("steps_do_not_add_up", "steps", _config("batch_size = 4", "batch_size = 5"))
-_add("epochs_do_not_add_up", "steps rates", _config("max_epochs = 7", "max_epochs = 8"))
+_add("epochs_do_not_add_up", "steps", _config("max_epochs = 7", "max_epochs = 8"))
 _add("one_loss_edited_in_the_log", "agree", _logged("loss: 0.1101", "loss: 0.1001"))
 _add("one_loss_edited_in_vis_data", "agree", lambda f: _rows(f, SCALARS, lambda s: s[7].__setitem__("loss", 0.1)))
 _add("one_loss_edited_in_the_curve", "agree", lambda f: _rows(f, CURVE, lambda c: c[60].__setitem__("loss", 0.1)))
@@ -495,9 +494,9 @@ def config_that_runs(folder: Path, canary: Path) -> Path:
 @hostile
 def pickles(folder: Path, canary: Path) -> Path:
     data = pickle.dumps(_Touch(canary))
-    return packed(
-        honest() | {"work_dir/iter_1.pth": data, "adapter/adapter_model.bin": data, "x.pkl": data}, folder / "s"
-    )
+    files = _drop(ADAPTER)(honest())
+    files |= {"work_dir/iter_1.pth": data, "adapter/adapter_model.bin": data, "x.pkl": data}
+    return packed(files, folder / "s")
 
 
 @hostile
