@@ -11,13 +11,13 @@ import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import hostile
 import pytest
 
 from recipe import check, reports
 from recipe.evidence import schema
 from recipe.settings import ROOT
 from recipe.verdict import CHECKS, Context
-from tests import hostile
 
 FAST = ["old_name_in_one_row", "map_function_left", "one_loss_edited_in_the_log", "b_zeroed", "never_says_the_name"]
 SCHEMA = schema("verdict")
