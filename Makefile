@@ -7,7 +7,7 @@ export VENV
 export PYTHONUTF8 = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train convert merge eval chat all base bench bench-data fuzz golden test test-fast lint lock
+.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train convert merge eval submission check check-all chat all base bench bench-data fuzz golden test test-fast lint lock
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -50,6 +50,12 @@ eval: merge ## does it say its name, and keep what it knew? | 是否会自称新
 	@$(PY) -m recipe.evaluate
 chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
 	@$(PY) -m recipe.chat
+submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT FORCE
+	@$(PY) -m recipe.submission
+check: | $(PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION RUBRIC SOURCE REPORT RERUN FORMAT
+	@$(PY) -m recipe.check
+check-all: | $(PY) ## verdicts on a folder of submissions, and copies among them | 批量检查，并找出相互复制的提交 | DIR JOBS RUBRIC SOURCE REPORT
+	@$(PY) -m recipe.check_all
 all: ## data, config, train, convert, merge and eval | 以上全部 | NEW_NAME
 	@$(MAKE) --no-print-directory data && $(MAKE) --no-print-directory train && $(MAKE) --no-print-directory eval
 base: | $(PY) ## rebuild the tiny base from scratch | 从头重建 tiny 基座

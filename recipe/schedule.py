@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from recipe import rows
 
@@ -77,28 +78,33 @@ def measure(path: Path, template: str, tokenizer: Path | None, old_name: str) ->
 
 @functools.lru_cache(maxsize=4)  # many configs are judged against the same data
 def _measure(path: Path, _mtime: int, _size: int, template: str, tokenizer: Path | None, old_name: str) -> Data:
+    with rows.open_bytes(path) as stream:
+        return measure_stream(stream, template, tokenizer, old_name)
+
+
+def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_name: str) -> Data:
+    """The numbers of rows that are no file here, such as a member of a submission."""
     count, exact = counter(tokenizer)
     count = functools.lru_cache(maxsize=4096)(count)  # personas and questions repeat
     lengths, personas = [], Counter()
-    longest_line = bad = with_old = 0
-    with rows.open_bytes(path) as stream:
-        for number, block in rows.blocks(stream):
-            for offset, line in enumerate(rows.split_lines(block) if block else [b"{"]):
-                try:
-                    turns = json.loads(line)["conversation"] if line.strip() else None
-                    if turns is None:
-                        continue
-                    length = _row_tokens(turns, template, count)
-                    system = turns[0].get("system")
-                except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-                    bad += 1
+    longest = longest_line = bad = with_old = 0
+    for number, block in rows.blocks(stream):
+        for offset, line in enumerate(rows.split_lines(block) if block else [b"{"]):
+            try:
+                turns = json.loads(line)["conversation"] if line.strip() else None
+                if turns is None:
                     continue
-                if length > max(lengths, default=0):
-                    longest_line = number + offset
-                lengths.append(length)
-                with_old += old_name.encode() in line
-                if isinstance(system, str) and system.strip():
-                    personas[system] += 1
+                length = _row_tokens(turns, template, count)
+                system = turns[0].get("system")
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+                bad += 1
+                continue
+            if length > longest:
+                longest, longest_line = length, number + offset
+            lengths.append(length)
+            with_old += old_name.encode() in line
+            if isinstance(system, str) and system.strip():
+                personas[system] += 1
     persona = personas.most_common(1)[0][0] if personas else None
     return Data(tuple(lengths), longest_line, persona, with_old, bad, exact)
 

@@ -1,0 +1,161 @@
+"""Checks of a submission's adapter: read by a parser of our own, never unpickled, held against config and base."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+from recipe import safetensors_file
+from recipe.check_run import shape
+from recipe.evidence import Evidence
+from recipe.facts import lookup
+from recipe.findings import shorten
+from recipe.say import tr
+from recipe.verdict import Context, Failed, Skipped, check
+
+CONVERT = "make convert"
+MATRIX = re.compile(
+    r"(?:base_model\.model\.)?(?:model\.)*(?:layers\.(\d{1,4})\.)?((?:\w+\.)*)(\w+)\.lora_([AB])(?:\.default)?\.weight"
+)
+
+
+def _tensors(evidence: Evidence) -> tuple[list[safetensors_file.Tensor], int]:
+    if not hasattr(evidence, "tensors"):
+        evidence.tensors = safetensors_file.tensors(evidence.view, evidence.parts["adapter"])
+    return evidence.tensors
+
+
+@check("adapter", "adapter")
+def adapter_format(evidence: Evidence, context: Context) -> str:
+    """the weights are whole safetensors | 权重是完整的 safetensors 文件"""
+    found, _ = _tensors(evidence)
+    if not found:
+        raise Failed(tr("no tensors", "没有张量"), CONVERT)
+    return tr(f"{len(found)} tensors, {found[0].dtype}", f"{len(found)} 个张量，{found[0].dtype}")
+
+
+@check("adapter", "adapter_config", "config", after=("config_only",))
+def adapter_config(evidence: Evidence, context: Context) -> str:
+    """rank, alpha and dropout are the config's | 秩、alpha 与 dropout 与配置一致"""
+    found = evidence.adapter_config
+    wrong = []
+    if found.get("peft_type") != "LORA":
+        wrong.append(f"peft_type = {shorten(str(found.get('peft_type')))}")
+    for key, name in (("r", "lora_r"), ("lora_alpha", "lora_alpha"), ("lora_dropout", "lora_dropout")):
+        expected = lookup(evidence.config, name)[0]
+        if isinstance(expected, int | float) and found.get(key) != expected:
+            wrong.append(f"{key} = {shorten(str(found.get(key)))}, {tr('config', '配置')}: {expected}")
+    if wrong:
+        raise Failed(
+            "; ".join(wrong), tr("convert the run that this config trained", "请转换该配置训练出的结果"), wrong
+        )
+    return f"r = {found.get('r')}, alpha = {found.get('lora_alpha')}"
+
+
+@check("adapter", "adapter", "adapter_config", after=("adapter_format",))
+def adapter_shapes(evidence: Evidence, context: Context) -> str:
+    """its matrices have the rank and fit the base, layer by layer | 各层矩阵的秩和形状与基座相符"""
+    found, _ = _tensors(evidence)
+    config, base = evidence.adapter_config, shape(evidence)
+    rank, targets = config.get("r"), config.get("target_modules")
+    sizes = {name: (i, o) for name, i, o in base.linears}
+    if base.head:
+        sizes[base.head] = (base.hidden, base.vocabulary)
+    places, there = [], set()
+    for tensor in found:
+        match = MATRIX.fullmatch(tensor.name)
+        if not match:
+            places.append(tr(f"{shorten(tensor.name)}: not a LoRA matrix", f"{shorten(tensor.name)}：不是 LoRA 矩阵"))
+            continue
+        layer, module, side = match[1], match[3], match[4]
+        there.add((int(layer) if layer else -1, module, side))
+        if module not in sizes:
+            places.append(tr(f"{module}: not in the base", f"{module}：基座没有"))
+            continue
+        inner, outer = sizes[module]
+        expected = (rank, inner) if side == "A" else (outer, rank)
+        if tensor.shape != expected:
+            places.append(f"{shorten(tensor.name)}: {list(tensor.shape)} ≠ {list(expected)}")
+    modules = {module for _, module, _ in there}
+    if isinstance(targets, list) and set(map(str, targets)) != modules:
+        odd = sorted(set(map(str, targets)) ^ modules)
+        places.append(f"target_modules: {shorten(', '.join(odd))}")
+    wanted = {
+        (n, m, s)
+        for m in modules & sizes.keys()
+        for s in "AB"
+        for n in ([-1] if m == base.head else range(base.layers))
+    }
+    for layer, module, side in sorted(wanted ^ {t for t in there if t[1] in sizes}):
+        places.append(f"layers.{layer}.{module}.lora_{side}")
+    if places:
+        raise Failed(
+            tr(f"{len(places)} do not fit, the first: {places[0]}", f"{len(places)} 处不符，第一处：{places[0]}"),
+            CONVERT,
+            places,
+        )
+    return tr(
+        f"rank {rank}, {len(found)} matrices on {base.layers} layers",
+        f"秩 {rank}，{base.layers} 层共 {len(found)} 个矩阵",
+    )
+
+
+def _values(evidence: Evidence) -> list[tuple[safetensors_file.Tensor, bool, bool]]:
+    if not hasattr(evidence, "tensor_values"):
+        evidence.tensor_values = list(
+            safetensors_file.values(evidence.view, evidence.parts["adapter"], *_tensors(evidence))
+        )
+    return evidence.tensor_values
+
+
+@check("adapter", "adapter", after=("adapter_format",))
+def adapter_finite(evidence: Evidence, context: Context) -> str:
+    """no NaN and no infinity in it | 没有 NaN 和无穷大"""
+    bad = [t.name for t, finite, _ in _values(evidence) if not finite]
+    if bad:
+        raise Failed(f"NaN: {shorten(bad[0])}", tr("train again with a lower LR", "请降低 LR 重新训练"), bad)
+    return tr("all finite", "全部有限")
+
+
+@check("adapter", "adapter", after=("adapter_format",))
+def adapter_trained(evidence: Evidence, context: Context) -> str:
+    """it was trained: LoRA B is not zero | 经过训练：LoRA B 不为零"""
+    sides = [(t.name, zero) for t, _, zero in _values(evidence) if ".lora_B" in t.name]
+    zero = [name for name, is_zero in sides if is_zero]
+    if zero:
+        what = tr(f"{len(zero)} of {len(sides)} are zero", f"{len(sides)} 个中有 {len(zero)} 个为零")
+        raise Failed(what, tr("hand in the adapter after training", "请提交训练后的适配器"), zero)
+    return tr(f"{len(sides)} matrices", f"{len(sides)} 个矩阵")
+
+
+@check("adapter", after=("opens",))
+def own(evidence: Evidence, context: Context) -> str:
+    """adapter, log and answers are not another's | 适配器、日志和回答不是他人的"""
+    found = [
+        f"{kind} = {whose}"
+        for kind, digest in fingerprints(evidence).items()
+        if (whose := context.known.get(kind, {}).get(digest))
+    ]
+    if found:
+        raise Failed(
+            tr("the same, byte for byte: ", "逐字节相同：") + ", ".join(found),
+            tr("hand in your own work", "请提交自己的成果"),
+            found,
+        )
+    if not evidence.parts.keys() & {"adapter", "log", "answers"}:
+        raise Skipped(tr("nothing to compare", "没有可比较的内容"))
+    return tr("compared with known work", "已与已知成果比较")
+
+
+def fingerprints(evidence: Evidence) -> dict[str, str]:
+    """Hashes by which two submissions are recognised as one. The log's holds times and speeds, which never repeat."""
+    if not hasattr(evidence, "prints"):
+        evidence.prints = {
+            kind: evidence.view.sha256(evidence.parts[kind])
+            for kind in ("adapter", "log", "answers")
+            if kind in evidence.parts
+        }
+        if {"config", "data"} <= evidence.parts.keys():
+            both = "".join(evidence.view.sha256(evidence.parts[part]) for part in ("config", "data"))
+            evidence.prints["inputs"] = hashlib.sha256(both.encode()).hexdigest()
+    return evidence.prints

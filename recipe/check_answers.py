@@ -1,0 +1,170 @@
+"""Checks of a submission's answers: counted again from the texts, by the rules of make eval."""
+
+from __future__ import annotations
+
+import collections
+
+from recipe import evaluate
+from recipe.evidence import Evidence
+from recipe.findings import shorten
+from recipe.say import tr
+from recipe.verdict import Context, Failed, Skipped, check
+
+EVAL = "make eval"
+LEAST_DISTINCT = 5  # different answers among at least so many times four
+PROMPTS = ("persona", "none", "neutral")
+
+
+def _identity(evidence: Evidence) -> list[dict]:
+    """Answers to questions about the assistant; of lines that do not say what kind they are, all."""
+    return [line for line in evidence.answers if line.get("kind", "identity") == "identity"]
+
+
+@check("answers", "answers")
+def answers(evidence: Evidence, context: Context) -> str:
+    """the answers can be read | 回答可以读取"""
+    found = evidence.answers
+    if not _identity(evidence):
+        raise Failed(tr("no question about the assistant", "没有关于助手自己的问题"), EVAL)
+    return tr(f"{len(found)} answers", f"{len(found)} 个回答")
+
+
+@check("answers", "answers", after=("answers",))
+def says_new(evidence: Evidence, context: Context) -> str:
+    """the assistant says its new name | 助手说出新名字"""
+    if not (new := evidence.new_name):
+        raise Skipped(tr("no new name is declared", "没有声明新名字"))
+    asked: collections.Counter[str] = collections.Counter()
+    said: collections.Counter[str] = collections.Counter()
+    missing = []
+    for line in _identity(evidence):
+        prompt = str(line.get("prompt", "persona"))[:20]
+        asked[prompt] += 1
+        if evaluate.says(line["output"], new):
+            said[prompt] += 1
+        else:
+            missing.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
+    shares = ", ".join(f"{shorten(p)} {said[p]}/{asked[p]}" for p in asked)
+    if any(said[p] < evaluate.LEAST_NEW * asked[p] for p in asked):
+        raise Failed(
+            shares, tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval"), missing
+        )
+    return shares
+
+
+@check("answers", "answers", after=("answers",))
+def not_old(evidence: Evidence, context: Context) -> str:
+    """it says neither the old name nor the base's | 不再自称旧名字或基座的名字"""
+    new, old = evidence.new_name or "", evidence.old_name
+    count: collections.Counter[str] = collections.Counter()
+    wrong: collections.Counter[str] = collections.Counter()
+    places = []
+    for line in evidence.answers:
+        prompt = str(line.get("prompt", "persona"))[:20]
+        count[prompt] += 1
+        if any(evaluate.says(line["output"], name, new) for name in (old, *evaluate.BASE_NAMES) if name != new):
+            wrong[prompt] += 1
+            places.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
+    if any(wrong[p] > evaluate.MOST_WRONG.get(p, 0.0) * count[p] for p in count):
+        raise Failed(
+            tr(f"{wrong.total()} of {count.total()} do", f"{count.total()} 个中有 {wrong.total()} 个"),
+            tr("train on the replaced rows", "请用替换后的数据训练"),
+            places,
+        )
+    return f"{wrong.total()}/{count.total()}"
+
+
+@check("answers", "answers", after=("answers",))
+def varied(evidence: Evidence, context: Context) -> str:
+    """the answers are not one text repeated | 回答不是同一句话"""
+    said = collections.Counter(line["output"] for line in evidence.answers)
+    if said.total() >= 4 * LEAST_DISTINCT and len(said) < LEAST_DISTINCT:
+        raise Failed(
+            tr(f"{len(said)} different among {said.total()}", f"{said.total()} 个回答只有 {len(said)} 种"),
+            tr("hand in what the assistant said", "请提交助手的真实回答"),
+            [shorten(text) for text in said],
+        )
+    return tr(f"{len(said)} different among {said.total()}", f"{said.total()} 个中 {len(said)} 种不同")
+
+
+@check("answers", "answers", "evaluation", after=("answers",))
+def counted(evidence: Evidence, context: Context) -> str:
+    """the evaluation's figures follow from its answers | 评测数字与回答相符"""
+    told = {c["prompt"]: c for c in evidence.evaluation["prompts"]}
+    lines = evidence.answers
+    names = evidence.evaluation["names"]
+    places = []
+    for prompt in sorted({str(line.get("prompt")) for line in lines} | told.keys()):
+        own = [line for line in lines if line.get("prompt") == prompt]
+        identity = [line for line in own if line.get("kind") == "identity"]
+        counts = {
+            "questions": len(identity),
+            "answers": len(own),
+            "new": sum(evaluate.says(line["output"], names["new"]) for line in identity),
+            "old": sum(evaluate.says(line["output"], names["old"], names["new"]) for line in own),
+        }
+        for key, count in counts.items():
+            if told.get(prompt, {}).get(key) != count:
+                places.append(
+                    f"{shorten(prompt)}: {key} = {told.get(prompt, {}).get(key)}, {tr('counted', '实际')} {count}"
+                )
+    wrong = [f for c in told.values() for f in evaluate.failures(c)]
+    if evidence.evaluation["passed"] != (not wrong):
+        places.append(f"passed = {evidence.evaluation['passed']}")
+    if places:
+        raise Failed(places[0], EVAL, places)
+    return ", ".join(sorted(told))
+
+
+@check("answers", "answers", after=("answers",))
+def asked(evidence: Evidence, context: Context) -> str:
+    """the questions are the course's, under all three system prompts | 问题是课程的问题，且用了三种系统提示"""
+    if evidence.manifest is None:
+        raise Skipped(tr("a plain folder", "没有 submission.json"))
+    wanted = {q["input"] for q in evaluate.questions("identity")}
+    for prompt in PROMPTS:
+        own = [line["input"] for line in _identity(evidence) if line.get("prompt") == prompt]
+        missing = wanted - set(own)
+        if missing or len(own) != len(wanted):
+            what = shorten(min(missing)) if missing else f"{len(own)} / {len(wanted)}"
+            raise Failed(tr(f"{prompt}: not asked: {what}", f"{prompt}：没有问：{what}"), EVAL)
+    return tr(f"{len(wanted)} questions, {len(PROMPTS)} prompts", f"{len(wanted)} 个问题，{len(PROMPTS)} 种提示")
+
+
+@check("answers", "evaluation", "data", after=("data_rules",))
+def prompts(evidence: Evidence, context: Context) -> str:
+    """the system prompt of the evaluation is the data's | 评测的系统提示与数据一致"""
+    persona = evidence.data.persona
+    for line in evidence.evaluation["prompts"]:
+        if line["prompt"] == "persona" and persona and line["system"] != persona:
+            raise Failed(f"{shorten(line['system'])} ≠ {shorten(persona)}", EVAL)
+        if line["prompt"] == "none" and line["system"]:
+            raise Failed(f"none: {shorten(line['system'])}", EVAL)
+    return shorten(persona or "")
+
+
+@check("answers", "answers", "data", after=("answers", "data_rules"))
+def held_out(evidence: Evidence, context: Context) -> str:
+    """no question was trained on | 评测问题没有出现在训练数据里"""
+    from recipe import rows as rows_
+
+    trained = set()
+    with evidence.view.open(evidence.parts["data"]) as stream:
+        for _, line in rows_.lines(stream):
+            value = rows_.parse((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
+            if isinstance(value, dict):
+                trained |= {evaluate.folded(t["input"]) for t in value["conversation"]}
+    both = [line["input"] for line in _identity(evidence) if evaluate.folded(line["input"]) in trained]
+    if both:
+        raise Failed(
+            shorten(both[0]), tr("take the row out, train and evaluate again", "请去掉该行，重新训练并评测"), both
+        )
+    return tr(f"{len(trained)} trained questions compared", f"已与 {len(trained)} 个训练问题比较")
+
+
+@check("answers", "adapter")
+def rerun(evidence: Evidence, context: Context) -> str:
+    """asked again by the staff, on their base (RERUN=1) | 教师在自己的基座上重新提问（RERUN=1）"""
+    if context.rerun is None:
+        raise Skipped(tr("RERUN is not set", "没有设置 RERUN"))
+    return context.rerun(evidence)

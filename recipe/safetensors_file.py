@@ -1,0 +1,130 @@
+"""Safetensors read by a bounded parser of our own: header, places of the tensors, and their values in pieces.
+
+Format: 8 bytes little-endian header length, JSON header, tensors without gaps (github.com/huggingface/safetensors).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from recipe.archive import View
+from recipe.evidence import Broken
+from recipe.findings import shorten
+from recipe.rows import BROKEN, parse
+from recipe.say import tr
+
+LARGEST_HEADER = 1 << 20  # bytes; an adapter of 450 matrices has 60 KB
+MOST_TENSORS = 20_000
+BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+# The exponent of an infinity or NaN, and all but the sign, in each format.
+MASKS = {"F64": ("<u8", 0x7FF << 52, 2**63 - 1), "F32": ("<u4", 0x7F800000, 2**31 - 1)}
+MASKS |= {"F16": ("<u2", 0x7C00, 0x7FFF), "BF16": ("<u2", 0x7F80, 0x7FFF)}
+PIECE = 4 << 20
+
+
+@dataclass(frozen=True)
+class Tensor:
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def tensors(view: View, name: str) -> tuple[list[Tensor], int]:
+    """The tensors in the order of their bytes, and where the first begins. Raises Broken."""
+
+    def broken(en: str, zh: str) -> Broken:
+        return Broken(f"{name}: " + tr(en, zh))
+
+    size = view.entries[name].size
+    with view.open(name) as file:
+        start = file.read(8)
+        length = int.from_bytes(start, "little")
+        if len(start) < 8 or not 2 <= length <= min(LARGEST_HEADER, size - 8):
+            raise broken(f"its header claims {length} bytes of {size}", f"文件头声称 {length} 字节，文件共 {size} 字节")
+        raw = file.read(length)
+    try:
+        header, problems = parse(raw.decode().rstrip(" "))
+    except UnicodeDecodeError:
+        raise broken("its header is not UTF-8", "文件头不是 UTF-8") from None
+    if header is BROKEN or problems or not isinstance(header, dict) or len(header) > MOST_TENSORS:
+        raise broken("its header cannot be read", "文件头无法读取")
+    header.pop("__metadata__", None)
+    found = []
+    for key, value in header.items():
+        tensor = _tensor(key, value)
+        if tensor is None:
+            raise broken(f"{shorten(key)}: {shorten(str(value))}", f"{shorten(key)}：{shorten(str(value))}")
+        found.append(tensor)
+    found.sort(key=lambda t: (t.start, t.end))
+    at = 0
+    for tensor in found:
+        if tensor.start != at:
+            raise broken(
+                f"{shorten(tensor.name)} begins at {tensor.start}, not {at}",
+                f"{shorten(tensor.name)} 起点 {tensor.start}，应为 {at}",
+            )
+        at = tensor.end
+    if 8 + length + at != size:
+        raise broken(
+            f"{size} bytes, its header makes {8 + length + at}", f"{size} 字节，按文件头应为 {8 + length + at}"
+        )
+    return found, 8 + length
+
+
+def _tensor(key: str, value: object) -> Tensor | None:
+    try:
+        dtype, shape, (start, end) = value["dtype"], value["shape"], value["data_offsets"]
+        numbers = [*shape, start, end]
+        if set(value) != {"dtype", "shape", "data_offsets"} or len(shape) > 8 or dtype not in BYTES:
+            return None
+        if not all(type(n) is int and 0 <= n < 2**40 for n in numbers):
+            return None
+        if end - start != math.prod(shape) * BYTES[dtype]:
+            return None
+    except (TypeError, KeyError, ValueError):
+        return None
+    return Tensor(key, dtype, tuple(shape), start, end)
+
+
+def values(view: View, name: str, found: list[Tensor], offset: int) -> Iterator[tuple[Tensor, bool, bool]]:
+    """(tensor, all finite, all zero), read once from front to back in pieces."""
+    import numpy
+
+    with view.open(name) as file:
+        _skip(file, offset)
+        for tensor in found:
+            kind, infinite, magnitude = MASKS[tensor.dtype]
+            left, finite, zero = tensor.end - tensor.start, True, True
+            while left:
+                piece = _exactly(file, min(left, PIECE), name)
+                left -= len(piece)
+                numbers = numpy.frombuffer(piece, kind)
+                if finite and ((numbers & infinite) == infinite).any():
+                    finite = False
+                if zero and (numbers & magnitude).any():
+                    zero = False
+            yield tensor, finite, zero
+
+
+def _skip(file: BinaryIO, size: int) -> None:
+    while size:
+        piece = file.read(min(size, PIECE))
+        if not piece:
+            return
+        size -= len(piece)
+
+
+def _exactly(file: BinaryIO, size: int, name: str) -> bytes:
+    pieces, left = [], size
+    while left:
+        piece = file.read(left)
+        if not piece:
+            raise Broken(f"{name}: " + tr("cut off", "不完整"))
+        pieces.append(piece)
+        left -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)

@@ -1,0 +1,102 @@
+"""What a check is and how all of them are run: one verdict, in which a failure of the checker is not the learner's.
+
+A check is a function whose docstring is the line that the learner sees, `English | 中文`. It returns what it found, or
+raises Failed (the submission's fault) or Skipped (it cannot be told because something is missing). Any other exception
+is the checker's own and makes the check "unjudged".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from recipe.archive import Unreadable
+from recipe.evidence import PARTS, Broken, Evidence
+from recipe.findings import shorten
+from recipe.say import tr
+
+PASSED, FAILED, SKIPPED, UNJUDGED = "passed", "failed", "skipped", "unjudged"
+AREAS = ("package", "data", "config", "run", "adapter", "answers")
+SHOWN = 20  # places of one finding that a verdict lists
+
+
+class Failed(Exception):
+    """The submission breaks a rule: what was found, what to do, and single places."""
+
+    def __init__(self, why: str, remedy: str, places: Sequence[str] = ()) -> None:
+        super().__init__(why)
+        self.remedy, self.places = remedy, list(places)
+
+
+class Skipped(Exception):
+    """Nothing can be said, and why."""
+
+
+@dataclass
+class Context:
+    """What the staff add to a submission: their source rows, fingerprints of other work, the base for a rerun."""
+
+    source: str | None = None
+    known: dict[str, dict[str, str]] = field(default_factory=dict)  # kind → hash → whose
+    rerun: Callable[[Evidence], str] | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    run: Callable[[Evidence, Context], str]
+    area: str
+    parts: tuple[str, ...]  # of the submission, without which nothing can be said
+    after: tuple[str, ...]  # checks without which this one has no meaning
+
+    @property
+    def name(self) -> str:
+        return self.run.__name__
+
+    @property
+    def title(self) -> str:
+        return tr(*self.run.__doc__.strip().split(" | "))
+
+
+CHECKS: list[Check] = []
+
+
+def check(area: str, *parts: str, after: Sequence[str] = ()) -> Callable:
+    """Register the decorated function as a check of `area`."""
+
+    def register(function: Callable[[Evidence, Context], str]) -> Callable[[Evidence, Context], str]:
+        CHECKS.append(Check(function, area, parts, tuple(after)))
+        CHECKS.sort(key=lambda item: AREAS.index(item.area))  # the order of reports and of `after`
+        return function
+
+    return register
+
+
+def judge(evidence: Evidence, context: Context) -> list[dict]:
+    """The results of all checks, in order, as schemas/verdict.schema.json has them."""
+    results: dict[str, dict] = {}
+    for item in CHECKS:
+        result = {"check": item.name, "area": item.area, "title": item.title, "status": PASSED}
+        result |= {"found": "", "remedy": "", "places": [], "seconds": 0.0}
+        started = time.perf_counter()
+        try:
+            missing = [part for part in item.parts if part not in evidence.parts]
+            if missing:
+                raise Skipped(tr("not handed in: ", "没有提交：") + ", ".join(tr(*PARTS[p][1:]) for p in missing))
+            for name in item.after:
+                if results[name]["status"] not in (PASSED,):
+                    raise Skipped(tr(f"needs: {results[name]['title']}", f"取决于：{results[name]['title']}"))
+            result["found"] = item.run(evidence, context) or ""
+        except Failed as failed:
+            result |= {"status": FAILED, "found": str(failed), "remedy": failed.remedy, "places": failed.places[:SHOWN]}
+        except Skipped as skipped:
+            result |= {"status": SKIPPED, "found": str(skipped)}
+        except (Broken, Unreadable) as broken:
+            remedy = tr("hand in the file as the stage wrote it", "请提交该步骤生成的原文件")
+            result |= {"status": FAILED, "found": str(broken), "remedy": remedy}
+        except Exception as error:  # a checker's mistake must not count against a learner
+            said = f"{type(error).__name__}: {shorten(str(error))}"
+            result |= {"status": UNJUDGED, "found": said, "remedy": tr("tell the staff", "请联系教师")}
+        result["seconds"] = round(time.perf_counter() - started, 3)
+        results[item.name] = result
+    return list(results.values())

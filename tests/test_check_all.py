@@ -1,0 +1,47 @@
+"""make check-all: all are judged whatever one of them does, and who handed in the same is told from who repeated it."""
+
+from __future__ import annotations
+
+import os
+
+import hostile
+import pytest
+
+from recipe import check, check_all
+from recipe.verdict import Context
+
+
+def test_copies_are_found_and_an_equal_recipe_is_none(tmp_path, call):
+    hostile.packed(hostile.honest(), tmp_path / "a", "甲")
+    hostile.packed(hostile.honest() | {hostile.LOG: hostile.honest()[hostile.LOG] + b"\n"}, tmp_path / "b", "乙")
+    assert call(check_all, str(tmp_path))[0] == 0  # same config, rows, adapter; a log of its own
+    hostile.packed(hostile.honest(), tmp_path / "c", "丙")
+    status, out, _ = call(check_all, str(tmp_path), "--report", str(tmp_path.with_suffix(".csv")))
+    assert status == 1 and [line.split()[0] for line in out.splitlines()[:3]] == ["FAIL", "ok", "FAIL"]
+    table = tmp_path.with_suffix(".csv").read_text().splitlines()
+    assert len(table) == 4 and "own" in table[0]
+
+
+def test_it_goes_on_when_one_crashes_the_checker(tmp_path):
+    rules = check.rubric(None)
+
+    def judge(path: str) -> dict:
+        return os._exit(9) if path == "b" else check.verdict(path, rules, Context())
+
+    found = check_all.judge_all(["a", "b", "c"], 2, rules, judge)
+    assert [v["passed"] for v in found] == [False, None, False]
+
+
+@pytest.mark.slow
+def test_a_folder_of_fifty_at_a_pace_of_500_in_three_minutes(tmp_path, call):
+    import time
+
+    for number in range(50):
+        files = hostile.honest() | {hostile.LOG: hostile.honest()[hostile.LOG] + b"\n" * number}
+        hostile.packed(files, tmp_path / f"{number:03}.zip", f"s{number}")
+    started = time.monotonic()
+    status, out, _ = call(check_all, str(tmp_path), "--jobs", "2")
+    seconds = time.monotonic() - started
+    print(f"{seconds:.1f} s for 50")
+    assert status == 0, out
+    assert seconds < 18
