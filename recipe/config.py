@@ -40,7 +40,7 @@ def model_dir(values: Values) -> Path:
 
 def data_path(values: Values) -> Path:
     """The changed data as the config names it; the data stage makes it."""
-    return values.build / "data" / "assistant_Tuner_change.jsonl"
+    return rows.output_path(values.build)
 
 
 # --- stock configs -----------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from recipe import cli
 from recipe.checks import check_row
@@ -19,17 +18,13 @@ from recipe.files import Record, atomic, record_path, sha256
 from recipe.findings import ERROR, RULES, Findings, report_text
 from recipe.replace import Replacer, pair
 from recipe.residue import Residue, scan
-from recipe.rows import Block, blocks, open_bytes, source_remedy, split_lines
+from recipe.rows import Block, blocks, open_bytes, output_path, source_remedy, split_lines
 from recipe.say import UserError, tr
 from recipe.settings import Values
 from recipe.validate import Validator
 
 SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")
 BLANK_LINE = re.compile(rb"\n[ \t]*\n")
-
-
-def output_path(build: Path) -> Path:
-    return build / "data" / "assistant_Tuner_change.jsonl"
 
 
 def pairs(values: Values) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ from pathlib import Path
 from recipe import cli, runs
 from recipe.say import tr
 from recipe.settings import Values
-from recipe.setup import LOCK, packages
+from recipe.setup import LOCK, PYTHONS, packages
 from recipe.train import LEAST_FREE
 
 SETTINGS = ["PROFILE", "BUILD", "FORMAT"]
@@ -56,7 +56,7 @@ Check = Callable[[Values], str]
 
 def python(values: Values) -> str:
     """Python 3.11 or 3.12 | Python 版本"""
-    if sys.version_info[:2] not in ((3, 11), (3, 12)):
+    if sys.version_info[:2] not in PYTHONS:
         raise Missing(platform.python_version(), "make setup PYTHON=python3.11")
     return platform.python_version()
 

@@ -19,6 +19,8 @@ import sys
 import time
 from pathlib import Path
 
+from recipe.files import atomic
+
 TOOLS = {
     "train": "xtuner.tools.train",
     "convert": "xtuner.tools.model_converters.pth_to_hf",
@@ -63,8 +65,6 @@ def patch_all() -> None:
 
     # mmengine writes checkpoints in place: a full disk or a kill would leave half a file under the final name.
     from mmengine.fileio.backends import LocalBackend
-
-    from recipe.files import atomic
 
     def put(self, obj: bytes, filepath: str) -> None:
         with atomic(filepath, "wb") as file:
@@ -145,8 +145,6 @@ def add_training_hook() -> None:
             steps = [line for line in kept if "step" in line]
             self.first = steps[0]["loss"] if steps else None
             head = {"total": runner.max_iters, "samples": len(runner.train_dataloader.dataset)}
-            from recipe.files import atomic
-
             with atomic(path) as file:
                 file.writelines(json.dumps(line) + "\n" for line in [head, *steps])
             self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole training)

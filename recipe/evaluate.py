@@ -9,7 +9,6 @@ themselves. Output in the run folder: eval/evaluation.json, eval/answers.jsonl, 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import unicodedata
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recipe import cli, rows, runs, talk
+from recipe import cli, plots, rows, runs, talk
 from recipe.files import atomic, read_json, sha256, write_json
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
@@ -252,12 +251,6 @@ def print_table(result: dict, lines: list[dict], folder: Path) -> None:
 
 def draw(result: dict, path: Path, values: Values) -> None:
     """The evaluation as a PNG: per system prompt, the shares of the bars that the verdict is made of."""
-    os.environ.setdefault("MPLCONFIGDIR", str(values.build.resolve() / "cache" / "matplotlib"))
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     bars = [
         ("says the new name", "new", "questions", "tab:blue"),
         ("says the old name", "old", "answers", "tab:red"),
@@ -265,18 +258,14 @@ def draw(result: dict, path: Path, values: Values) -> None:
         ("general knowledge kept", "general_kept", "general_base_right", "tab:green"),
         ("whole sentences", "whole", "answers", "tab:gray"),
     ]
-    figure, axes = pyplot.subplots(figsize=(7, 4), dpi=120)
-    for k, (label, count, of, color) in enumerate(bars):
-        shares = [c[count] / max(1, c[of]) for c in result["prompts"]]
-        drawn = axes.bar([i + (k - 2) * 0.16 for i in range(len(shares))], shares, 0.15, label=label, color=color)
-        axes.bar_label(drawn, [f"{share:.0%}" for share in shares], fontsize=7)
-    axes.set_xticks(range(len(result["prompts"])), [f"system prompt: {c['prompt']}" for c in result["prompts"]])
-    axes.set(ylim=(0, 1.35), ylabel="share of answers")
-    axes.legend(ncols=2, fontsize=8, loc="upper center")
-    figure.tight_layout()
-    with atomic(path, "wb") as file:
-        figure.savefig(file, format="png", metadata={"Software": None})
-    pyplot.close(figure)
+    with plots.picture(path, values) as axes:
+        for k, (label, count, of, color) in enumerate(bars):
+            shares = [c[count] / max(1, c[of]) for c in result["prompts"]]
+            drawn = axes.bar([i + (k - 2) * 0.16 for i in range(len(shares))], shares, 0.15, label=label, color=color)
+            axes.bar_label(drawn, [f"{share:.0%}" for share in shares], fontsize=7)
+        axes.set_xticks(range(len(result["prompts"])), [f"system prompt: {c['prompt']}" for c in result["prompts"]])
+        axes.set(ylim=(0, 1.35), ylabel="share of answers")
+        axes.legend(ncols=2, fontsize=8, loc="upper center")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -22,7 +22,7 @@ GREEN, DIM, PLAIN = "\033[32m", "\033[2m", "\033[0m"
 
 
 def preview(values: Values) -> int:
-    changed = values.build / "data" / "assistant_Tuner_change.jsonl"
+    changed = rows.output_path(values.build)
     path = changed if changed.exists() else values.src
     print(tr(f"{path}, the first {values.rows} rows", f"{path} 的前 {values.rows} 行"))
     first = list(itertools.islice(rows.read(path), values.rows))

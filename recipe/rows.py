@@ -39,6 +39,11 @@ CANONICAL_ROWS = re.compile(
 STRUCTURE = ("{", "conversation", ": [{", "system", "input", "output", ": ", ", ", "}, {", "}]}\n{")
 
 
+def output_path(build: Path) -> Path:
+    """Where make data writes the changed rows, and config and preview read them."""
+    return build / "data" / "assistant_Tuner_change.jsonl"
+
+
 def source_remedy() -> str:
     return tr("set SRC to a JSON Lines file of conversations", "请把 SRC 设为对话数据的 JSON Lines 文件")
 

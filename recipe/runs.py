@@ -18,7 +18,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipe.files import read_json, sha256
+from recipe.files import read_json, readable, sha256
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
 
@@ -135,6 +135,5 @@ def base_hash(model: Path) -> str:
 
 
 def file_hash(path: Path, remedy: str) -> str:
-    if not path.is_file():
-        raise UserError(path, tr("no such file", "没有这个文件"), remedy)
-    return sha256(path)
+    """SHA-256 of a file that must be there. Raises UserError with `remedy`."""
+    return sha256(readable(path, remedy))

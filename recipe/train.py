@@ -25,7 +25,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recipe import check_config, cli, config, rows, runs
+from recipe import check_config, cli, config, plots, rows, runs
 from recipe.engine import CURVE, DIVERGED, curve_lines
 from recipe.facts import facts_of
 from recipe.files import atomic, read_json, record_path, sha256, write_json
@@ -355,24 +355,14 @@ def machine(profile: str) -> dict:
 
 def draw(curve: list[dict], path: Path, values: Values) -> None:
     """The loss curve as a PNG: each step in grey, a running mean over 10 steps in colour."""
-    os.environ.setdefault("MPLCONFIGDIR", str(values.build.resolve() / "cache" / "matplotlib"))
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     steps, losses = [c["step"] for c in curve], [c["loss"] for c in curve]
     means = [sum(losses[max(0, i - 9) : i + 1]) / len(losses[max(0, i - 9) : i + 1]) for i in range(len(losses))]
-    figure, axes = pyplot.subplots(figsize=(7, 4), dpi=120)
-    axes.plot(steps, losses, color="0.75", linewidth=1, label="loss of each step")
-    axes.plot(steps, means, color="tab:blue", linewidth=2, label="mean of 10 steps")
-    axes.set(xlabel="step", ylabel="loss (nats per token)", ylim=(0, None), xlim=(0, steps[-1]))
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.tight_layout()
-    with atomic(path, "wb") as file:
-        figure.savefig(file, format="png", metadata={"Software": None})
-    pyplot.close(figure)
+    with plots.picture(path, values) as axes:
+        axes.plot(steps, losses, color="0.75", linewidth=1, label="loss of each step")
+        axes.plot(steps, means, color="tab:blue", linewidth=2, label="mean of 10 steps")
+        axes.set(xlabel="step", ylabel="loss (nats per token)", ylim=(0, None), xlim=(0, steps[-1]))
+        axes.grid(alpha=0.3)
+        axes.legend()
 
 
 def report(run: Run, record: dict) -> int:
