@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 
+from recipe import ranks
 from recipe.files import atomic
 
 TOOLS = {
@@ -161,12 +162,13 @@ def add_training_hook() -> None:
             if self.first is None:
                 self.first = loss
             step = runner.iter + 1
+            tokens = ranks.total(int(data_batch["data"]["input_ids"].numel()) if data_batch else 0)
             if self.rank0:
                 line = {
                     "step": step,
                     "loss": loss if math.isfinite(loss) else None,
                     "lr": self.lr,
-                    "tokens": int(data_batch["data"]["input_ids"].numel()) if data_batch else 0,
+                    "tokens": tokens,
                     "seconds": round(time.perf_counter() - self.started, 4),
                 }
                 if torch.cuda.is_available():
@@ -201,6 +203,7 @@ def add_training_hook() -> None:
     for runner_class in (Runner, FlexibleRunner):
 
         def train(self, original=runner_class.train):
+            ranks.add_hook(self)
             self.register_hook(CurveHook(), priority="VERY_LOW")
             return original(self)
 
@@ -224,6 +227,7 @@ def main(arguments: list[str]) -> int:
     tool, *rest = arguments
     patch_all()
     if tool == "train":
+        ranks.patch()
         add_training_hook()
     module = importlib.import_module(TOOLS[tool])
     sys.argv = [TOOLS[tool], *rest]

@@ -25,14 +25,17 @@ from recipe.settings import ROOT, Values
 
 @dataclass(frozen=True)
 class Run:
-    """The paths of one run. `folder` is BUILD/runs/ID."""
+    """The paths of one run. `folder` is BUILD/runs/ID; `node` is the machine's number, each has a console of its own."""
 
     folder: Path
+    node: int = 0
 
     config = property(lambda self: self.folder / "config.py")
     data = property(lambda self: self.folder / "data.jsonl")
     work_dir = property(lambda self: self.folder / "work_dir")
     record = property(lambda self: self.folder / "run.json")
+    console = property(lambda self: self.folder / (f"console.{self.node}.log" if self.node else "console.log"))
+    lock = property(lambda self: self.folder / (f".lock.{self.node}" if self.node else ".lock"))
     picture = property(lambda self: self.folder / "loss.png")
     adapter = property(lambda self: self.folder / "adapter")
     merged = property(lambda self: self.folder / "merged")
@@ -120,9 +123,11 @@ def engine_environment(values: Values) -> dict[str, str]:
         RECIPE_PARENT=str(os.getpid()),
     )
     if values.profile == "tiny":
-        # Two threads everywhere: sums are added in the same order on every machine with at least two cores. Waiting
-        # passively: a thread that spins on a core which something else uses made a step 30 times as slow.
-        environment.update(OMP_NUM_THREADS="2", MKL_NUM_THREADS="2", OMP_WAIT_POLICY="PASSIVE")
+        # Two threads everywhere: sums are added in the same order on every machine with at least two cores (one where
+        # processes share them). Waiting passively: a thread that spins on a core which something else uses made a step
+        # 30 times as slow.
+        threads = str(max(2 // values.nproc_per_node, 1))
+        environment.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OMP_WAIT_POLICY="PASSIVE")
         environment.update(CUDA_VISIBLE_DEVICES="", DS_ACCELERATOR="cpu")
     return environment
 
