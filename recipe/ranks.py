@@ -104,12 +104,14 @@ def gpus() -> int | None:
 
 
 def patch() -> None:
-    """What plain data parallelism on a CPU lacks: mmengine hands it a GPU's number, which torch then refuses."""
+    """What several processes on a CPU lack: mmengine chooses a GPU by its number, and hands that to DDP as well."""
     import torch
     from mmengine.model import MMDistributedDataParallel
 
     if torch.cuda.is_available():
         return
+
+    torch.cuda.set_device = lambda device: None
 
     def on_cpu(self, *args, original=MMDistributedDataParallel.__init__, device_ids=None, **kwargs) -> None:
         original(self, *args, **kwargs)

@@ -247,7 +247,7 @@ def watch(command: list[str], environment: dict[str, str], run: Run) -> None:
         )
     if child.returncode != 0:
         what = tr(f"the trainer failed with exit status {child.returncode}", f"训练进程失败，退出码 {child.returncode}")
-        what += f" ({said(run.console)})" if said(run.console) else ""
+        what = said(run.console) or what
         print("\n".join(tail(run.console, 12)), file=sys.stderr)
         raise UserError(run.console, what, tr("read the lines above and the log", "请查看上面的输出和日志"))
 
