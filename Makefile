@@ -7,7 +7,7 @@ export VENV
 export PYTHONUTF8 = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train convert merge eval submission check check-all chat all base bench bench-data fuzz golden test test-fast lint lock
+.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss fuzz golden test test-fast lint lock
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -40,8 +40,16 @@ check-config: | $(PY) ## judge a config without running it | 不运行即检查�
 	@$(PY) -m recipe.check_config
 estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG GPU MODEL TOKENS_PER_SECOND FORMAT
 	@$(PY) -m recipe.estimate
-train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG DEEPSPEED
+train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG DEEPSPEED TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 	@$(PY) -m recipe.train
+runs: | $(PY) ## past runs with their key figures | 列出所有训练及主要数据 | FORMAT
+	@$(PY) -m recipe.list_runs
+compare: | $(PY) ## two runs side by side | 并排比较两个训练 | A B FORMAT
+	@$(PY) -m recipe.compare
+compare-loss: | $(PY) ## are two loss curves the same? | 两条损失曲线是否相同 | A B FORMAT
+	@$(PY) -m recipe.loss
+golden-loss: | $(PY) ## keep a run's loss curve as a golden | 把训练的损失曲线存为 golden | A
+	@$(PY) -m recipe.golden_loss
 convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging Face 适配器 | FORCE
 	@$(PY) -m recipe.convert
 merge: convert ## adapter and base to one model | 适配器与基座合并为一个模型 | FORCE
@@ -64,6 +72,8 @@ bench: | $(PY) ## measure the figures of the README | 测量 README 中的数据
 	@$(PY) -m recipe.bench
 bench-data: | $(PY) ## the data stage against the published script | 数据步骤与原脚本比较速度和内存
 	@$(PY) -m recipe.bench_data
+bench-loss: | $(PY) ## how far loss curves differ, for the band | 测量损失曲线的差异范围
+	@$(PY) -m recipe.bench_loss
 fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤做百万次模糊测试
 	@$(PY) tests/fuzz_data.py
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异

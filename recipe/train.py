@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 
 from recipe import check_config, cli, config, edits, plots, progress, ranks, rows, runs
+from recipe import machine as machine_type
 from recipe.engine import CURVE, DIVERGED, curve_lines
 from recipe.facts import facts_of
 from recipe.files import atomic, read_json, record_path, sha256, write_json
@@ -345,7 +346,8 @@ def machine(profile: str) -> dict:
         ]
         processor = models[0] if models else processor
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"processor": processor, "cores": os.cpu_count(), "memory": memory, "gpu": gpu}
+    kind = machine_type.here(gpu)
+    return {"type": kind, "processor": processor, "cores": os.cpu_count(), "memory": memory, "gpu": gpu}
 
 
 def draw(curve: list[dict], path: Path, values: Values) -> None:
