@@ -104,8 +104,10 @@ def gpus() -> int | None:
 
 
 def patch() -> None:
-    """What several processes on a CPU lack: mmengine chooses a GPU by its number, and hands that to DDP as well."""
+    """What several processes on a CPU lack: mmengine chooses a GPU by its number, and hands that to DDP as well; and
+    gloo gathers into views of a tensor, which DeepSpeed's, having a gradient, does not allow outside of no_grad."""
     import torch
+    from deepspeed.comm.torch import TorchBackend
     from mmengine.model import MMDistributedDataParallel
 
     if torch.cuda.is_available():
@@ -117,6 +119,7 @@ def patch() -> None:
         original(self, *args, **kwargs)
 
     MMDistributedDataParallel.__init__ = on_cpu
+    TorchBackend.all_gather_into_tensor = torch.no_grad()(TorchBackend.all_gather_into_tensor)
 
 
 def add_hook(runner) -> None:

@@ -171,7 +171,7 @@ def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int,
 
     Raises UserError when the trainer's exit status is not 0 or when its last checkpoint is not the last step's.
     """
-    last = runs.checkpoint(run.work_dir)
+    last = runs.checkpoint(run.work_dir, ranks.world(values))
     resumed = runs.step_of(last) if last else 0
     total = total_steps(run)
     started = time.monotonic()
@@ -186,7 +186,7 @@ def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int,
             environment.update(one_process())  # torchrun gives each of several processes its own
         watch(ranks.command(values, tool), environment, run)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # Linux: ru_maxrss is in KiB
-    end = runs.checkpoint(run.work_dir)
+    end = runs.checkpoint(run.work_dir, ranks.world(values))
     if end is None or runs.step_of(end) != total_steps(run):
         what = tr("the trainer ended without the last step's checkpoint", "训练结束了，但没有最后一步的检查点")
         raise UserError(run.work_dir, what, tr(f"read {run.console}", f"请查看 {run.console}"))
