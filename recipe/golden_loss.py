@@ -40,7 +40,8 @@ def config_hash(path: Path) -> str:
     """SHA-256 of the config with the folders of its base and its rows left out: the same wherever BUILD is."""
     text, facts = path.read_text(encoding="utf-8"), facts_of(path)
     for key in ("model_path", "data_file"):
-        text = text.replace(repr(facts[key]), repr(Path(facts[key]).name))
+        if facts.get(key):
+            text = text.replace(repr(facts[key]), repr(Path(facts[key]).name))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
