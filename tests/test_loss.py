@@ -139,7 +139,14 @@ def test_a_run_that_is_none_or_two_is_refused(compared, name, said):
 
 @pytest.mark.parametrize(
     "text",
-    ["{}", "[]", '{"curve": []}', '{"curve": [1]}', '{"curve": [{"step": 1}]}', '{"curve": [{"step": 1, "loss": NaN}]}'],
+    [
+        "{}",
+        "[]",
+        '{"curve": []}',
+        '{"curve": [1]}',
+        '{"curve": [{"step": 1}]}',
+        '{"curve": [{"step": 1, "loss": NaN}]}',
+    ],
 )
 def test_a_document_without_a_curve_is_refused_in_one_line(compared, tmp_path, text):
     path = tmp_path / "other.json"
