@@ -133,7 +133,7 @@ def test_tensorboard_reads_back_the_losses_of_the_curve(uninterrupted):
     read.Reload()
     losses = [loss for _, loss in outcome(uninterrupted)[0]]
     events = read.Scalars("loss")
-    assert len(events) >= 3
+    assert len(events) >= 2
     for event in events:
         window = losses[max(0, event.step - 10) : event.step]
         assert event.value == pytest.approx(sum(window) / len(window), rel=1e-5)
