@@ -36,9 +36,9 @@ preview: model ## the first rows, as you and as the model see them | 查看前�
 	@$(PY) -m recipe.preview
 config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG FORCE training
 	@$(PY) -m recipe.config
-check-config: | $(PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG FORMAT
+check-config: | $(PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG NPROC_PER_NODE NNODES FORMAT
 	@$(PY) -m recipe.check_config
-estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG GPU MODEL TOKENS_PER_SECOND FORMAT
+estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG GPU MODEL TOKENS_PER_SECOND NPROC_PER_NODE NNODES FORMAT
 	@$(PY) -m recipe.estimate
 train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG DEEPSPEED TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 	@$(PY) -m recipe.train
