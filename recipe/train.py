@@ -33,8 +33,8 @@ from recipe.settings import ROOT, Values
 
 PROCESSES = ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"]
 SETTINGS = [
-    *("PROFILE", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED", "NEW_NAME", "OLD_NAME", "TENSORBOARD"),
-    *PROCESSES,
+    *("PROFILE", "SPEED", "DETERMINISTIC", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED", "NEW_NAME", "OLD_NAME"),
+    *("TENSORBOARD", *PROCESSES),
 ]
 VERSIONS = ["torch", "xtuner", "transformers", "mmengine", "peft", "bitsandbytes", "deepspeed", "datasets"]
 LEAST_FREE = {"tiny": 200 << 20, "7b": 8 << 30}  # bytes: two checkpoints with optimizer state, and the adapter
@@ -108,7 +108,7 @@ def judge(source: Path, values: Values) -> None:
 
 def deepspeed_config(values: Values) -> str | None:
     """What goes behind XTuner's --deepspeed. On a CPU, fp16 and bf16 off: profiles/NAME_cpu.json."""
-    asked = values.deepspeed or ("deepspeed_zero2" if values.profile == "7b" else "none")
+    asked = values.deepspeed_config
     if asked == "none":
         return None
     if values.profile == "7b" or asked.endswith(".json"):
@@ -293,6 +293,7 @@ def make_record(
         "id": run.folder.name,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "profile": values.profile,
+        "speed": values.speed,
         "names": names_of(values, data),
         "persona": rows.persona(data),
         "config": source.name,
