@@ -199,6 +199,7 @@ def add_training_hook() -> None:
                 }
                 if torch.cuda.is_available():
                     line["memory"] = torch.cuda.max_memory_allocated()
+                    line["reserved"] = torch.cuda.max_memory_reserved()
                 self.file.write(json.dumps(line) + "\n")
                 self.file.flush()
             usual = max(self.first, 1.0)  # a run may start at a loss near 0, where a factor says nothing

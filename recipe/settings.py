@@ -299,6 +299,13 @@ TRAINING = [
         "基座用 4 位（nf4，课程的做法）或不量化（none）",
         optional(one_of("nf4", "none")),
     ),
+    Setting(
+        "ANSWER_TOKENS",
+        "",
+        "longest answer to the questions asked during training, in tokens (1 to 4096; the stock 600 take a minute)",
+        "训练中提问的回答最多多少词元（1 到 4096；自带的 600 要用一分钟）",
+        optional(integer(1, 4096)),
+    ),
 ]
 
 SETTINGS = {

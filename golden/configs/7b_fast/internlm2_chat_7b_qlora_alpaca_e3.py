@@ -123,7 +123,7 @@ train_cfg = dict(
     type=TrainLoop,
     max_epochs=max_epochs,
 )
-custom_hooks = [dict(type=DatasetInfoHook, tokenizer=tokenizer), dict(type=EvaluateChatHook, tokenizer=tokenizer, every_n_iters=evaluation_freq, evaluation_inputs=evaluation_inputs, system=SYSTEM, prompt_template=prompt_template)]
+custom_hooks = [dict(type=DatasetInfoHook, tokenizer=tokenizer), dict(type=EvaluateChatHook, tokenizer=tokenizer, every_n_iters=evaluation_freq, evaluation_inputs=evaluation_inputs, system=SYSTEM, prompt_template=prompt_template, max_new_tokens=64)]
 if use_varlen_attn:
     custom_hooks += [dict(type=VarlenAttnArgsToMessageHubHook)]
 default_hooks = dict(
