@@ -33,7 +33,18 @@ from recipe.runs import Run
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
 
-SETTINGS = ["PROFILE", "SPEED", "DETERMINISTIC", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED", "NEW_NAME", "OLD_NAME"]
+SETTINGS = [
+    "PROFILE",
+    "SPEED",
+    "DETERMINISTIC",
+    "TRACE",
+    "BUILD",
+    "CONFIG",
+    "BASE_CONFIG",
+    "DEEPSPEED",
+    "NEW_NAME",
+    "OLD_NAME",
+]
 VERSIONS = ["torch", "xtuner", "transformers", "mmengine", "peft", "bitsandbytes", "deepspeed", "datasets"]
 LEAST_FREE = {"tiny": 200 << 20, "7b": 8 << 30}  # bytes: two checkpoints with optimizer state, and the adapter
 WINDOW = 10  # steps averaged at both ends of the curve: single steps are noisy
