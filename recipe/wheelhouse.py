@@ -29,7 +29,7 @@ SETTINGS = ["HAVE", "OUT", "CUDA"]
 # A machine's torch is built for its driver; the recipe runs on it as it is (seen: 2.11 with CUDA 13.0).
 OF_TORCH = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*|setuptools|pip|wheel|ninja")
 PLATFORMS = ["manylinux2014_x86_64", "manylinux1_x86_64", *(f"manylinux_2_{n}_x86_64" for n in range(5, 36))]
-BUILT = ("deepspeed",)  # published as source only
+BUILT = ("deepspeed", "transformers-stream-generator")  # published as source only
 
 
 def target() -> str:

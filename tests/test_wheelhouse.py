@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -54,15 +56,18 @@ def test_a_missing_list_is_named_with_what_to_do(tmp_path):
 
 def test_a_slim_wheel_keeps_one_cuda_version_and_installs(tmp_path):
     """Of bitsandbytes' wheel only the named CUDA's and the CPU's library stay, and its record lists just these."""
-    wheel = tmp_path / "bitsandbytes-1.0-py3-none-any.whl"
     info = "bitsandbytes-1.0.dist-info"
-    with zipfile.ZipFile(wheel, "w") as file:
-        for name in ("cuda118", "cuda130", "cpu"):
-            file.writestr(f"bitsandbytes/libbitsandbytes_{name}.so", name)
-        file.writestr("bitsandbytes/__init__.py", "")
-        file.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: bitsandbytes\nVersion: 1.0\n")
-        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        file.writestr(f"{info}/RECORD", "")
+    files = {f"bitsandbytes/libbitsandbytes_{name}.so": name for name in ("cuda118", "cuda130", "cpu")}
+    files |= {f"{info}/METADATA": "Metadata-Version: 2.1\nName: bitsandbytes\nVersion: 1.0\n"}
+    files |= {f"{info}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"}
+    for name, text in files.items():
+        path = tmp_path / "tree" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    subprocess.run(
+        [sys.executable, "-m", "wheel", "pack", str(tmp_path / "tree"), "--dest-dir", str(tmp_path)], check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
     wheelhouse.slim(wheel, "130")
     with zipfile.ZipFile(wheel) as file:
         names = [n for n in file.namelist() if n.endswith(".so")]
