@@ -7,7 +7,7 @@ export VENV
 export PYTHONUTF8 = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss fuzz golden test test-fast lint lock
+.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss bench-gpu smoke-7b wheelhouse fuzz golden test test-fast lint lock
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -34,13 +34,13 @@ model: | $(PY) ## check and link the base model | 检查并链接基座模型 | 
 	@$(PY) -m recipe.model
 preview: model ## the first rows, as you and as the model see them | 查看前几行，人和模型的视角 | ROWS SRC
 	@$(PY) -m recipe.preview
-config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG FORCE training
+config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG SPEED DETERMINISTIC FORCE training
 	@$(PY) -m recipe.config
 check-config: | $(PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG NPROC_PER_NODE NNODES FORMAT
 	@$(PY) -m recipe.check_config
 estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG GPU MODEL TOKENS_PER_SECOND NPROC_PER_NODE NNODES FORMAT
 	@$(PY) -m recipe.estimate
-train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG DEEPSPEED TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
+train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG SPEED DEEPSPEED TRACE TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 	@$(PY) -m recipe.train
 runs: | $(PY) ## past runs with their key figures | 列出所有训练及主要数据 | FORMAT
 	@$(PY) -m recipe.list_runs
@@ -74,6 +74,12 @@ bench-data: | $(PY) ## the data stage against the published script | 数据步�
 	@$(PY) -m recipe.bench_data
 bench-loss: | $(PY) ## how far loss curves differ, for the band | 测量损失曲线的差异范围
 	@$(PY) -m recipe.bench_loss
+bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B 下与 stock、fast、其他训练器比较 | BUILD
+	@$(PY) -m recipe.bench_gpu
+smoke-7b: | $(PY) ## the lesson at 7B with random weights, checked | 用随机权重在 7B 上走完全程并检查 | SPEED QUANT DEEPSPEED BUILD
+	@$(PY) -m recipe.smoke
+wheelhouse: | $(PY) ## wheels for a machine without a network | 为没有网络的机器准备 wheel | PYTHON HAVE OUT CUDA
+	@$(PY) -m recipe.wheelhouse
 fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤做百万次模糊测试
 	@$(PY) tests/fuzz_data.py
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异

@@ -28,6 +28,7 @@ TOOLS = {
     "merge": "xtuner.tools.model_converters.merge",
 }
 CURVE = "curve.jsonl"
+TRACE = "trace"
 DIVERGED = 3  # exit status: the loss was not a finite number, or exploded
 # Divergence is a loss of three times the first one, or of half as much again for five steps on end (a model that was
 # driven to the uniform answer stays at the logarithm of the vocabulary for ever). A healthy run falls from the first.
@@ -213,6 +214,28 @@ def add_training_hook() -> None:
         def after_load_checkpoint(self, runner, checkpoint) -> None:
             self.restore = checkpoint.get("random_state")
 
+    class TraceHook(Hook):
+        """Profiles three steps once all is warm: trace.txt, a table of kernels, and trace.json.gz for a trace viewer."""
+
+        priority = "VERY_LOW"
+        first, last = 12, 14
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+            if runner.iter + 1 == self.first:
+                self.profiler = torch.profiler.profile()
+                self.profiler.start()
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            if runner.iter + 1 == self.last:
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                self.profiler.stop()
+                order = f"self_{'cuda' if torch.cuda.is_available() else 'cpu'}_time_total"
+                table = self.profiler.key_averages().table(sort_by=order, row_limit=40, max_name_column_width=90)
+                with atomic(Path(runner.work_dir) / f"{TRACE}.txt") as file:
+                    file.write(table)
+                self.profiler.export_chrome_trace(str(Path(runner.work_dir) / f"{TRACE}.json.gz"))
+
     # DeepSpeed's strategy takes the callbacks by which hooks see a checkpoint, and never calls them.
     def save_checkpoint(self, *args, original=DeepSpeedStrategy.save_checkpoint, **kwargs):
         if kwargs.get("callback"):
@@ -232,6 +255,8 @@ def add_training_hook() -> None:
         def train(self, original=runner_class.train):
             ranks.add_hook(self)
             self.register_hook(CurveHook(), priority="VERY_LOW")
+            if os.environ.get("RECIPE_TRACE"):
+                self.register_hook(TraceHook(), priority="VERY_LOW")
             return original(self)
 
         runner_class.train = train

@@ -228,6 +228,15 @@ class MLP(Function):
         return dx, dag, dbg, dau, dbu, dad, dbd, None, None, None, None
 
 
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross entropy in float32 of logits (n, vocabulary), 256 rows at a time: no float32 copy of all."""
+    losses = [
+        torch.nn.functional.cross_entropy(part.float(), target, reduction="sum")
+        for part, target in zip(logits.detach().split(256), labels.split(256), strict=True)
+    ]
+    return torch.stack(losses).sum() / len(labels)
+
+
 class HeadLoss(Function):
     """Mean cross entropy (nats per token) of linear(norm(x)) against labels; its gradient is made at once.
 
@@ -240,12 +249,11 @@ class HeadLoss(Function):
         normed, rstd = norm.forward(x)
         low = linear.down(normed, seed)
         logits = linear.up(normed, low).requires_grad_()  # else liger leaves them as they are
-        loss, *_, dlogits = cross_entropy_forward(
-            logits, labels, None, IGNORED, 0.0, 0.0, "mean", None, False, False, False
-        )
+        loss = _cross_entropy(logits, labels)  # liger's own value is rounded to the logits' format
+        *_, dlogits = cross_entropy_forward(logits, labels, None, IGNORED, 0.0, 0.0, "mean", None, False, False, False)
         dnormed, da, db = linear.backward(dlogits, normed, low, seed)
         ctx.save_for_backward(norm.backward(dnormed, x, rstd), da, db)
-        return loss.float()
+        return loss
 
     @staticmethod
     def backward(ctx, dloss):

@@ -127,6 +127,8 @@ def engine_environment(values: Values) -> dict[str, str]:
     if values.speed == "fast":
         # The graph and the rest take memory in pieces of very different sizes; fixed segments would leave holes.
         environment.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    if values.trace:
+        environment["RECIPE_TRACE"] = "1"
     if values.deterministic:
         environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # torch refuses deterministic algorithms without it
     if values.profile == "tiny":

@@ -123,6 +123,12 @@ def gpu(text: str) -> float:
     return memory
 
 
+def cuda(text: str) -> str:
+    if text and not (text.isdigit() and len(text) == 3):
+        raise ValueError(tr("three digits, as 130 for CUDA 13.0", "三位数字，如 CUDA 13.0 写作 130"))
+    return text
+
+
 def switch(text: str) -> bool:
     if text not in ("", "0", "1"):
         raise ValueError(tr("0 or 1", "只能是 0 或 1"))
@@ -408,6 +414,13 @@ SETTINGS = {
             "1：只用结果逐位相同的算子（GPU 上更慢；CPU 本来如此）",
             switch,
         ),
+        Setting(
+            "TRACE",
+            "",
+            "1: profile three steps, into work_dir/trace.txt and trace.json.gz",
+            "1：剖析三步训练，写入 work_dir/trace.txt 和 trace.json.gz",
+            switch,
+        ),
         *TRAINING,
         Setting(
             "NPROC_PER_NODE",
@@ -502,6 +515,19 @@ SETTINGS = {
             "1: ask the submitted adapter again, on the staff's own base (needs make setup)",
             "1：用教师自己的基座重新提问（需要 make setup）",
             switch,
+        ),
+        Setting(
+            "HAVE",
+            "",
+            "what pip list --format=freeze prints on the other machine",
+            "另一台机器上 pip list --format=freeze 的输出文件",
+        ),
+        Setting(
+            "CUDA",
+            "",
+            "CUDA version of the other machine, as 130; default: keep all",
+            "另一台机器的 CUDA 版本，如 130；默认全部保留",
+            cuda,
         ),
         Setting("DIR", "", "folder of submissions to check", "存放多个提交的目录"),
         Setting(

@@ -33,8 +33,8 @@ from recipe.settings import ROOT, Values
 
 PROCESSES = ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"]
 SETTINGS = [
-    *("PROFILE", "SPEED", "DETERMINISTIC", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED", "NEW_NAME", "OLD_NAME"),
-    *("TENSORBOARD", *PROCESSES),
+    *("PROFILE", "SPEED", "DETERMINISTIC", "TRACE", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED"),
+    *("NEW_NAME", "OLD_NAME", "TENSORBOARD", *PROCESSES),
 ]
 VERSIONS = ["torch", "xtuner", "transformers", "mmengine", "peft", "bitsandbytes", "deepspeed", "datasets"]
 LEAST_FREE = {"tiny": 200 << 20, "7b": 8 << 30}  # bytes: two checkpoints with optimizer state, and the adapter

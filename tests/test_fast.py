@@ -115,10 +115,10 @@ def test_a_captured_graph_gives_what_single_launches_give(small):
     from recipe.fast import FastFinetune
 
     model = finetune(FastFinetune, small, 0.1)
-    seen = []
+    seen, data = [], batch()
     for _ in range(4):
         torch.manual_seed(5)
-        loss = model.compute_loss(batch())["loss"]
+        loss = model.compute_loss(dict(data))["loss"]
         loss.backward()
         seen.append((loss.item(), {n: g.clone() for n, g in gradients(model).items()}))
         model.zero_grad()
@@ -133,13 +133,13 @@ def test_a_captured_graph_draws_dropout_anew_and_accumulates(small):
 
     from recipe.fast import FastFinetune
 
-    model = finetune(FastFinetune, small, 0.1)
+    model, data = finetune(FastFinetune, small, 0.1), batch()
     losses, each = [], []
     for accumulate in (False, True):
         model.zero_grad()
         for number in range(4):
             torch.manual_seed(number)
-            loss = model.compute_loss(batch())["loss"]
+            loss = model.compute_loss(dict(data))["loss"]
             loss.backward()
             losses.append(loss.item())
             if not accumulate:
