@@ -44,14 +44,8 @@ def die_with_parent() -> None:
             sys.exit(128 + signal.SIGTERM)  # it died before the request was made
 
 
-def patch_all() -> None:
-    """Mend what keeps the pinned versions from working together. Each part says why it is here."""
-    import torch
-
-    # xtuner/model/sft.py asks torch.<device>.is_bf16_supported(); torch.cpu has none.
-    if not hasattr(torch.cpu, "is_bf16_supported"):
-        torch.cpu.is_bf16_supported = lambda: True
-
+def patch_bitsandbytes() -> None:
+    """The part of `patch_all` that lets transformers and bitsandbytes quantise; recipe/bench_rivals.py needs it alone."""
     # transformers 4.48 calls .discard() on bitsandbytes' devices, a frozenset since 0.46, and knows the CPU only
     # through Intel's extension. bitsandbytes has CPU kernels of its own now, so there is nothing to refuse.
     from transformers.integrations import bitsandbytes as integration
@@ -64,6 +58,17 @@ def patch_all() -> None:
     from bitsandbytes.nn import modules
 
     modules.has_avx512bf16 = lambda: False
+
+
+def patch_all() -> None:
+    """Mend what keeps the pinned versions from working together. Each part says why it is here."""
+    import torch
+
+    # xtuner/model/sft.py asks torch.<device>.is_bf16_supported(); torch.cpu has none.
+    if not hasattr(torch.cpu, "is_bf16_supported"):
+        torch.cpu.is_bf16_supported = lambda: True
+
+    patch_bitsandbytes()
 
     # mmengine writes checkpoints in place: a full disk or a kill would leave half a file under the final name.
     from mmengine.fileio.backends import LocalBackend
