@@ -27,6 +27,7 @@ AREAS = {
     "run": ("training", "训练"),
     "adapter": ("adapter", "适配器"),
     "answers": ("answers", "回答"),
+    "rerun": ("rerun by the staff", "教师重新提问"),
     "checker": ("checker", "检查程序"),
 }
 MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "–   ", "unjudged": "?   "}

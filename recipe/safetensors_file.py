@@ -111,6 +111,15 @@ def values(view: View, name: str, found: list[Tensor], offset: int) -> Iterator[
             yield tensor, finite, zero
 
 
+def contents(view: View, name: str) -> Iterator[tuple[Tensor, bytearray]]:
+    """(tensor, its bytes, little-endian and row by row), in the order of the file. Raises Broken."""
+    found, offset = tensors(view, name)
+    with view.open(name) as file:
+        _skip(file, offset)
+        for tensor in found:
+            yield tensor, bytearray(_exactly(file, tensor.end - tensor.start, name))
+
+
 def _skip(file: BinaryIO, size: int) -> None:
     while size:
         piece = file.read(min(size, PIECE))

@@ -350,8 +350,8 @@ SETTINGS = {
         Setting(
             "QUESTIONS",
             "",
-            "file with one question a line, or JSON Lines with input",
-            "问题文件：每行一个，或带 input 的 JSON Lines",
+            "file with one question a line, or JSON Lines with input; RERUN=1 asks data/eval/identity.json without it",
+            "问题文件：每行一个，或带 input 的 JSON Lines；RERUN=1 默认用 data/eval/identity.json",
         ),
         Setting(
             "CONCURRENCY",
