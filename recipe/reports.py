@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from recipe.files import atomic
+from recipe.findings import annotation
 from recipe.say import UserError, tr
 
 AREAS = {
@@ -152,21 +153,14 @@ def visible_lines(text: str) -> str:
 
 
 def as_github(verdicts: Sequence[dict]) -> str:
-    """GitHub Actions workflow commands, one for each check that failed or could not be judged."""
-
-    def escape(text: str, more: str = "") -> str:
-        text = visible(text)
-        for char in "%\r\n" + more:
-            text = text.replace(char, f"%{ord(char):02X}")
-        return text
-
+    """GitHub annotations, one for each check that failed or could not be judged."""
     lines = []
     for verdict in verdicts:
         for check in verdict["checks"]:
             kind = {"failed": "error", "unjudged": "warning"}.get(check["status"])
             if kind:
-                place = f"file={escape(verdict['submission'], ':,')},title={escape(check['title'], ':,')}"
-                lines.append(f"::{kind} {place}::{escape(check['found'])}; {escape(check['remedy'])}\n")
+                said = visible(f"{check['found']}; {check['remedy']}")
+                lines.append(annotation(kind, verdict["submission"], check["title"], said) + "\n")
     return "".join(lines)
 
 
