@@ -62,9 +62,9 @@ chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
 	@$(PY) -m recipe.chat
 submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT FORCE
 	@$(PY) -m recipe.submission
-check: | $(CHECK_PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION RUBRIC SOURCE REPORT RERUN QUESTIONS FORMAT
+check: | $(CHECK_PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS FORMAT
 	@$(CHECK_PY) -m recipe.check
-check-all: | $(CHECK_PY) ## verdicts on a folder of submissions, and copies among them | 批量检查，并找出相互复制的提交 | DIR JOBS RUBRIC SOURCE REPORT RERUN QUESTIONS
+check-all: | $(CHECK_PY) ## verdicts on a folder of submissions, and copies among them | 批量检查，并找出相互复制的提交 | DIR JOBS RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS
 	@$(CHECK_PY) -m recipe.check_all
 all: ## data, config, train, convert, merge and eval | 以上全部 | NEW_NAME
 	@$(MAKE) --no-print-directory data && $(MAKE) --no-print-directory train && $(MAKE) --no-print-directory eval

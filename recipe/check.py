@@ -18,7 +18,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from recipe import check_adapter, check_answers, check_files, check_rerun, check_run, cli, reports, rerun
+from recipe import check_adapter, check_answers, check_files, check_rerun, check_run, cli, published, reports, rerun
 from recipe.archive import Unreadable, open_view
 from recipe.evidence import Broken, Evidence, schema
 from recipe.files import readable
@@ -31,6 +31,7 @@ SETTINGS = [
     "SUBMISSION",
     "RUBRIC",
     "SOURCE",
+    "PUBLISHED",
     "REPORT",
     "NEW_NAME",
     "OLD_NAME",
@@ -248,11 +249,11 @@ class Child:
 
 
 def context_of(values: Values) -> Context:
-    """What the staff's settings add. Raises UserError when SOURCE is not there."""
+    """What the staff's settings add. Raises UserError when SOURCE or PUBLISHED is not there."""
     source = values.text("SOURCE") or None
     if source:
         readable(source, tr("set SOURCE to the course's rows", "请把 SOURCE 设为课程数据"))
-    return Context(source=source)
+    return Context(source=source, published=published.load(values.text("PUBLISHED") or None))
 
 
 def names_of(values: Values) -> dict[str, str]:

@@ -22,7 +22,20 @@ from recipe.say import UserError, tr
 from recipe.settings import Values
 from recipe.verdict import FAILED
 
-SETTINGS = ["DIR", "JOBS", "RUBRIC", "SOURCE", "REPORT", "NEW_NAME", "OLD_NAME", "RERUN", "BUILD", "MODEL", "QUESTIONS"]
+SETTINGS = [
+    "DIR",
+    "JOBS",
+    "RUBRIC",
+    "SOURCE",
+    "PUBLISHED",
+    "REPORT",
+    "NEW_NAME",
+    "OLD_NAME",
+    "RERUN",
+    "BUILD",
+    "MODEL",
+    "QUESTIONS",
+]
 
 
 def submissions(folder: Path) -> list[str]:

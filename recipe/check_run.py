@@ -127,7 +127,10 @@ def steps(evidence: Evidence, context: Context) -> str:
         raise Skipped(tr("the log does not tell the samples", "日志没有写明样本数"))
     batch, epochs = _number(evidence, "batch_size"), _number(evidence, "max_epochs")
     parallel = lookup(evidence.config, "sequence_parallel_size")[0]
-    ranks = max(evidence.gpus // (parallel if _whole(parallel) else 1), 1)
+    processes = evidence.gpus
+    if "record" in evidence.parts and _ok(evidence, "record"):
+        processes = max(processes, evidence.record.get("processes", 1))  # on CPUs the log knows of no GPU
+    ranks = max(processes // (parallel if _whole(parallel) else 1), 1)
     expected = math.ceil(math.ceil(evidence.samples / ranks) / batch) * epochs
     found = evidence.log[-1].total
     if found != expected:

@@ -427,6 +427,12 @@ SETTINGS = {
             "课程源数据；与其替换结果不同的行会列出",
         ),
         Setting(
+            "PUBLISHED",
+            "",
+            "folder of runs that nobody may hand in, besides those of golden/ (python -m recipe.published)",
+            "不得冒充提交的已公布训练所在目录，golden/ 之外（python -m recipe.published）",
+        ),
+        Setting(
             "REPORT",
             "",
             "reports to write: NAME.json, NAME.xml (JUnit), NAME.html, NAME.csv, results.json (Gradescope), github; commas between",

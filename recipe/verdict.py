@@ -10,11 +10,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from recipe.archive import Unreadable
 from recipe.evidence import PARTS, Broken, Evidence
 from recipe.findings import shorten
 from recipe.say import tr
+
+if TYPE_CHECKING:
+    from recipe.published import Published
 
 PASSED, FAILED, SKIPPED, UNJUDGED = "passed", "failed", "skipped", "unjudged"
 AREAS = ("package", "data", "config", "run", "adapter", "answers", "rerun")
@@ -47,6 +51,7 @@ class Context:
 
     source: str | None = None
     known: dict[str, dict[str, str]] = field(default_factory=dict)  # kind → hash → whose
+    published: Sequence[Published] = ()
     rerun: list[dict] | None = None  # lines as in answers.jsonl, asked by the staff
 
 
