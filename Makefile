@@ -13,7 +13,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train convert merge eval submission check check-all chat all base bench bench-data fuzz golden test test-fast lint lock
+.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train convert merge eval submission check check-all chat all base bench bench-data bench-check fuzz golden test test-fast lint lock
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -74,6 +74,8 @@ bench: | $(PY) ## measure the figures of the README | 测量 README 中的数据
 	@$(PY) -m recipe.bench
 bench-data: | $(PY) ## the data stage against the published script | 数据步骤与原脚本比较速度和内存
 	@$(PY) -m recipe.bench_data
+bench-check: | $(PY) ## 500 tiny submissions, and one of 7B size | 500 份 tiny 提交和一份 7B 提交的检查用时
+	@$(PY) tests/bench_check.py
 fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤做百万次模糊测试
 	@$(PY) tests/fuzz_data.py
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
