@@ -18,10 +18,21 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from recipe import check_adapter, check_answers, check_files, check_rerun, check_run, cli, published, reports, rerun
+from recipe import (
+    check_adapter,
+    check_answers,
+    check_files,
+    check_rerun,
+    check_run,
+    cli,
+    estimate,
+    published,
+    reports,
+    rerun,
+)
 from recipe.archive import Unreadable, open_view
 from recipe.evidence import Broken, Evidence, schema
-from recipe.files import readable
+from recipe.files import read_json, readable
 from recipe.findings import shorten
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
@@ -249,11 +260,16 @@ class Child:
 
 
 def context_of(values: Values) -> Context:
-    """What the staff's settings add. Raises UserError when SOURCE or PUBLISHED is not there."""
+    """What the staff's settings add. Raises UserError when SOURCE, PUBLISHED or MODEL is not there."""
     source = values.text("SOURCE") or None
     if source:
         readable(source, tr("set SOURCE to the course's rows", "请把 SOURCE 设为课程数据"))
-    return Context(source=source, published=published.load(values.text("PUBLISHED") or None))
+    base = None
+    if values.model:
+        path = Path(values.model) / "config.json"
+        remedy = tr("set MODEL to the folder of a base model", "请把 MODEL 设为基座模型目录")
+        base = estimate.shape_of(read_json(path, remedy), path)
+    return Context(source=source, base=base, published=published.load(values.text("PUBLISHED") or None))
 
 
 def names_of(values: Values) -> dict[str, str]:

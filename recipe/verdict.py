@@ -18,6 +18,7 @@ from recipe.findings import shorten
 from recipe.say import tr
 
 if TYPE_CHECKING:
+    from recipe.estimate import Shape
     from recipe.published import Published
 
 PASSED, FAILED, SKIPPED, UNJUDGED = "passed", "failed", "skipped", "unjudged"
@@ -51,6 +52,7 @@ class Context:
 
     source: str | None = None
     known: dict[str, dict[str, str]] = field(default_factory=dict)  # kind → hash → whose
+    base: Shape | None = None  # of the staff's MODEL
     published: Sequence[Published] = ()
     rerun: list[dict] | None = None  # lines as in answers.jsonl, asked by the staff
 

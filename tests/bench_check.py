@@ -26,19 +26,11 @@ NAMES = 20
 BARS = {"tiny": (180, None), "7b": (5, 300)}  # seconds, MiB: of 500 submissions with two jobs, and of one at 7B size
 
 
-def named(name: str) -> hostile.Files:
-    """The fixture's files with another name, as if that had been its learner's choice."""
-    files = hostile.honest()
-    for part in (hostile.CONFIG, hostile.DATA, hostile.ANSWERS, hostile.RECORD, hostile.EVALUATION):
-        files[part] = files[part].replace("机智流".encode(), name.encode())
-    return files
-
-
 def make(folder: Path, count: int) -> None:
     """`count` zips in `folder`, and one of the 7B size beside it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    files = [named(f"星{chr(0x4E00 + number)}") for number in range(min(NAMES, count))]
+    files = [hostile.named(f"星{chr(0x4E00 + number)}") for number in range(min(NAMES, count))]
     for number in range(count):
         own = hostile.trained(dict(files[number % NAMES]), "tiny", shift=number * 1e-5)
         own[hostile.ADAPTER] = hostile.adapter.__wrapped__(seed=number)
