@@ -24,6 +24,7 @@ from pathlib import Path
 from recipe import check_run, estimate, evaluate, model, runs, schedule
 from recipe.facts import lookup, of_bytes
 from recipe.settings import ROOT
+from recipe.verdict import Context
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"
 Files = dict[str, bytes]
@@ -129,10 +130,12 @@ def _measured(data: bytes, tokenizer: Path | None, template: str) -> schedule.Da
     return schedule.measure_stream(io.BytesIO(data), template, tokenizer, "尖米")
 
 
-def trained(files: Files, profile: str, gpu: str | None = None, seconds: float = 0.5, shift: float = 0.0) -> Files:
+def trained(
+    files: Files, profile: str, gpu: str | None = None, seconds: float = 0.5, shift: float = 0.0, fall: float = 6.0
+) -> Files:
     """`files` with log, curve and record as the run of its config on its data would have left them.
 
-    `shift` moves all losses: another run of the same.
+    `shift` moves all losses: another run of the same. With `fall` 0 they stay where they were.
     """
     config = of_bytes(files[CONFIG], CONFIG)
     get = lambda name: lookup(config, name)[0]  # noqa: E731
@@ -145,7 +148,7 @@ def trained(files: Files, profile: str, gpu: str | None = None, seconds: float =
     curve = [
         {
             "step": step,
-            "loss": 4 * math.exp(-6 * step / total) + 0.05 + 0.01 * math.sin(step * 7) + shift,
+            "loss": 4 * math.exp(-fall * step / total) + 0.05 + 0.01 * math.sin(step * 7) + shift,
             "lr": check_run._rate(step, total, warm, get("lr")),
             "tokens": 2048,
             "seconds": seconds,
@@ -508,6 +511,38 @@ _add(
     "held_out",
     lambda f: _rows(f, DATA, lambda r: r[10]["conversation"][0].__setitem__("input", "嘿，你究竟是哪一位？")),
 )
+
+
+def _declares_another_name(files: Files) -> Files:
+    """Answers, record and evaluation speak of a name that no row says."""
+    for name in (RECORD, EVALUATION):
+        files = _json(files, name, lambda v: v["names"].__setitem__("new", "星火流"))
+    return files | {ANSWERS: files[ANSWERS].replace("机智流".encode(), "星火流".encode())}
+
+
+_add("rows_without_the_new_name", "named", _declares_another_name)
+_add("loss_never_falls", "fell", lambda f: trained(f, "tiny", fall=0))
+_add("faster_than_any_machine", "speed", lambda f: trained(f, "tiny", seconds=0.0001))
+_add("a_name_that_hides_its_end", "opens", _late(**{"notes\u202etxt.exe": "hello"}))
+_add(
+    "a_row_that_is_not_the_courses",
+    "source",
+    lambda f: f | {DATA: f[DATA].replace("很高兴认识你".encode(), "很高兴见到你".encode(), 1)},
+)
+_add("adapter_of_another", "own", lambda f: f)
+
+
+def _course(folder: Path) -> Context:
+    source = folder / "course.jsonl"
+    source.write_bytes(honest()[DATA].replace("机智流".encode(), "尖米".encode()))
+    return Context(source=str(source))
+
+
+# What the staff add where a check needs it: name of the mutation → context, made in a folder.
+CONTEXTS: dict[str, Callable[[Path], Context]] = {
+    "a_row_that_is_not_the_courses": _course,
+    "adapter_of_another": lambda _: Context(known={"adapter": {hashlib.sha256(adapter()).hexdigest(): "李四"}}),
+}
 
 
 # --- hostile ---------------------------------------------------------------------------------------------------------------
