@@ -115,6 +115,26 @@ class Diverged(Exception):
     pass
 
 
+def frozen(model) -> tuple[int, int, int]:
+    """Of a model: trained parameters, layers whose weight is held in 4 bits, and a sum over every frozen weight's bits.
+
+    The sum (of 16-bit integers, or of bytes in 4-bit layers) is taken before and after training: LoRA leaves it alone.
+    """
+    import torch
+
+    trained, layers, total = 0, 0, 0
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            trained += parameter.numel()
+            continue
+        bits = parameter.detach()
+        layers += getattr(parameter, "quant_state", None) is not None
+        total += int(
+            bits.reshape(-1).view(torch.uint8 if bits.element_size() == 1 else torch.int16).sum(dtype=torch.int64)
+        )
+    return trained, layers, total
+
+
 def add_training_hook() -> None:
     """Give every Runner our hook just before it trains: the config stays the lesson's."""
     import torch
@@ -138,6 +158,7 @@ def add_training_hook() -> None:
             # of a resumed run (which skips batches) and of an uninterrupted one leave the same global state.
             runner.train_dataloader.generator = torch.Generator().manual_seed(runner.seed or 0)
             self.rank0 = int(os.environ.get("RANK", "0")) == 0
+            trained, layers, self.frozen = frozen(runner.model)
             if not self.rank0:
                 return
             path = Path(runner.work_dir) / CURVE
@@ -145,9 +166,14 @@ def add_training_hook() -> None:
             steps = [line for line in kept if "step" in line]
             self.first = steps[0]["loss"] if steps else None
             head = {"total": runner.max_iters, "samples": len(runner.train_dataloader.dataset)}
+            head |= {"trained": trained, "layers_in_4_bits": layers}
             with atomic(path) as file:
                 file.writelines(json.dumps(line) + "\n" for line in [head, *steps])
             self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole training)
+
+        def after_train(self, runner) -> None:
+            if frozen(runner.model)[2] != self.frozen:
+                raise RuntimeError("training changed weights of the base that it must leave alone")
 
         def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
             if self.restore is not None:
@@ -171,6 +197,7 @@ def add_training_hook() -> None:
                 }
                 if torch.cuda.is_available():
                     line["memory"] = torch.cuda.max_memory_allocated()
+                    line["reserved"] = torch.cuda.max_memory_reserved()
                 self.file.write(json.dumps(line) + "\n")
                 self.file.flush()
             usual = max(self.first, 1.0)  # a run may start at a loss near 0, where a factor says nothing
