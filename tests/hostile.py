@@ -196,16 +196,16 @@ def honest_7b() -> Files:
     return with_config("internlm2_5_chat_7b_qlora_alpaca_e3", adapter("7b"))
 
 
-def with_config(name: str, weights: bytes, change: Callable[[str], str] = str) -> Files:
-    """An honest submission made with the golden config `name`, changed, on a GPU."""
+def with_config(name: str, weights: bytes, change: Callable[[str], str] = str, kind: str = "7b") -> Files:
+    """An honest submission made with the golden config `name` of a kind (7b, 7b_fast), changed, on a GPU."""
     files = honest()
-    source = (ROOT / "golden" / "configs" / "7b" / f"{name}.py").read_text(encoding="utf-8")
+    source = (ROOT / "golden" / "configs" / kind / f"{name}.py").read_text(encoding="utf-8")
     record = json.loads(files[RECORD])
     source = change(source.replace("'PERSONA'", repr(record["persona"])))
     base = lookup(of_bytes(source.encode(), CONFIG), "model_path")[0]
     targets = sorted({key.split(".")[-3] for key in _names(weights)})
     files[CONFIG], files[ADAPTER] = source.encode(), weights
-    files[RECORD] = dump(record | {"config": f"{name}_copy.py"})
+    files[RECORD] = dump(record | {"config": f"{name}_copy.py", "speed": "fast" if "fast" in kind else "stock"})
     changed = {"base_model_name_or_path": base, "target_modules": targets}
     files[ADAPTER_CONFIG] = dump(json.loads(files[ADAPTER_CONFIG]) | changed)
     return trained(files, "7b", "NVIDIA H100 80GB HBM3", 0.66)

@@ -70,17 +70,10 @@ def bfloat16(source: str) -> str:
     return source.replace("torch.float16", "torch.bfloat16").replace("'float16'", "'bfloat16'")
 
 
-def fast(source: str) -> str:
-    """No quantization, another optimizer, more samples a step, bf16."""
-    source, changed = re.subn(r"        quantization_config=dict\(.*?\n        \),\n", "", source, flags=re.DOTALL)
-    assert changed == 1
-    return re.sub(r"^batch_size = \d+", "batch_size = 4", bfloat16(source), flags=re.M)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("change", [str, bfloat16, fast])
-def test_the_lesson_at_7b_in_each_format(tmp_path, change):
-    files = hostile.with_config("internlm2_5_chat_7b_qlora_alpaca_e3", hostile.adapter("7b"), change)
+@pytest.mark.parametrize("kind, change", [("7b", str), ("7b", bfloat16), ("7b_fast", str)])
+def test_the_lesson_at_7b_in_each_format(tmp_path, kind, change):
+    files = hostile.with_config("internlm2_5_chat_7b_qlora_alpaca_e3", hostile.adapter("7b"), change, kind)
     clean(files, tmp_path / "s")
 
 
