@@ -20,7 +20,7 @@ from pathlib import Path
 import jsonschema
 
 from recipe import bases, facts, rows, schedule
-from recipe.archive import PICKLES, Unreadable, View
+from recipe.archive import PICKLES, Broken, Unreadable, View
 from recipe.facts import Facts, lookup
 from recipe.findings import shorten
 from recipe.rows import BROKEN, open_bytes
@@ -54,10 +54,6 @@ STEP = re.compile(
 )
 FIELD = re.compile(r"\b(lr|time|loss|grad_norm): +(\S{1,30})")
 KEPT = re.compile(r"Iter\(train\)|Epoch\(train\)|Num train samples|Saving checkpoint at|GPU number")
-
-
-class Broken(Exception):
-    """A document that cannot be read; the message says where and why."""
 
 
 @dataclass(frozen=True)
