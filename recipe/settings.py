@@ -377,8 +377,8 @@ SETTINGS = {
         Setting(
             "QUESTIONS",
             "",
-            "file with one question a line, or JSON Lines with input",
-            "问题文件：每行一个，或带 input 的 JSON Lines",
+            "file with one question a line, or JSON Lines with input; RERUN=1 asks data/eval/identity.json without it",
+            "问题文件：每行一个，或带 input 的 JSON Lines；RERUN=1 默认用 data/eval/identity.json",
         ),
         Setting(
             "CONCURRENCY",
@@ -502,6 +502,12 @@ SETTINGS = {
             "",
             "the course's source rows; rows that differ from them, the name replaced, are shown",
             "课程源数据；与其替换结果不同的行会列出",
+        ),
+        Setting(
+            "PUBLISHED",
+            "",
+            "folder of runs that nobody may hand in, besides those of golden/ (python -m recipe.published)",
+            "不得冒充提交的已公布训练所在目录，golden/ 之外（python -m recipe.published）",
         ),
         Setting(
             "REPORT",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from recipe import runs
 from recipe.files import read_json
@@ -38,8 +39,10 @@ def system_prompts(persona: str) -> dict[str, str]:
     return {"persona": persona, "none": "", "neutral": neutral}
 
 
-def load(values: Values, use: str, run: Run | None = None):
+def load(values: Values, use: str, run: Run | None = None, folder: Path | None = None):
     """(tokenizer, model) of `use`: merged, adapter (base + adapter) or base. The model is on its device, in eval mode.
+
+    `folder` is another model than BUILD's own, for a rerun.
 
     At tiny: float32 on the CPU. At 7b: bfloat16 on the GPU. Raises UserError when a part is not there yet.
     """
@@ -50,7 +53,7 @@ def load(values: Values, use: str, run: Run | None = None):
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     base = values.build / "model"
-    folder = run.merged if use == "merged" else base
+    folder = folder or (run.merged if use == "merged" else base)
     steps = {
         "merged": tr("run make merge", "请先运行 make merge"),
         "adapter": tr("run make model", "请先运行 make model"),

@@ -110,6 +110,16 @@ def test_the_assistant_learned_its_name_and_kept_what_it_knew(build, run):
     assert len(said) == next(c["new"] for c in result["prompts"] if c["prompt"] == "none")
 
 
+def test_what_was_trained_passes_as_a_submission_and_again_when_the_staff_ask_it_themselves(build, run):
+    """The adapter on the staff's base, by our own reader and hooks, answers to the letter what the merged model said."""
+    if not (run.evaluation / "answers.jsonl").exists():
+        stage(build, "evaluate")
+    packed = build / "submission.zip"
+    assert f"written: {packed}" in stage(build, "submission", NAME="张三")
+    screen = stage(build, "check", str(packed), RERUN="1")
+    assert "passed, 187/187 points" in screen and "165 of 165 equal to the letter" in screen
+
+
 def test_the_base_itself_says_another_name(build):
     """Without training the very same questions are answered with the base's name: the flip is real."""
     screen = stage(build, "chat", USE="base", PROMPT="none", stdin="你叫什么名字？\n")
