@@ -344,6 +344,11 @@ class _Replay(Function):
     @staticmethod
     def forward(ctx, graphed: Graphed, inputs: tuple[Tensor, ...], *parameters):
         ctx.graphed = graphed
+        # Autograd may have made the graph's own buffers the parameters' gradients; when gradients are accumulated over
+        # several steps, the next replay must not write over what is in them. Not even a forward one: both graphs share one memory pool.
+        for parameter, gradient in zip(graphed.stack.parameters, graphed.gradients, strict=True):
+            if parameter.grad is not None and parameter.grad.data_ptr() == gradient.data_ptr():
+                parameter.grad = parameter.grad.clone()
         torch._foreach_copy_(graphed.inputs, list(inputs))
         graphed.forward_graph.replay()
         return graphed.output.detach()  # not the buffer itself, which autograd would mark
@@ -351,11 +356,6 @@ class _Replay(Function):
     @staticmethod
     def backward(ctx, dy):
         graphed = ctx.graphed
-        # Autograd may have made the graph's own buffers the parameters' gradients; when gradients are accumulated over
-        # several steps, the next replay must not write over what is in them.
-        for parameter, gradient in zip(graphed.stack.parameters, graphed.gradients, strict=True):
-            if parameter.grad is not None and parameter.grad.data_ptr() == gradient.data_ptr():
-                parameter.grad = parameter.grad.clone()
         graphed.gradient.copy_(dy)
         graphed.backward_graph.replay()
         return None, None, *(gradient.detach() for gradient in graphed.gradients)
