@@ -82,12 +82,9 @@ def load(values: Values, use: str, run: Run | None = None):
     if not (folder / "config.json").is_file():
         raise UserError(folder, tr("no model there", "这里没有模型"), steps.get(use, steps["adapter"]))
     on_gpu = values.profile == "7b" and torch.cuda.is_available()
+    place = {"device_map": "cuda", **quantization(folder)} if on_gpu else {}
     model = AutoModelForCausalLM.from_pretrained(
-        folder,
-        trust_remote_code=True,
-        torch_dtype=torch.bfloat16 if on_gpu else torch.float32,
-        device_map="cuda" if on_gpu else None,
-        quantization_config=quantization(folder) if on_gpu else None,
+        folder, trust_remote_code=True, torch_dtype=torch.bfloat16 if on_gpu else torch.float32, **place
     )
     if use == "adapter":
         from peft import PeftModel
@@ -102,15 +99,17 @@ def load(values: Values, use: str, run: Run | None = None):
     return AutoTokenizer.from_pretrained(folder, trust_remote_code=True), model
 
 
-def quantization(folder: Path):
-    """None where the weights of `folder` fit into the GPU's free memory as bfloat16, else the 4-bit configuration."""
+def quantization(folder: Path) -> dict[str, object]:
+    """Arguments of from_pretrained: none where the weights of `folder` fit into the GPU's free memory as bfloat16, else
+    those of 4-bit weights."""
     import torch
     from transformers import BitsAndBytesConfig
 
     free, _ = torch.cuda.mem_get_info()
     if fits(sum(path.stat().st_size for path in folder.glob("*.safetensors")), free):
-        return None
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+        return {}
+    nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
+    return {"quantization_config": nf4}
 
 
 def fits(weights: int, free: int) -> bool:

@@ -14,6 +14,7 @@ import re
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,10 +59,10 @@ def web(values: Values) -> int:
             css=CSS,
             app_kwargs={"middleware": limits.middleware(host), "docs_url": None, "redoc_url": None},
         )
-    except OSError as error:
+    except OSError:
         raise UserError(
             f"HOST={host} PORT={port}",
-            tr(f"cannot listen there ({error})", f"无法监听（{error}）"),
+            tr("cannot listen there", "无法监听"),
             tr("choose another PORT, or stop what uses it", "请换一个 PORT，或停止占用它的程序"),
         ) from None
     if not limits.loopback(host):
@@ -84,6 +85,7 @@ def use_environment(values: Values) -> None:
     files.mkdir(parents=True, exist_ok=True)
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(files), GRADIO_ALLOWED_PATHS="")
     os.environ.pop("GRADIO_SHARE", None)
+    warnings.filterwarnings("ignore", message="'HTTP_422")  # gradio's own, on every click
 
 
 # --- what people said ------------------------------------------------------------------------------------------------
@@ -135,7 +137,7 @@ def exported(form: str, conversation: list[dict[str, str]], facts: dict) -> str:
 # --- the page --------------------------------------------------------------------------------------------------------
 
 CSS = """
-.gradio-container {max-width: 1100px !important; margin: 0 auto !important;}
+.gradio-container {width: 100% !important; max-width: 1100px !important; margin: 0 auto !important;}
 #answers .textfield, #answers .textspan {white-space: pre-wrap;}
 #answers > div {min-height: 9rem;}
 """
@@ -288,9 +290,17 @@ def chat_tab(gr, own: Page) -> None:
         buttons=["copy", "copy_all"],
         feedback_options=None,
         allow_file_downloads=False,
+        elem_id="chat",
     )
     textbox = gr.Textbox(
-        placeholder=tr("Ask something …", "问点什么……"), max_length=LONGEST_QUESTION, show_label=False, scale=7
+        placeholder=tr("Ask something …", "问点什么……"),
+        max_length=LONGEST_QUESTION,
+        show_label=False,
+        container=False,
+        scale=7,
+        submit_btn=True,
+        stop_btn=True,
+        elem_id="question",
     )
     with gr.Accordion(tr("Settings", "设置"), open=False):
         choice, text = prompt_inputs(gr, own)
@@ -328,6 +338,7 @@ def chat_tab(gr, own: Page) -> None:
 def both_tab(gr, own: Page) -> None:
     with gr.Row():
         question = gr.Textbox(
+            elem_id="both",
             label=tr("One question to both", "同一个问题"),
             value=EXAMPLES[0],
             max_length=LONGEST_QUESTION,
