@@ -257,17 +257,24 @@ def page(models: talk.Models, values: Values, run: runs.Run | None):
     return demo
 
 
-def prompt_inputs(gr, own: Page):
+def prompt_inputs(gr, own: Page, render: bool = True):
     """The choice of a system prompt and its text, which the visitor may write after choosing so."""
     choices = [(label, name) for name, label in web_figures.prompt_names().items()]
     if not own.prompts["persona"]:
         choices = choices[1:]
-    choice = gr.Radio([*choices, (tr("own", "自定义"), OWN)], value=choices[0][1], label=tr("system prompt", "系统提示"))
+    choice = gr.Radio(
+        [*choices, (tr("own", "自定义"), OWN)],
+        value=choices[0][1],
+        label=tr("system prompt", "系统提示"),
+        render=render,
+        elem_id="prompt" if not render else None,
+    )
     text = gr.Textbox(
         own.prompts[choices[0][1]],
         label=tr("its text", "内容"),
         interactive=False,
         max_length=LONGEST_QUESTION,
+        render=render,
     )
 
     def show(name: str):
@@ -275,8 +282,11 @@ def prompt_inputs(gr, own: Page):
             return gr.Textbox(interactive=True)
         return gr.Textbox(own.prompts[name], interactive=False)
 
-    choice.change(show, choice, text, queue=False, show_progress="hidden", api_visibility="private")
-    return choice, text
+    return (
+        choice,
+        text,
+        lambda: choice.change(show, choice, text, queue=False, show_progress="hidden", api_visibility="private"),
+    )
 
 
 def chat_tab(gr, own: Page) -> None:
@@ -302,27 +312,27 @@ def chat_tab(gr, own: Page) -> None:
         stop_btn=True,
         elem_id="question",
     )
-    with gr.Accordion(tr("Settings", "设置"), open=False):
-        choice, text = prompt_inputs(gr, own)
-        with gr.Row():
-            heat = gr.Slider(0, 2, 0, step=0.05, label=tr("temperature (0: greedy)", "温度（0：贪心）"))
-            top_p = gr.Slider(0.05, 1, 1, step=0.05, label="top-p")
-            most = gr.Slider(
-                1, LONGEST_ANSWER, USUAL_ANSWER, step=1, precision=0, label=tr("most tokens", "最多 token 数")
-            )
+    choice, text, connect = prompt_inputs(gr, own, render=False)
+    heat = gr.Slider(0, 2, 0, step=0.05, label=tr("temperature (0: greedy)", "温度（0：贪心）"), render=False)
+    top_p = gr.Slider(0.05, 1, 1, step=0.05, label="top-p", render=False)
+    label = tr("most tokens", "最多 token 数")
+    most = gr.Slider(1, LONGEST_ANSWER, USUAL_ANSWER, step=1, precision=0, label=label, render=False, elem_id="most")
     inputs = [choice, text, heat, top_p, most]
     gr.ChatInterface(
         own.chat,
         chatbot=chatbot,
         textbox=textbox,
         additional_inputs=inputs,
+        additional_inputs_accordion=gr.Accordion(tr("Settings", "设置"), open=False, render=False),
         examples=[[example] for example in EXAMPLES],
         cache_examples=False,
         concurrency_limit=1,
         analytics_enabled=False,
         flagging_mode="never",
+        show_progress="hidden",
         api_name="chat",
     )
+    connect()
     with gr.Accordion(tr("Share the conversation", "分享对话"), open=False):
         with gr.Row():
             buttons = {"md": gr.Button("Markdown"), "json": gr.Button("JSON")}
@@ -336,16 +346,16 @@ def chat_tab(gr, own: Page) -> None:
 
 
 def both_tab(gr, own: Page) -> None:
-    with gr.Row():
+    with gr.Row(equal_height=True):
         question = gr.Textbox(
-            elem_id="both",
-            label=tr("One question to both", "同一个问题"),
-            value=EXAMPLES[0],
+            EXAMPLES[0],
+            label=tr("one question to both", "同一个问题"),
             max_length=LONGEST_QUESTION,
             scale=6,
             submit_btn=tr("Ask both", "同时提问"),
-            stop_btn=False,
+            elem_id="both",
         )
+        stop = gr.Button(tr("Stop", "停止"), variant="stop", scale=0, min_width=90)
     gr.Examples(EXAMPLES, question, label=tr("examples", "示例"))
     colors = {label: COLORS[kind] for kind, label in web_figures.name_kinds().items()}
     with gr.Row(elem_id="answers"):
@@ -356,9 +366,9 @@ def both_tab(gr, own: Page) -> None:
                 ("after", tr(f"after: {own.title}", f"微调后：{own.title}")),
             )
         ]
-    stop = gr.Button(tr("Stop", "停止"), variant="stop", size="sm")
     with gr.Accordion(tr("Settings", "设置"), open=False):
-        choice, text = prompt_inputs(gr, own)
+        choice, text, connect = prompt_inputs(gr, own)
+        connect()
     asked = question.submit(
         own.side_by_side,
         [question, choice, text],
@@ -438,9 +448,7 @@ def evaluation_tab(gr, own: Page, tab) -> None:
             said += [(f"{f['bar']} / {f['prompt']} {f['share']:.1%}", "✗") for f in found["failures"]]
         return said, web_figures.scores(found) if found else [], own.questions(*chosen), web_figures.statistics(own.run)
 
-    tab.select(
-        show, filters, [verdict, table, answers, data], show_progress="hidden", api_visibility="private"
-    )
+    tab.select(show, filters, [verdict, table, answers, data], show_progress="hidden", api_visibility="private")
     for control in filters:
         control.change(own.questions, filters, answers, show_progress="hidden", api_visibility="private")
 
