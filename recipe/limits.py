@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import socket
 
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from recipe.say import UserError, tr
 
 LARGEST_REQUEST = 2**20  # bytes; a conversation that fills the context of a 7B model is a tenth of it
 
@@ -55,6 +58,21 @@ def middleware(host: str) -> list[Middleware]:
     if loopback(host):
         result.append(Middleware(TrustedHostMiddleware, allowed_hosts=["localhost", "127.0.0.1", "[::1]", host]))
     return result
+
+
+def can_listen(host: str, port: int) -> None:
+    """Raise UserError when nothing can listen on `host` and `port`: asked before the model is loaded."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise UserError(
+            f"HOST={host} PORT={port}",
+            tr(f"cannot listen there: {error.strerror}", f"无法监听：{error.strerror}"),
+            tr("choose another PORT, or stop what uses it", "请换一个 PORT，或停止占用它的程序"),
+        ) from None
 
 
 def direct_loopback() -> None:

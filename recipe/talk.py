@@ -73,30 +73,34 @@ def load(values: Values, use: str, run: Run | None = None):
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    base = values.build / "model"
-    folder = run.merged if use == "merged" else base
-    steps = {
-        "merged": tr("run make merge", "请先运行 make merge"),
-        "adapter": tr("run make model", "请先运行 make model"),
-    }
-    if not (folder / "config.json").is_file():
-        raise UserError(folder, tr("no model there", "这里没有模型"), steps.get(use, steps["adapter"]))
+    place = folder(values, use, run)
     on_gpu = values.profile == "7b" and torch.cuda.is_available()
-    place = {"device_map": "cuda", **quantization(folder)} if on_gpu else {}
+    options = {"device_map": "cuda", **quantization(place)} if on_gpu else {}
     model = AutoModelForCausalLM.from_pretrained(
-        folder, trust_remote_code=True, torch_dtype=torch.bfloat16 if on_gpu else torch.float32, **place
+        place, trust_remote_code=True, torch_dtype=torch.bfloat16 if on_gpu else torch.float32, **options
     )
     if use == "adapter":
+        logging.get_logger("bitsandbytes").setLevel("ERROR")  # a missing kernel of its CPU part is not used here
         from peft import PeftModel
 
-        if not (run.adapter / "adapter_config.json").is_file():
-            raise UserError(
-                run.adapter, tr("no adapter there", "这里没有适配器"), tr("run make convert", "请先运行 make convert")
-            )
         model = PeftModel.from_pretrained(model, run.adapter)
     model.eval()
     model.config.use_cache = True
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=True), model
+    return AutoTokenizer.from_pretrained(place, trust_remote_code=True), model
+
+
+def folder(values: Values, use: str, run: Run | None) -> Path:
+    """The folder whose weights are loaded for `use`: the merged model's, or the base's. Raises UserError when something
+    that `use` needs is not there yet."""
+    place = run.merged if use == "merged" else values.build / "model"
+    make = "merge" if use == "merged" else "model"
+    if not (place / "config.json").is_file():
+        raise UserError(place, tr("no model there", "这里没有模型"), tr(f"run make {make}", f"请先运行 make {make}"))
+    if use == "adapter" and not (run.adapter / "adapter_config.json").is_file():
+        raise UserError(
+            run.adapter, tr("no adapter there", "这里没有适配器"), tr("run make convert", "请先运行 make convert")
+        )
+    return place
 
 
 def quantization(folder: Path) -> dict[str, object]:

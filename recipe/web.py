@@ -39,32 +39,26 @@ def web(values: Values) -> int:
     use_environment(values)
     use = values.use if values.given("USE") else "adapter"
     run = None if use == "base" and not (values.build / "run").exists() else runs.last_run(values)
+    host, port = values.host, values.port or PORT
+    limits.can_listen(host, port)
     print(tr(f"loading {use} …", f"正在加载 {use} …"), file=sys.stderr, flush=True)
     models = talk.Models(values, use, run)
     models.warm()
-    host, port = values.host, values.port or PORT
     demo = page(models, values, run)
-    try:
-        demo.launch(
-            server_name=host,
-            server_port=port,
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            ssr_mode=False,  # would need Node.js
-            pwa=False,
-            footer_links=[],
-            max_file_size=1,  # byte: the page takes no files
-            theme=theme(),
-            css=CSS,
-            app_kwargs={"middleware": limits.middleware(host), "docs_url": None, "redoc_url": None},
-        )
-    except OSError:
-        raise UserError(
-            f"HOST={host} PORT={port}",
-            tr("cannot listen there", "无法监听"),
-            tr("choose another PORT, or stop what uses it", "请换一个 PORT，或停止占用它的程序"),
-        ) from None
+    demo.launch(
+        server_name=host,
+        server_port=port,
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        ssr_mode=False,  # would need Node.js
+        pwa=False,
+        footer_links=[],
+        max_file_size=1,  # byte: the page takes no files
+        theme=theme(),
+        css=CSS,
+        app_kwargs={"middleware": limits.middleware(host), "docs_url": None, "redoc_url": None},
+    )
     if not limits.loopback(host):
         print(tr("anybody who reaches this machine can use the page", "能访问本机的任何人都可以使用此页面"))
     shown = f"[{host}]" if ":" in host else host
