@@ -8,6 +8,7 @@ Markdown or script of theirs runs. The page asks no host but this one, and nothi
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -132,7 +133,8 @@ def exported(form: str, conversation: list[dict[str, str]], facts: dict) -> str:
 
 CSS = """
 .gradio-container {width: 100% !important; max-width: 1100px !important; margin: 0 auto !important;}
-#answers .textfield, #answers .textspan {white-space: pre-wrap;}
+#chat .message {white-space: pre-wrap;}
+#answers .textfield {white-space: pre-wrap;}
 #answers > div {min-height: 9rem;}
 """
 
@@ -283,8 +285,33 @@ def prompt_inputs(gr, own: Page, render: bool = True):
     )
 
 
+def text_chatbot(gr, **arguments):
+    """A gradio Chatbot whose messages are text and nothing else.
+
+    Gradio's own, with render_markdown=False, still hands a message to the browser as HTML (sanitized, so that tags
+    vanish and images of other hosts load), and takes files and components from a client. Here text leaves escaped and
+    comes back unescaped; anything else is dropped.
+    """
+    from gradio.components.chatbot import TextMessage
+
+    class Chatbot(gr.Chatbot):
+        is_template = True  # for the browser it is gradio's chatbot
+
+        def _postprocess_content(self, chat_message):
+            made = super()._postprocess_content(chat_message) if isinstance(chat_message, str | dict) else None
+            text = made.text if isinstance(made, TextMessage) else ""
+            return TextMessage(text=html.escape(text, quote=False))
+
+        def _preprocess_content(self, chat_message):
+            text = chat_message.text if isinstance(chat_message, TextMessage) else ""
+            return {"type": "text", "text": html.unescape(text)}
+
+    return Chatbot(**arguments)
+
+
 def chat_tab(gr, own: Page) -> None:
-    chatbot = gr.Chatbot(
+    chatbot = text_chatbot(
+        gr,
         label=own.title,
         height="55vh",
         render_markdown=False,
