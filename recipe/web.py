@@ -133,7 +133,6 @@ def exported(form: str, conversation: list[dict[str, str]], facts: dict) -> str:
 
 CSS = """
 .gradio-container {width: 100% !important; max-width: 1100px !important; margin: 0 auto !important;}
-#chat .message {white-space: pre-wrap;}
 #answers .textfield {white-space: pre-wrap;}
 #answers > div {min-height: 9rem;}
 """
@@ -300,11 +299,11 @@ def text_chatbot(gr, **arguments):
         def _postprocess_content(self, chat_message):
             made = super()._postprocess_content(chat_message) if isinstance(chat_message, str | dict) else None
             text = made.text if isinstance(made, TextMessage) else ""
-            return TextMessage(text=html.escape(text, quote=False))
+            return TextMessage(text=html.escape(text, quote=False).replace("\n", "<br>"))
 
         def _preprocess_content(self, chat_message):
             text = chat_message.text if isinstance(chat_message, TextMessage) else ""
-            return {"type": "text", "text": html.unescape(text)}
+            return {"type": "text", "text": html.unescape(text.replace("<br>", "\n"))}
 
     return Chatbot(**arguments)
 
@@ -373,10 +372,11 @@ def both_tab(gr, own: Page) -> None:
             label=tr("one question to both", "同一个问题"),
             max_length=LONGEST_QUESTION,
             scale=6,
-            submit_btn=tr("Ask both", "同时提问"),
             elem_id="both",
         )
-        stop = gr.Button(tr("Stop", "停止"), variant="stop", scale=0, min_width=90)
+        with gr.Column(scale=1, min_width=120):
+            ask = gr.Button(tr("Ask both", "同时提问"), variant="primary", size="md")
+            stop = gr.Button(tr("Stop", "停止"), size="md")
     gr.Examples(EXAMPLES, question, label=tr("examples", "示例"))
     colors = {label: COLORS[kind] for kind, label in web_figures.name_kinds().items()}
     with gr.Row(elem_id="answers"):
@@ -390,7 +390,8 @@ def both_tab(gr, own: Page) -> None:
     with gr.Accordion(tr("Settings", "设置"), open=False):
         choice, text, connect = prompt_inputs(gr, own)
         connect()
-    asked = question.submit(
+    asked = gr.on(
+        [question.submit, ask.click],
         own.side_by_side,
         [question, choice, text],
         answers,
