@@ -22,6 +22,7 @@ import asyncio
 import collections
 import json
 import multiprocessing
+import signal
 import sys
 import time
 import uuid
@@ -247,11 +248,13 @@ def serve(values: Values) -> int:
         print(tr("anybody who reaches this machine can use the model", "能访问本机的任何人都可以使用此模型"))
     shown = f"[{host}]" if ":" in host else host
     print(tr(f"model {name} at http://{shown}:{port}/v1", f"模型 {name}：http://{shown}:{port}/v1"), flush=True)
+    # LitServe puts its processes away after Ctrl-C; a plain kill would leave them, and the port taken.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     server.run(
         host=host,
         port=port,
         num_api_servers=1,
-        api_server_worker_type="thread",
+        api_server_worker_type="process",
         generate_client_file=False,
         log_level="warning",
         access_log=False,

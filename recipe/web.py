@@ -293,19 +293,20 @@ def text_chatbot(gr, **arguments):
     """
     from gradio.components.chatbot import TextMessage
 
-    class Chatbot(gr.Chatbot):
-        is_template = True  # for the browser it is gradio's chatbot
+    chatbot = gr.Chatbot(**arguments)
+    made_of = chatbot._postprocess_content  # not a subclass: gradio writes a .pyi file beside every one
 
-        def _postprocess_content(self, chat_message):
-            made = super()._postprocess_content(chat_message) if isinstance(chat_message, str | dict) else None
-            text = made.text if isinstance(made, TextMessage) else ""
-            return TextMessage(text=html.escape(text, quote=False).replace("\n", "<br>"))
+    def leaving(message):
+        made = made_of(message) if isinstance(message, str | dict) else None
+        text = made.text if isinstance(made, TextMessage) else ""
+        return TextMessage(text=html.escape(text, quote=False).replace("\n", "<br>"))
 
-        def _preprocess_content(self, chat_message):
-            text = chat_message.text if isinstance(chat_message, TextMessage) else ""
-            return {"type": "text", "text": html.unescape(text.replace("<br>", "\n"))}
+    def coming(message):
+        text = message.text if isinstance(message, TextMessage) else ""
+        return {"type": "text", "text": html.unescape(text.replace("<br>", "\n"))}
 
-    return Chatbot(**arguments)
+    chatbot._postprocess_content, chatbot._preprocess_content = leaving, coming
+    return chatbot
 
 
 def chat_tab(gr, own: Page) -> None:
