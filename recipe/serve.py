@@ -22,6 +22,7 @@ import asyncio
 import collections
 import json
 import multiprocessing
+import os
 import signal
 import sys
 import time
@@ -99,6 +100,7 @@ class Assistant(litserve.LitAPI):
 
     def setup(self, device: str) -> None:
         engine.die_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
         values = Values(self.flags, {})
         talk.use_environment(values)
         self.models = talk.Models(values, self.use, None if self.use == "base" else runs.last_run(values))
@@ -248,8 +250,17 @@ def serve(values: Values) -> int:
         print(tr("anybody who reaches this machine can use the model", "能访问本机的任何人都可以使用此模型"))
     shown = f"[{host}]" if ":" in host else host
     print(tr(f"model {name} at http://{shown}:{port}/v1", f"模型 {name}：http://{shown}:{port}/v1"), flush=True)
-    # LitServe puts its processes away after Ctrl-C; a plain kill would leave them, and the port taken.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    main = os.getpid()
+
+    def ended(*_: object) -> None:
+        # LitServe puts its processes away after Ctrl-C; a plain kill would leave them, and the port taken. In the
+        # forked process that listens, which inherits this, there is nothing to put away and nothing to say.
+        if os.getpid() == main:
+            raise KeyboardInterrupt
+        os._exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ended)
     server.run(
         host=host,
         port=port,

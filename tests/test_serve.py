@@ -21,8 +21,10 @@ WHO = [{"role": "user", "content": "你是谁？"}]
 @pytest.fixture(scope="module")
 def server(lesson, tmp_path_factory):
     """The trained model, as base and adapter."""
-    with serving(lesson, "serve", "/health", tmp_path_factory.mktemp("serve") / "log", USE="adapter") as running:
+    log = tmp_path_factory.mktemp("serve") / "log"
+    with serving(lesson, "serve", "/health", log, USE="adapter") as running:
         yield running
+    assert "Traceback" not in running.screen, running.screen
 
 
 @pytest.fixture(scope="module")
