@@ -7,7 +7,7 @@ export VENV
 export PYTHONUTF8 = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train convert merge eval submission check check-all chat web serve all base bench bench-data fuzz golden screenshots test test-fast lint lock
+.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train convert merge eval submission check check-all chat all base bench bench-data bench-gpu smoke-7b wheelhouse fuzz golden test test-fast lint lock web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -34,13 +34,13 @@ model: | $(PY) ## check and link the base model | 检查并链接基座模型 | 
 	@$(PY) -m recipe.model
 preview: model ## the first rows, as you and as the model see them | 查看前几行，人和模型的视角 | ROWS SRC
 	@$(PY) -m recipe.preview
-config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG FORCE training
+config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG SPEED DETERMINISTIC FORCE training
 	@$(PY) -m recipe.config
 check-config: | $(PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG FORMAT
 	@$(PY) -m recipe.check_config
 estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG GPU MODEL TOKENS_PER_SECOND FORMAT
 	@$(PY) -m recipe.estimate
-train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG DEEPSPEED
+train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG SPEED DEEPSPEED TRACE
 	@$(PY) -m recipe.train
 convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging Face 适配器 | FORCE
 	@$(PY) -m recipe.convert
@@ -69,6 +69,12 @@ bench: | $(PY) ## measure the figures of the README | 测量 README 中的数据
 	@$(PY) -m recipe.bench
 bench-data: | $(PY) ## the data stage against the published script | 数据步骤与原脚本比较速度和内存
 	@$(PY) -m recipe.bench_data
+bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B 下与 stock、fast、其他训练器比较 | BUILD
+	@$(PY) -m recipe.bench_gpu
+smoke-7b: | $(PY) ## the lesson at 7B with random weights, checked | 用随机权重在 7B 上走完全程并检查 | SPEED QUANT DEEPSPEED BUILD
+	@$(PY) -m recipe.smoke
+wheelhouse: | $(PY) ## wheels for a machine without a network | 为没有网络的机器准备 wheel | PYTHON HAVE OUT CUDA
+	@$(PY) -m recipe.wheelhouse
 fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤做百万次模糊测试
 	@$(PY) tests/fuzz_data.py
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异

@@ -22,7 +22,17 @@ from recipe.files import Record, atomic, readable, sha256
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, SETTINGS, TRAINING, Values
 
-SETTINGS_USED = ["PROFILE", "BUILD", "BASE_CONFIG", "CONFIG", "SEED", "FORCE", *(s.name for s in TRAINING)]
+SETTINGS_USED = [
+    "PROFILE",
+    "SPEED",
+    "BUILD",
+    "BASE_CONFIG",
+    "CONFIG",
+    "SEED",
+    "DETERMINISTIC",
+    "FORCE",
+    *(s.name for s in TRAINING),
+]
 PROFILES = ROOT / "profiles"
 # The families that the lesson carries over to; every one of them is tried by tests/test_config.py.
 SUPPORTED = ("internlm2*_qlora*_alpaca_*", "internlm3*_qlora*_alpaca_*", "qwen*_qlora*_alpaca_*")
@@ -107,7 +117,7 @@ def load_profile(name: str) -> dict:
 
 def parameters(values: Values) -> dict[str, object]:
     """The training parameters of this call: what the user set, else what the profile says; the unset are left out."""
-    result = dict(load_profile(values.profile)["parameters"])
+    result = dict(load_profile(values.profile_file)["parameters"])
     for setting in TRAINING:
         given = setting.parse(values.text(setting.name))
         if given is not None:
@@ -167,6 +177,7 @@ def lesson_values(values: Values) -> dict[str, object]:
         "DATA_FILE": data_path(values).as_posix(),
         "PERSONA": rows.persona(data_path(values)),
         "SEED": values.seed,
+        "DETERMINISTIC": values.deterministic,
     }
 
 
@@ -177,7 +188,13 @@ def config(values: Values) -> int:
             tr(f"CONFIG={values.config}: your own config, nothing to make", f"CONFIG={values.config}：使用您自己的配置")
         )
         return 0
-    name, output, profile = values.base_config, config_path(values), load_profile(values.profile)
+    name, output, profile = values.base_config, config_path(values), load_profile(values.profile_file)
+    if values.speed == "fast" and values.profile == "7b" and not name.startswith("internlm2_"):
+        raise UserError(
+            f"SPEED=fast BASE_CONFIG={name}",
+            tr("recipe/fast.py computes InternLM2 only", "recipe/fast.py 只支持 InternLM2"),
+            tr("use SPEED=stock", "请用 SPEED=stock"),
+        )
     stock, given = stock_config(name), parameters(values)
     source = stock.read_text(encoding="utf-8")
     result = patched(name, source, profile, given | lesson_values(values))
@@ -188,10 +205,10 @@ def config(values: Values) -> int:
             "data": sha256(data_path(values)),
             **{p.relative_to(ROOT).as_posix(): sha256(p) for p in profile["files"]},
         },
-        {"BASE_CONFIG": name, "PROFILE": values.profile, "SEED": values.seed, **_plain(given)},
+        {"BASE_CONFIG": name, "PROFILE": values.profile_file, "SEED": values.seed, **_plain(given)},
     )
     differences = config_diff.changes(source, result)
-    for headline in _moved(name, source, values.profile):
+    for headline in _moved(name, source, values.profile_file):
         print(
             tr(
                 f"warning: not the stock config that golden/ knows: {headline}",

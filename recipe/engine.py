@@ -27,6 +27,7 @@ TOOLS = {
     "merge": "xtuner.tools.model_converters.merge",
 }
 CURVE = "curve.jsonl"
+TRACE = "trace"
 DIVERGED = 3  # exit status: the loss was not a finite number, or exploded
 # Divergence is a loss of three times the first one, or of half as much again for five steps on end (a model that was
 # driven to the uniform answer stays at the logarithm of the vocabulary for ever). A healthy run falls from the first.
@@ -115,6 +116,26 @@ class Diverged(Exception):
     pass
 
 
+def frozen(model) -> tuple[int, int, int]:
+    """Of a model: trained parameters, layers whose weight is held in 4 bits, and a sum over every frozen weight's bits.
+
+    The sum (of 16-bit integers, or of bytes in 4-bit layers) is taken before and after training: LoRA leaves it alone.
+    """
+    import torch
+
+    trained, layers, total = 0, 0, 0
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            trained += parameter.numel()
+            continue
+        bits = parameter.detach()
+        layers += getattr(parameter, "quant_state", None) is not None
+        total += int(
+            bits.reshape(-1).view(torch.uint8 if bits.element_size() == 1 else torch.int16).sum(dtype=torch.int64)
+        )
+    return trained, layers, total
+
+
 def add_training_hook() -> None:
     """Give every Runner our hook just before it trains: the config stays the lesson's."""
     import torch
@@ -138,6 +159,7 @@ def add_training_hook() -> None:
             # of a resumed run (which skips batches) and of an uninterrupted one leave the same global state.
             runner.train_dataloader.generator = torch.Generator().manual_seed(runner.seed or 0)
             self.rank0 = int(os.environ.get("RANK", "0")) == 0
+            trained, layers, self.frozen = frozen(runner.model)
             if not self.rank0:
                 return
             path = Path(runner.work_dir) / CURVE
@@ -145,9 +167,14 @@ def add_training_hook() -> None:
             steps = [line for line in kept if "step" in line]
             self.first = steps[0]["loss"] if steps else None
             head = {"total": runner.max_iters, "samples": len(runner.train_dataloader.dataset)}
+            head |= {"trained": trained, "layers_in_4_bits": layers}
             with atomic(path) as file:
                 file.writelines(json.dumps(line) + "\n" for line in [head, *steps])
             self.file = open(path, "a", encoding="utf-8")  # noqa: SIM115 (open for the whole training)
+
+        def after_train(self, runner) -> None:
+            if frozen(runner.model)[2] != self.frozen:
+                raise RuntimeError("training changed weights of the base that it must leave alone")
 
         def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
             if self.restore is not None:
@@ -171,6 +198,7 @@ def add_training_hook() -> None:
                 }
                 if torch.cuda.is_available():
                     line["memory"] = torch.cuda.max_memory_allocated()
+                    line["reserved"] = torch.cuda.max_memory_reserved()
                 self.file.write(json.dumps(line) + "\n")
                 self.file.flush()
             usual = max(self.first, 1.0)  # a run may start at a loss near 0, where a factor says nothing
@@ -183,6 +211,28 @@ def add_training_hook() -> None:
 
         def after_load_checkpoint(self, runner, checkpoint) -> None:
             self.restore = checkpoint.get("random_state")
+
+    class TraceHook(Hook):
+        """Profiles three steps once all is warm: trace.txt, a table of kernels, and trace.json.gz for a trace viewer."""
+
+        priority = "VERY_LOW"
+        first, last = 12, 14
+
+        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+            if runner.iter + 1 == self.first:
+                self.profiler = torch.profiler.profile()
+                self.profiler.start()
+
+        def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+            if runner.iter + 1 == self.last:
+                if torch.cuda.is_available():
+                    torch.cuda.synchronize()
+                self.profiler.stop()
+                order = f"self_{'cuda' if torch.cuda.is_available() else 'cpu'}_time_total"
+                table = self.profiler.key_averages().table(sort_by=order, row_limit=40, max_name_column_width=90)
+                with atomic(Path(runner.work_dir) / f"{TRACE}.txt") as file:
+                    file.write(table)
+                self.profiler.export_chrome_trace(str(Path(runner.work_dir) / f"{TRACE}.json.gz"))
 
     # DeepSpeed's strategy takes the callbacks by which hooks see a checkpoint, and never calls them.
     def save_checkpoint(self, *args, original=DeepSpeedStrategy.save_checkpoint, **kwargs):
@@ -202,6 +252,8 @@ def add_training_hook() -> None:
 
         def train(self, original=runner_class.train):
             self.register_hook(CurveHook(), priority="VERY_LOW")
+            if os.environ.get("RECIPE_TRACE"):
+                self.register_hook(TraceHook(), priority="VERY_LOW")
             return original(self)
 
         runner_class.train = train

@@ -238,7 +238,7 @@ def _number(config: facts.Facts, key: str, path: Path, most: int) -> int:
 
 
 def _zero(values: Values) -> int:
-    name = values.deepspeed or ("deepspeed_zero2" if values.profile == "7b" else "none")
+    name = values.deepspeed_config
     return next((stage for stage in (1, 2, 3) if f"zero{stage}" in name), 0)
 
 

@@ -73,6 +73,7 @@ _KNOWN = {
         "VarlenAttnArgsToMessageHubHook",
     ],
     "xtuner.engine.runner": ["TrainLoop"],
+    "recipe.fast": ["FastFinetune"],
     "xtuner.model": ["SupervisedFinetune"],
     "xtuner.parallel.sequence": ["SequenceParallelSampler"],
     "xtuner.utils": ["PROMPT_TEMPLATE", "SYSTEM_TEMPLATE"],

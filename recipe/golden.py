@@ -30,13 +30,14 @@ PERSONA = "PERSONA"  # stands for the data's persona, which a config is not resp
 
 def config_values(profile: str) -> dict[str, object]:
     """What `make config` gives to the edits with no variable set: default paths and seed, and the stand-in persona."""
-    values = Values({"PROFILE": profile}, environment={})
+    values = Values({"PROFILE": profile.removesuffix("_fast")}, environment={})
     given = dict(config.load_profile(profile)["parameters"])
     return given | {
         "MODEL_DIR": config.model_dir(values).as_posix(),
         "DATA_FILE": config.data_path(values).as_posix(),
         "PERSONA": PERSONA,
         "SEED": values.seed,
+        "DETERMINISTIC": values.deterministic,
     }
 
 
@@ -46,7 +47,9 @@ def patched(name: str, source: str, profile: str) -> str:
 
 
 def profiles_of(name: str) -> list[str]:
-    return ["7b", "tiny"] if name in TINY else ["7b"]
+    """The files in profiles/ that apply to the stock config `name`."""
+    fast = ["7b_fast"] if name.startswith("internlm2_") else []
+    return ["7b", *fast, *(["tiny", "tiny_fast"] if name in TINY else [])]
 
 
 def configs() -> dict[str, str]:

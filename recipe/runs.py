@@ -119,6 +119,13 @@ def engine_environment(values: Values) -> dict[str, str]:
         PYTHONUTF8="1",
         RECIPE_PARENT=str(os.getpid()),
     )
+    if values.speed == "fast":
+        # The graph and the rest take memory in pieces of very different sizes; fixed segments would leave holes.
+        environment.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+    if values.trace:
+        environment["RECIPE_TRACE"] = "1"
+    if values.deterministic:
+        environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # torch refuses deterministic algorithms without it
     if values.profile == "tiny":
         # Two threads everywhere: sums are added in the same order on every machine with at least two cores. Waiting
         # passively: a thread that spins on a core which something else uses made a step 30 times as slow.

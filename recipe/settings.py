@@ -124,6 +124,12 @@ def gpu(text: str) -> float:
     return memory
 
 
+def cuda(text: str) -> str:
+    if text and not (text.isdigit() and len(text) == 3):
+        raise ValueError(tr("three digits, as 130 for CUDA 13.0", "三位数字，如 CUDA 13.0 写作 130"))
+    return text
+
+
 def switch(text: str) -> bool:
     if text not in ("", "0", "1"):
         raise ValueError(tr("0 or 1", "只能是 0 或 1"))
@@ -299,6 +305,20 @@ TRAINING = [
         "训练的数值格式：float16、bfloat16 或 float32",
         optional(one_of("float16", "bfloat16", "float32")),
     ),
+    Setting(
+        "QUANT",
+        "",
+        "the base in 4 bits (nf4, as in the lesson) or not quantised (none)",
+        "基座用 4 位（nf4，课程的做法）或不量化（none）",
+        optional(one_of("nf4", "none")),
+    ),
+    Setting(
+        "ANSWER_TOKENS",
+        "",
+        "longest answer to the questions asked during training, in tokens (1 to 4096; the stock 600 take a minute)",
+        "训练中提问的回答最多多少词元（1 到 4096；自带的 600 要用一分钟）",
+        optional(integer(1, 4096)),
+    ),
 ]
 
 SETTINGS = {
@@ -310,6 +330,13 @@ SETTINGS = {
             "tiny (CPU) or 7b (CUDA GPU); default: 7b where nvidia-smi is found, else tiny",
             "tiny（CPU）或 7b（CUDA 显卡）；默认：有 nvidia-smi 则 7b，否则 tiny",
             one_of("tiny", "7b"),
+        ),
+        Setting(
+            "SPEED",
+            "stock",
+            "stock (the lesson's own way of computing) or fast (the same training, computed faster)",
+            "stock（课程原来的计算方式）或 fast（同样的训练，算得更快）",
+            one_of("stock", "fast"),
         ),
         Setting(
             "BUILD", "", "folder for all that is made; default build/$(PROFILE)", "产物目录；默认 build/$(PROFILE)"
@@ -383,10 +410,24 @@ SETTINGS = {
         Setting(
             "DEEPSPEED",
             "",
-            "XTuner's DeepSpeed config, or none; default: deepspeed_zero2 at 7b, none at tiny",
-            "XTuner 的 DeepSpeed 配置或 none；默认 7b 用 deepspeed_zero2，tiny 不用",
+            "XTuner's DeepSpeed config, or none; default: deepspeed_zero2 at 7b, none at tiny and with SPEED=fast",
+            "XTuner 的 DeepSpeed 配置或 none；默认 7b 用 deepspeed_zero2，tiny 和 SPEED=fast 不用",
         ),
         Setting("SEED", "42", "random seed (0 to 4294967295)", "随机种子（0 到 4294967295）", integer(0, 2**32 - 1)),
+        Setting(
+            "DETERMINISTIC",
+            "",
+            "1: only kernels that give the same bits each time (slower on a GPU; the CPU has no others)",
+            "1：只用结果逐位相同的算子（GPU 上更慢；CPU 本来如此）",
+            switch,
+        ),
+        Setting(
+            "TRACE",
+            "",
+            "1: profile three steps, into work_dir/trace.txt and trace.json.gz",
+            "1：剖析三步训练，写入 work_dir/trace.txt 和 trace.json.gz",
+            switch,
+        ),
         *TRAINING,
         Setting(
             "USE",
@@ -460,6 +501,19 @@ SETTINGS = {
             "1：用教师自己的基座重新提问（需要 make setup）",
             switch,
         ),
+        Setting(
+            "HAVE",
+            "",
+            "what pip list --format=freeze prints on the other machine",
+            "另一台机器上 pip list --format=freeze 的输出文件",
+        ),
+        Setting(
+            "CUDA",
+            "",
+            "CUDA version of the other machine, as 130; default: keep all",
+            "另一台机器的 CUDA 版本，如 130；默认全部保留",
+            cuda,
+        ),
         Setting("DIR", "", "folder of submissions to check", "存放多个提交的目录"),
         Setting(
             "JOBS",
@@ -504,6 +558,17 @@ class Values:
     @property
     def profile(self) -> str:
         return SETTINGS["PROFILE"].parse(self.text("PROFILE") or default_profile())
+
+    @property
+    def profile_file(self) -> str:
+        """The stem of the profile's file in profiles/: each profile has a variant for SPEED=fast."""
+        return self.profile + ("_fast" if self.speed == "fast" else "")
+
+    @property
+    def deepspeed_config(self) -> str:
+        """DEEPSPEED, or what it is when it was not set: stock at 7b trains as the lesson does."""
+        stock = self.profile == "7b" and self.speed == "stock"
+        return self.deepspeed or ("deepspeed_zero2" if stock else "none")
 
     @property
     def build(self) -> Path:

@@ -33,7 +33,18 @@ from recipe.runs import Run
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
 
-SETTINGS = ["PROFILE", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED", "NEW_NAME", "OLD_NAME"]
+SETTINGS = [
+    "PROFILE",
+    "SPEED",
+    "DETERMINISTIC",
+    "TRACE",
+    "BUILD",
+    "CONFIG",
+    "BASE_CONFIG",
+    "DEEPSPEED",
+    "NEW_NAME",
+    "OLD_NAME",
+]
 VERSIONS = ["torch", "xtuner", "transformers", "mmengine", "peft", "bitsandbytes", "deepspeed", "datasets"]
 LEAST_FREE = {"tiny": 200 << 20, "7b": 8 << 30}  # bytes: two checkpoints with optimizer state, and the adapter
 WINDOW = 10  # steps averaged at both ends of the curve: single steps are noisy
@@ -97,7 +108,7 @@ def judge(source: Path, values: Values) -> None:
 
 def deepspeed_config(values: Values) -> str | None:
     """What goes behind XTuner's --deepspeed. On a CPU, fp16 and bf16 off: profiles/NAME_cpu.json."""
-    asked = values.deepspeed or ("deepspeed_zero2" if values.profile == "7b" else "none")
+    asked = values.deepspeed_config
     if asked == "none":
         return None
     if values.profile == "7b" or asked.endswith(".json"):
@@ -298,6 +309,7 @@ def make_record(
         "id": run.folder.name,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "profile": values.profile,
+        "speed": values.speed,
         "names": names_of(values, data),
         "persona": rows.persona(data),
         "config": source.name,

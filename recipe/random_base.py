@@ -1,0 +1,72 @@
+"""A stand-in for InternLM2.5-7B-Chat where its weights cannot be had: the same shape with random weights.
+
+It costs what the real one costs in time and memory, and learns nothing that means anything. Used by `make smoke-7b` and
+`make bench-gpu`. 7.74 billion parameters in bfloat16 are 15.5 GB on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from recipe.base import install_base
+from recipe.say import UserError, tr
+
+# internlm/internlm2_5-7b-chat, config.json
+SIZES = {
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 92544,
+    "max_position_embeddings": 32768,
+    "rope_theta": 1000000,
+    "torch_dtype": "bfloat16",
+}
+NEEDED = 20 << 30  # bytes of disk
+
+
+def build(folder: Path) -> Path:
+    """Make `folder` such a base, with the tiny base's tokenizer; whole or not at all. Needs a CUDA GPU with 16 GB.
+
+    Raises UserError when the disk is too small.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    if (folder / "config.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder.parent).free
+    if free < NEEDED:
+        raise UserError(
+            folder,
+            tr(f"{free >> 30} GiB free, {NEEDED >> 30} GiB needed", f"剩余 {free >> 30} GiB，需要 {NEEDED >> 30} GiB"),
+            tr("set BUILD to another disk", "请把 BUILD 设到别的磁盘"),
+        )
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        install_base(temporary / "model")
+        (temporary / "model" / "model.safetensors").unlink()
+        config = json.loads((temporary / "model" / "config.json").read_text(encoding="utf-8")) | SIZES
+        (temporary / "model" / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+        torch.manual_seed(0)
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            with torch.device("cuda"):
+                model = AutoModelForCausalLM.from_config(
+                    AutoConfig.from_pretrained(temporary / "model", trust_remote_code=True), trust_remote_code=True
+                )
+        finally:
+            torch.set_default_dtype(torch.float32)
+        model.save_pretrained(temporary / "model", max_shard_size="4GB")
+        # save_pretrained writes what the class thinks of the config; the loader needs what the base's own file says.
+        (temporary / "model" / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
+        os.replace(temporary / "model", folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder

@@ -1,0 +1,223 @@
+"""SPEED=fast's arithmetic on a CUDA GPU: held against autograd through the model's own modelling code."""
+
+from __future__ import annotations
+
+import pytest
+
+pytestmark = [pytest.mark.gpu, pytest.mark.torch]
+RANK, SCALE = 8, 0.5
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> str:
+    """The folder of a small random InternLM2 whose sizes suit a GPU's kernels."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from recipe.base import install_base
+
+    folder = tmp_path_factory.mktemp("small") / "model"
+    install_base(folder)
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+    config.update({"hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 3})
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config, trust_remote_code=True).save_pretrained(folder)
+    return str(folder)
+
+
+def finetune(kind, folder: str, dropout: float, dtype: str = "float32", quantised: bool = False, **more):
+    """The model that a config describes, with LoRA weights that are not zero (B = 0 leaves A without a gradient)."""
+    import torch
+    from mmengine.config import ConfigDict
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    llm = {
+        "type": AutoModelForCausalLM.from_pretrained,
+        "pretrained_model_name_or_path": folder,
+        "torch_dtype": getattr(torch, dtype),
+    }
+    if quantised:
+        llm["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=getattr(torch, dtype),
+        )
+    lora = LoraConfig(r=RANK, lora_alpha=RANK * SCALE, lora_dropout=dropout, task_type="CAUSAL_LM")
+    model = kind(llm=ConfigDict(llm, trust_remote_code=True), lora=lora, **more).cuda()
+    torch.manual_seed(1)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(parameter, std=0.05)
+    return model
+
+
+def batch() -> dict:
+    import torch
+
+    torch.manual_seed(2)
+    ids = torch.randint(5, 2000, (2, 96), device="cuda")
+    labels = torch.where(torch.rand(ids.shape, device="cuda") < 0.5, ids, -100)
+    return {"input_ids": ids, "labels": labels, "attention_mask": torch.ones_like(ids, dtype=torch.bool)}
+
+
+def gradients(model) -> dict:
+
+    return {n.replace("base_model.", ""): p.grad for n, p in model.named_parameters() if p.requires_grad}
+
+
+def distance(a, b) -> float:
+    return float((a.double() - b.double()).norm() / b.double().norm())
+
+
+@pytest.mark.parametrize("kept", [0, 2, 3])
+def test_loss_and_every_gradient_equal_autograd_without_dropout(small, kept):
+    """Without dropout, loss and the gradient of every LoRA weight equal those of the stock model to float32's rounding."""
+    from xtuner.model import SupervisedFinetune
+
+    from recipe.fast import FastFinetune
+
+    stock = finetune(SupervisedFinetune, small, 0.0, use_activation_checkpointing=False)
+    fast = finetune(FastFinetune, small, 0.0, kept_bytes=kept * 4 * 448 * batch()["input_ids"].numel())
+    losses = {}
+    assert fast._stack(batch()["input_ids"].shape).kept == kept
+    for name, model in (("stock", stock), ("fast", fast)):
+        losses[name] = model.compute_loss(batch())["loss"]
+        losses[name].backward()
+    assert losses["fast"].item() == pytest.approx(losses["stock"].item(), rel=1e-5)
+    expected, found = gradients(stock), gradients(fast)
+    assert expected.keys() == found.keys() and len(found) == 2 * (5 * 3 + 1)
+    assert {n: d for n in expected if (d := distance(found[n], expected[n])) > 1e-4} == {}
+
+
+def test_half_precision_is_near_float32(small):
+    """In bfloat16 the loss is within 1% of float32's and each gradient points the same way (cosine above 0.97)."""
+    import torch
+
+    from recipe.fast import FastFinetune
+
+    exact = finetune(FastFinetune, small, 0.0)
+    half = finetune(FastFinetune, small, 0.0, "bfloat16")
+    losses = [model.compute_loss(batch())["loss"] for model in (exact, half)]
+    for loss in losses:
+        loss.backward()
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.01)
+    expected, found = gradients(exact), gradients(half)
+    cosines = {n: torch.cosine_similarity(found[n].flatten(), expected[n].flatten(), 0).item() for n in expected}
+    assert min(cosines.values()) > 0.97, cosines
+
+
+def test_a_captured_graph_gives_what_single_launches_give(small):
+    """The first step launches kernels one by one, later ones replay a graph: same dropout, loss and gradients."""
+    import torch
+
+    from recipe.fast import FastFinetune
+
+    model = finetune(FastFinetune, small, 0.1)
+    seen, data = [], batch()
+    for _ in range(4):
+        torch.manual_seed(5)
+        loss = model.compute_loss(dict(data))["loss"]
+        loss.backward()
+        seen.append((loss.item(), {n: g.clone() for n, g in gradients(model).items()}))
+        model.zero_grad()
+    assert sum(g is not None for g in model._graphs.values()) == 1
+    assert {loss for loss, _ in seen} == {seen[0][0]}
+    assert {n: d for n, g in seen[3][1].items() if (d := distance(g, seen[0][1][n])) > 1e-5} == {}
+
+
+def test_a_captured_graph_draws_dropout_anew_and_accumulates(small):
+    """Other seeds give other losses through the same graph, and gradients of several passes add up."""
+    import torch
+
+    from recipe.fast import FastFinetune
+
+    model, data = finetune(FastFinetune, small, 0.1), batch()
+    losses, each = [], []
+    for accumulate in (False, True):
+        model.zero_grad()
+        for number in range(4):
+            torch.manual_seed(number)
+            loss = model.compute_loss(dict(data))["loss"]
+            loss.backward()
+            losses.append(loss.item())
+            if not accumulate:
+                each.append({n: g.clone() for n, g in gradients(model).items()})
+                model.zero_grad()
+    assert len(set(losses[:4])) == 4 and losses[4:] == losses[:4]
+    total = {n: sum(g[n] for g in each) for n in each[0]}
+    assert {n: d for n, g in gradients(model).items() if (d := distance(g, total[n])) > 1e-5} == {}
+
+
+@pytest.mark.parametrize("size", [1, 4095, 4096, 40_001])
+def test_dropout_keeps_its_share_and_draws_the_same_again(size):
+    """Dropout keeps 1 - p of the places, scales by 1/(1 - p), repeats by seed and adds onto another tensor alike."""
+    import torch
+
+    from recipe.fast import Seed, dropout
+
+    seven = Seed(torch.tensor([7], device="cuda"))
+    x = torch.rand(size, device="cuda") + 1
+    once, again, other = dropout(x, seven, 0.1), dropout(x, seven, 0.1), dropout(x, seven.next(), 0.1)
+    assert torch.equal(once, again)
+    kept = once != 0
+    assert torch.allclose(once[kept], x[kept] / 0.9)
+    assert torch.allclose(dropout(x, seven, 0.1, onto=x.clone()), x + once)
+    if size > 4000:
+        assert not torch.equal(once, other)
+        assert abs(kept.float().mean().item() - 0.9) < 5 * (0.09 / size) ** 0.5
+    assert dropout(x, seven, 0.0) is x
+
+
+def test_gradients_with_dropout_equal_autograd_through_the_same_masks(small):
+    """With dropout on, forward and backward use the same masks: each gradient equals autograd's through those masks."""
+    import torch
+
+    from recipe.fast import FastFinetune, LinearResidual, LoraLinear, Seed, dropout
+
+    model = finetune(FastFinetune, small, 0.3)
+    layer = LoraLinear(model.llm.base_model.model.model.layers[0].attention.wo)
+    x, residual = (torch.randn(64, 256, device="cuda", requires_grad=True) for _ in range(2))
+    a, b = (p.detach().clone().requires_grad_() for p in layer.parameters)
+    seed = Seed(torch.tensor([11], device="cuda"))
+    y = LinearResidual.apply(x, residual, *layer.parameters, layer, seed)
+    mask = dropout(torch.ones_like(x), seed, 0.3)
+    expected = residual + x @ layer.weight().t() + SCALE * (x * mask) @ a.t() @ b.t()
+    assert torch.allclose(y, expected, atol=1e-4)
+    dy = torch.randn_like(y)
+    found = torch.autograd.grad(y, [x, residual, *layer.parameters], dy)
+    wanted = torch.autograd.grad(expected, [x, residual, a, b], dy)
+    assert [d for f, w in zip(found, wanted, strict=True) if (d := distance(f, w)) > 1e-4] == []
+
+
+def test_the_quantised_base_computes_with_its_dequantised_weights(small):
+    """With an NF4 base, the loss is that of the same model holding the dequantised weights."""
+    import torch
+    from bitsandbytes.functional import dequantize_4bit
+
+    from recipe.fast import FastFinetune
+
+    quantised = finetune(FastFinetune, small, 0.0, "bfloat16", quantised=True)
+    plain = finetune(FastFinetune, small, 0.0, "bfloat16")
+    changed = 0
+    for packed, layer in zip(quantised.llm.modules(), plain.llm.modules(), strict=True):
+        if hasattr(getattr(packed, "weight", None), "quant_state"):
+            weight = dequantize_4bit(packed.weight.data, packed.weight.quant_state)
+            changed += not torch.equal(layer.weight.data, weight)
+            layer.weight.data = weight
+    assert changed == 5 * 3
+    losses = [model.compute_loss(batch())["loss"].item() for model in (quantised, plain)]
+    assert losses[0] == losses[1]
+
+
+def test_another_architecture_is_refused(tmp_path):
+    """A model that is not InternLM2 is refused by name, not computed wrongly."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from recipe.fast import FastFinetune
+
+    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1}
+    LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).save_pretrained(tmp_path)
+    with pytest.raises(NotImplementedError, match="LlamaForCausalLM"):
+        finetune(FastFinetune, str(tmp_path), 0.0)
