@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -246,6 +247,8 @@ def serve(values: Values) -> int:
         disable_openapi_url=True,
     )
     add_routes(server.app, name)
+    # What it would print, with a traceback, is what it sends to the client: a request that was refused.
+    logging.getLogger("litserve.specs.openai").setLevel(logging.CRITICAL)
     if not limits.loopback(host):
         print(tr("anybody who reaches this machine can use the model", "能访问本机的任何人都可以使用此模型"))
     shown = f"[{host}]" if ":" in host else host

@@ -154,8 +154,9 @@ def test_retry_answers_the_same_question_again_and_clear_and_reload_forget(serve
     page = visit(server)
     ask(page, "你是谁？")
     first = answered(page)
-    page.get_by_label("Retry").click()
-    page.locator("#question .stop-button").wait_for(state="detached")
+    with page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
+        page.get_by_label("Retry").click()
+    expect(page.locator("#question textarea")).to_be_enabled()  # the page locks it meanwhile
     expect(page.locator(BOT)).to_have_text(first)  # greedy: the same one again
     assert page.locator("#chat .user.message").count() == 1
     page.get_by_label("Clear").click()
