@@ -3,11 +3,17 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
+# Checking needs a small venv only; where the full one is, it does as well.
+CHECK_VENV ?= .venv-check
+CHECK_PY := $(if $(wildcard $(PY)),$(PY),$(CHECK_VENV)/bin/python)
 export VENV
+export CHECK_VENV
 export PYTHONUTF8 = 1
 
+COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
+
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor data check-data stats synth ask model preview config check-config estimate train convert merge eval submission check check-all chat all base bench bench-data bench-gpu smoke-7b wheelhouse fuzz golden test test-fast lint lock web serve screenshots
+.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss bench-check bench-gpu smoke-7b wheelhouse fuzz golden test test-fast lint lock web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -15,15 +21,19 @@ help:
 # A stage without the venv would fail with make's own words; this says what to do.
 $(PY):
 	@echo "error: $(PY): no such file; run make setup" >&2; exit 2
+$(CHECK_VENV)/bin/python:
+	@echo "error: $@: no such file; run make setup-check, or make setup" >&2; exit 2
 
 setup: ## install everything of requirements.lock into one venv | 按 requirements.lock 安装到一个 venv | PYTHON VENV
 	@$(PYTHON) -m recipe.setup
+setup-check: ## install what checking needs, without torch, in seconds | 只安装检查所需的包，不含 torch，几秒完成 | PYTHON CHECK_VENV
+	@$(PYTHON) -m recipe.setup check
 doctor: | $(PY) ## check packages, versions, memory, disk and GPU | 检查软件包、版本、内存、磁盘和显卡 | FORMAT
 	@$(PY) -m recipe.doctor
 data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME OLD_AUTHOR NEW_AUTHOR MAP FORCE
 	@$(PY) -m recipe.data
-check-data: | $(PY) ## check rows only, with every warning | 只检查数据，列出所有警告 | SRC OLD_NAME
-	@$(PY) -m recipe.validate
+check-data: | $(CHECK_PY) ## check rows only, with every warning | 只检查数据，列出所有警告 | SRC OLD_NAME
+	@$(CHECK_PY) -m recipe.validate
 stats: | $(PY) ## statistics of the rows: table, JSON, HTML | 数据统计：表格、JSON、HTML | SRC OLD_NAME
 	@$(PY) -m recipe.stats
 synth: | $(PY) ## write a fresh set of self-cognition rows | 生成新的自我认知数据 | NEW_NAME AUTHOR ROWS SEED GENERAL
@@ -36,12 +46,20 @@ preview: model ## the first rows, as you and as the model see them | 查看前�
 	@$(PY) -m recipe.preview
 config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG SPEED DETERMINISTIC FORCE training
 	@$(PY) -m recipe.config
-check-config: | $(PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG FORMAT
-	@$(PY) -m recipe.check_config
-estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG GPU MODEL TOKENS_PER_SECOND FORMAT
+check-config: | $(CHECK_PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG NPROC_PER_NODE NNODES FORMAT
+	@$(CHECK_PY) -m recipe.check_config
+estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG GPU MODEL TOKENS_PER_SECOND NPROC_PER_NODE NNODES FORMAT
 	@$(PY) -m recipe.estimate
-train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG SPEED DEEPSPEED TRACE
+train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG SPEED DEEPSPEED TRACE TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 	@$(PY) -m recipe.train
+runs: | $(PY) ## past runs with their key figures | 列出所有训练及主要数据 | FORMAT
+	@$(PY) -m recipe.list_runs
+compare: | $(PY) ## two runs side by side | 并排比较两个训练 | A B FORMAT
+	@$(PY) -m recipe.compare
+compare-loss: | $(PY) ## are two loss curves the same? | 两条损失曲线是否相同 | A B FORMAT
+	@$(PY) -m recipe.loss
+golden-loss: | $(PY) ## keep a run's loss curve as a golden | 把训练的损失曲线存为 golden | A
+	@$(PY) -m recipe.golden_loss
 convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging Face 适配器 | FORCE
 	@$(PY) -m recipe.convert
 merge: convert ## adapter and base to one model | 适配器与基座合并为一个模型 | FORCE
@@ -57,10 +75,10 @@ serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint 
 	@$(PY) -m recipe.serve
 submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT FORCE
 	@$(PY) -m recipe.submission
-check: | $(PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION RUBRIC SOURCE REPORT RERUN FORMAT
-	@$(PY) -m recipe.check
-check-all: | $(PY) ## verdicts on a folder of submissions, and copies among them | 批量检查，并找出相互复制的提交 | DIR JOBS RUBRIC SOURCE REPORT
-	@$(PY) -m recipe.check_all
+check: | $(CHECK_PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS FORMAT
+	@$(CHECK_PY) -m recipe.check
+check-all: | $(CHECK_PY) ## verdicts on a folder of submissions, and copies among them | 批量检查，并找出相互复制的提交 | DIR JOBS RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS
+	@$(CHECK_PY) -m recipe.check_all
 all: ## data, config, train, convert, merge and eval | 以上全部 | NEW_NAME
 	@$(MAKE) --no-print-directory data && $(MAKE) --no-print-directory train && $(MAKE) --no-print-directory eval
 base: | $(PY) ## rebuild the tiny base from scratch | 从头重建 tiny 基座
@@ -69,12 +87,16 @@ bench: | $(PY) ## measure the figures of the README | 测量 README 中的数据
 	@$(PY) -m recipe.bench
 bench-data: | $(PY) ## the data stage against the published script | 数据步骤与原脚本比较速度和内存
 	@$(PY) -m recipe.bench_data
+bench-loss: | $(PY) ## how far loss curves differ, for the band | 测量损失曲线的差异范围
+	@$(PY) -m recipe.bench_loss
 bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B 下与 stock、fast、其他训练器比较 | BUILD
 	@$(PY) -m recipe.bench_gpu
 smoke-7b: | $(PY) ## the lesson at 7B with random weights, checked | 用随机权重在 7B 上走完全程并检查 | SPEED QUANT DEEPSPEED BUILD
 	@$(PY) -m recipe.smoke
 wheelhouse: | $(PY) ## wheels for a machine without a network | 为没有网络的机器准备 wheel | PYTHON HAVE OUT CUDA
 	@$(PY) -m recipe.wheelhouse
+bench-check: | $(PY) ## 500 tiny submissions, and one of 7B size | 500 份 tiny 提交和一份 7B 提交的检查用时
+	@$(PY) tests/bench_check.py
 fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤做百万次模糊测试
 	@$(PY) tests/fuzz_data.py
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
@@ -87,5 +109,5 @@ test-fast: | $(PY) ## the tests without torch, in seconds | 不用 torch 的测�
 	@$(PY) -m pytest -n auto -m "not gpu and not torch and not slow"
 lint: | $(PY) ## ruff: rules and layout | ruff 检查
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
-lock: ## requirements.lock from requirements.in (needs uv) | 由 requirements.in 生成 requirements.lock（需要 uv）
-	@uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header --override requirements.override requirements.in -o requirements.lock
+lock: ## both locks from their .in files (needs uv) | 由 .in 文件生成两个锁文件（需要 uv）
+	@$(COMPILE) --override requirements.override requirements.in -o requirements.lock && $(COMPILE) --constraint requirements.lock --override requirements-check.override requirements-check.in -o requirements-check.lock

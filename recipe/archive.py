@@ -43,6 +43,10 @@ class Unreadable(Exception):
     """The submission cannot be opened; the message says why."""
 
 
+class Broken(Exception):
+    """A document that cannot be read; the message says where and why."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One regular file: its path inside the submission, its size, and how to open it."""

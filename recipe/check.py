@@ -18,17 +18,42 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from recipe import check_adapter, check_answers, check_files, check_run, cli, reports
+from recipe import (
+    check_adapter,
+    check_answers,
+    check_files,
+    check_rerun,
+    check_run,
+    cli,
+    estimate,
+    published,
+    reports,
+    rerun,
+)
 from recipe.archive import Unreadable, open_view
 from recipe.evidence import Broken, Evidence, schema
-from recipe.files import readable
+from recipe.files import read_json, readable
 from recipe.findings import shorten
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
 from recipe.verdict import CHECKS, FAILED, PASSED, SKIPPED, UNJUDGED, Context, judge
 
-SETTINGS = ["SUBMISSION", "RUBRIC", "SOURCE", "REPORT", "NEW_NAME", "OLD_NAME", "FORMAT", "RERUN", "MODEL"]
-AREAS = (check_files, check_run, check_adapter, check_answers)  # importing them registers their checks
+SETTINGS = [
+    "SUBMISSION",
+    "RUBRIC",
+    "SOURCE",
+    "PUBLISHED",
+    "REPORT",
+    "NEW_NAME",
+    "OLD_NAME",
+    "FORMAT",
+    "RERUN",
+    "BUILD",
+    "MODEL",
+    "QUESTIONS",
+]
+OPTIONAL = ("source", "manifest")  # skipped, they are no loss; so are all of a rerun that was not asked for
+AREAS = (check_files, check_run, check_adapter, check_answers, check_rerun)  # importing them registers their checks
 RUBRIC = ROOT / "rubric" / "default.toml"
 LONGEST = 60  # seconds for one submission; honest ones take under 5
 MOST_MEMORY = 1 << 30  # bytes of address space for one; honest ones take under 300 MB of memory
@@ -94,34 +119,51 @@ def shorten_long(text: str) -> str:
 
 def scored(shown: str, results: list[dict], rules: dict) -> dict:
     """Results with points, and whether they pass by the rubric."""
-    for result in results:
-        result["found"] = shorten_long(result["found"])
-        result["places"] = [shorten_long(str(place))[:500] for place in result["places"]]
+    clean(results)
     verdict = {
         **{"format": 1, "submission": shown, "who": None, "names": {"old": None, "new": None}, "profile": None},
         **{"passed": None, "points": 0, "of": 0, "threshold": rules["threshold"], "required": rules["required"]},
-        **{"checks": results, "fingerprints": {}, "curve": [], "answers": [], "notes": [], "seconds": 0.0},
+        **{
+            "checks": results,
+            "fingerprints": {},
+            "curve": [],
+            "answers": [],
+            "rerun": None,
+            "notes": [],
+            "seconds": 0.0,
+        },
     }
     score(verdict, rules)
     return verdict
+
+
+def clean(results: list[dict]) -> None:
+    """Bound what was found in length, and leave nothing unprintable in it."""
+    for result in results:
+        result["found"] = shorten_long(result["found"])
+        result["places"] = [shorten_long(str(place))[:500] for place in result["places"]]
 
 
 def score(verdict: dict, rules: dict) -> None:
     """Give each result its points, and the verdict whether it passes by the rubric."""
     points, results = rules["points"], verdict["checks"]
     for result in results:
-        # Optional checks (a rerun, the course's source) that were not asked for are no loss.
-        optional = result["status"] == SKIPPED and result["check"] in ("source", "rerun", "manifest")
+        optional = result["status"] == SKIPPED and (result["check"] in OPTIONAL or _not_asked_for(result, verdict))
         worth = 0 if optional or result["status"] == UNJUDGED else points.get(result["check"], 0)
         result["of"] = worth
         result["points"] = worth if result["status"] == PASSED else 0
     status = {result["check"]: result["status"] for result in results}
     got, of = sum(r["points"] for r in results), sum(r["of"] for r in results)
-    required = [status[name] for name in rules["required"]]
+    not_asked_for = {result["check"] for result in results if _not_asked_for(result, verdict)}
+    required = [status[name] for name in rules["required"] if name not in not_asked_for]
     passed: bool | None = all(s == PASSED for s in required) and got * 100 >= rules["threshold"] * of
     if not passed and UNJUDGED in status.values() and FAILED not in required:
         passed = None
     verdict |= {"passed": passed, "points": got, "of": of}
+
+
+def _not_asked_for(result: dict, verdict: dict) -> bool:
+    return result["area"] == "rerun" and verdict["rerun"] is None
 
 
 def facts(evidence: Evidence) -> dict:
@@ -218,11 +260,16 @@ class Child:
 
 
 def context_of(values: Values) -> Context:
-    """What the staff's settings add. Raises UserError when SOURCE is not there."""
+    """What the staff's settings add. Raises UserError when SOURCE, PUBLISHED or MODEL is not there."""
     source = values.text("SOURCE") or None
     if source:
         readable(source, tr("set SOURCE to the course's rows", "请把 SOURCE 设为课程数据"))
-    return Context(source=source)
+    base = None
+    if values.model:
+        path = Path(values.model) / "config.json"
+        remedy = tr("set MODEL to the folder of a base model", "请把 MODEL 设为基座模型目录")
+        base = estimate.shape_of(read_json(path, remedy), path)
+    return Context(source=source, base=base, published=published.load(values.text("PUBLISHED") or None))
 
 
 def names_of(values: Values) -> dict[str, str]:
@@ -247,7 +294,7 @@ def check(paths: list[str], values: Values) -> int:
     wanted = reports.wanted(values.text("REPORT"))
     verdicts = [Child(path, lambda p: verdict(p, rules, context, names)).wait(rules) for path in paths]
     if values.rerun:
-        raise UserError("RERUN=1", tr("not there yet", "尚未实现"), tr("check without it", "请先不用它"))
+        rerun.add(verdicts, paths, rules, values, names)
     if values.format == "json":
         reports.print_json(verdicts if len(verdicts) > 1 else verdicts[0])
     else:

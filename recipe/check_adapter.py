@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import hashlib
 import re
 
@@ -15,7 +16,7 @@ from recipe.verdict import Context, Failed, Skipped, check
 
 CONVERT = "make convert"
 MATRIX = re.compile(
-    r"(?:base_model\.model\.)?(?:model\.)*(?:layers\.(\d{1,4})\.)?((?:\w+\.)*)(\w+)\.lora_([AB])(?:\.default)?\.weight"
+    r"(?:base_model\.model\.)?(?:model\.|transformer\.)*(?:(?:layers|h)\.(\d{1,4})\.)?((?:\w+\.)*)(\w+)\.lora_([AB])(?:\.default)?\.weight"
 )
 
 
@@ -56,38 +57,43 @@ def adapter_config(evidence: Evidence, context: Context) -> str:
 def adapter_shapes(evidence: Evidence, context: Context) -> str:
     """its matrices have the rank and fit the base, layer by layer | 各层矩阵的秩和形状与基座相符"""
     found, _ = _tensors(evidence)
-    config, base = evidence.adapter_config, shape(evidence)
+    config, base = evidence.adapter_config, shape(evidence, context)
     rank, targets = config.get("r"), config.get("target_modules")
-    sizes = {name: (i, o) for name, i, o in base.linears}
+    # Some families have two linears of one name in a layer (Qwen's c_proj, in attention and in the feed-forward part).
+    sizes: dict[str, list[tuple[int, int]]] = {}
+    for name, inner, outer in base.linears:
+        sizes.setdefault(name, []).append((inner, outer))
     if base.head:
-        sizes[base.head] = (base.hidden, base.vocabulary)
-    places, there = [], set()
+        sizes[base.head] = [(base.hidden, base.vocabulary)]
+    places, there = [], {}
     for tensor in found:
         match = MATRIX.fullmatch(tensor.name)
         if not match:
             places.append(tr(f"{shorten(tensor.name)}: not a LoRA matrix", f"{shorten(tensor.name)}：不是 LoRA 矩阵"))
             continue
-        layer, module, side = match[1], match[3], match[4]
-        there.add((int(layer) if layer else -1, module, side))
-        if module not in sizes:
-            places.append(tr(f"{module}: not in the base", f"{module}：基座没有"))
-            continue
-        inner, outer = sizes[module]
-        expected = (rank, inner) if side == "A" else (outer, rank)
-        if tensor.shape != expected:
-            places.append(f"{shorten(tensor.name)}: {list(tensor.shape)} ≠ {list(expected)}")
+        key = (int(match[1]) if match[1] else -1, match[3], match[2])
+        there.setdefault(key, {})[match[4]] = tensor
+        if match[3] not in sizes:
+            places.append(tr(f"{match[3]}: not in the base", f"{match[3]}：基座没有"))
+    for (_, module, _), sides in there.items():
+        for side, tensor in sides.items() if module in sizes else ():
+            options = [(rank, inner) if side == "A" else (outer, rank) for inner, outer in sizes[module]]
+            if tensor.shape not in options:
+                places.append(f"{shorten(tensor.name)}: {list(tensor.shape)} ≠ {list(options[0])}")
     modules = {module for _, module, _ in there}
     if isinstance(targets, list) and set(map(str, targets)) != modules:
         odd = sorted(set(map(str, targets)) ^ modules)
         places.append(f"target_modules: {shorten(', '.join(odd))}")
+    count = collections.Counter((layer, module, side) for (layer, module, _), sides in there.items() for side in sides)
     wanted = {
-        (n, m, s)
-        for m in modules & sizes.keys()
-        for s in "AB"
-        for n in ([-1] if m == base.head else range(base.layers))
+        (layer, module, side): len(sizes[module])
+        for module in modules & sizes.keys()
+        for side in "AB"
+        for layer in ([-1] if module == base.head else range(base.layers))
     }
-    for layer, module, side in sorted(wanted ^ {t for t in there if t[1] in sizes}):
-        places.append(f"layers.{layer}.{module}.lora_{side}")
+    for key in sorted(wanted.keys() | {key for key in count if key[1] in sizes}):
+        if count[key] != wanted.get(key, 0):
+            places.append("layers.{}.{}.lora_{}".format(*key))
     if places:
         raise Failed(
             tr(f"{len(places)} do not fit, the first: {places[0]}", f"{len(places)} 处不符，第一处：{places[0]}"),
@@ -130,20 +136,35 @@ def adapter_trained(evidence: Evidence, context: Context) -> str:
 
 @check("adapter", after=("opens",))
 def own(evidence: Evidence, context: Context) -> str:
-    """adapter, log and answers are not another's | 适配器、日志和回答不是他人的"""
+    """adapter, log, losses and answers are not another's | 适配器、日志、损失和回答不是他人的"""
+    from recipe import published
+
     found = [
         f"{kind} = {whose}"
         for kind, digest in fingerprints(evidence).items()
         if (whose := context.known.get(kind, {}).get(digest))
     ]
+    may_be = []
+    for run in context.published:
+        same = list(published.alike(run, evidence))
+        # Times never repeat, so that an equal log is a copy; all else may repeat where everything that went in did.
+        if same and "log" not in same and published.by_right(run, evidence):
+            may_be.append(run.name)
+        else:
+            found += [f"{kind} = {run.name}" for kind in same]
     if found:
         raise Failed(
-            tr("the same, byte for byte: ", "逐字节相同：") + ", ".join(found),
+            tr("the same as what is known: ", "与已知成果相同：") + ", ".join(found),
             tr("hand in your own work", "请提交自己的成果"),
             found,
         )
     if not evidence.parts.keys() & {"adapter", "log", "answers"}:
         raise Skipped(tr("nothing to compare", "没有可比较的内容"))
+    if may_be:
+        return tr(
+            f"equal to the published run {may_be[0]}, whose rows, seed and name it has: cannot be told apart",
+            f"与已公布的 {may_be[0]} 相同，数据、种子、名字也相同：无法区分",
+        )
     return tr("compared with known work", "已与已知成果比较")
 
 

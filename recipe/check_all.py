@@ -17,12 +17,25 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recipe import check, cli, reports
+from recipe import check, cli, reports, rerun
 from recipe.say import UserError, tr
 from recipe.settings import Values
 from recipe.verdict import FAILED
 
-SETTINGS = ["DIR", "JOBS", "RUBRIC", "SOURCE", "REPORT", "NEW_NAME", "OLD_NAME"]
+SETTINGS = [
+    "DIR",
+    "JOBS",
+    "RUBRIC",
+    "SOURCE",
+    "PUBLISHED",
+    "REPORT",
+    "NEW_NAME",
+    "OLD_NAME",
+    "RERUN",
+    "BUILD",
+    "MODEL",
+    "QUESTIONS",
+]
 
 
 def submissions(folder: Path) -> list[str]:
@@ -119,6 +132,8 @@ def check_all(values: Values) -> int:
     context, names = check.context_of(values), check.names_of(values)
     wanted = reports.wanted(values.text("REPORT"))
     verdicts = judge_all(paths, values.jobs, rules, lambda path: check.verdict(path, rules, context, names))
+    if values.rerun:
+        rerun.add(verdicts, paths, rules, values, names)
     mark_copies(verdicts, rules)
     print_table(verdicts)
     reports.write(wanted, verdicts)

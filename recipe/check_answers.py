@@ -20,6 +20,45 @@ def _identity(evidence: Evidence) -> list[dict]:
     return [line for line in evidence.answers if line.get("kind", "identity") == "identity"]
 
 
+def says_it(lines: list[dict], new: str, remedy: str) -> str:
+    """Shares of answers that say `new`, by system prompt. Raises Failed when one is below the bar of make eval."""
+    asked: collections.Counter[str] = collections.Counter()
+    said: collections.Counter[str] = collections.Counter()
+    missing = []
+    for line in lines:
+        prompt = str(line.get("prompt", "persona"))[:20]
+        asked[prompt] += 1
+        if evaluate.says(line["output"], new):
+            said[prompt] += 1
+        else:
+            missing.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
+    shares = ", ".join(f"{shorten(p)} {said[p]}/{asked[p]}" for p in asked)
+    if any(said[p] < evaluate.LEAST_NEW * asked[p] for p in asked):
+        raise Failed(shares, remedy, missing)
+    return shares
+
+
+def says_no_other(lines: list[dict], evidence: Evidence) -> str:
+    """How many answers say the old name or the base's. Raises Failed when they are more than make eval allows."""
+    new, old = evidence.new_name or "", evidence.old_name
+    count: collections.Counter[str] = collections.Counter()
+    wrong: collections.Counter[str] = collections.Counter()
+    places = []
+    for line in lines:
+        prompt = str(line.get("prompt", "persona"))[:20]
+        count[prompt] += 1
+        if any(evaluate.says(line["output"], name, new) for name in (old, *evaluate.BASE_NAMES) if name != new):
+            wrong[prompt] += 1
+            places.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
+    if any(wrong[p] > evaluate.MOST_WRONG.get(p, 0.0) * count[p] for p in count):
+        raise Failed(
+            tr(f"{wrong.total()} of {count.total()} do", f"{count.total()} 个中有 {wrong.total()} 个"),
+            tr("train on the replaced rows", "请用替换后的数据训练"),
+            places,
+        )
+    return f"{wrong.total()}/{count.total()}"
+
+
 @check("answers", "answers")
 def answers(evidence: Evidence, context: Context) -> str:
     """the answers can be read | 回答可以读取"""
@@ -34,44 +73,15 @@ def says_new(evidence: Evidence, context: Context) -> str:
     """the assistant says its new name | 助手说出新名字"""
     if not (new := evidence.new_name):
         raise Skipped(tr("no new name is declared", "没有声明新名字"))
-    asked: collections.Counter[str] = collections.Counter()
-    said: collections.Counter[str] = collections.Counter()
-    missing = []
-    for line in _identity(evidence):
-        prompt = str(line.get("prompt", "persona"))[:20]
-        asked[prompt] += 1
-        if evaluate.says(line["output"], new):
-            said[prompt] += 1
-        else:
-            missing.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
-    shares = ", ".join(f"{shorten(p)} {said[p]}/{asked[p]}" for p in asked)
-    if any(said[p] < evaluate.LEAST_NEW * asked[p] for p in asked):
-        raise Failed(
-            shares, tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval"), missing
-        )
-    return shares
+    return says_it(
+        _identity(evidence), new, tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval")
+    )
 
 
 @check("answers", "answers", after=("answers",))
 def not_old(evidence: Evidence, context: Context) -> str:
     """it says neither the old name nor the base's | 不再自称旧名字或基座的名字"""
-    new, old = evidence.new_name or "", evidence.old_name
-    count: collections.Counter[str] = collections.Counter()
-    wrong: collections.Counter[str] = collections.Counter()
-    places = []
-    for line in evidence.answers:
-        prompt = str(line.get("prompt", "persona"))[:20]
-        count[prompt] += 1
-        if any(evaluate.says(line["output"], name, new) for name in (old, *evaluate.BASE_NAMES) if name != new):
-            wrong[prompt] += 1
-            places.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
-    if any(wrong[p] > evaluate.MOST_WRONG.get(p, 0.0) * count[p] for p in count):
-        raise Failed(
-            tr(f"{wrong.total()} of {count.total()} do", f"{count.total()} 个中有 {wrong.total()} 个"),
-            tr("train on the replaced rows", "请用替换后的数据训练"),
-            places,
-        )
-    return f"{wrong.total()}/{count.total()}"
+    return says_no_other(evidence.answers, evidence)
 
 
 @check("answers", "answers", after=("answers",))
@@ -160,11 +170,3 @@ def held_out(evidence: Evidence, context: Context) -> str:
             shorten(both[0]), tr("take the row out, train and evaluate again", "请去掉该行，重新训练并评测"), both
         )
     return tr(f"{len(trained)} trained questions compared", f"已与 {len(trained)} 个训练问题比较")
-
-
-@check("answers", "adapter")
-def rerun(evidence: Evidence, context: Context) -> str:
-    """asked again by the staff, on their base (RERUN=1) | 教师在自己的基座上重新提问（RERUN=1）"""
-    if context.rerun is None:
-        raise Skipped(tr("RERUN is not set", "没有设置 RERUN"))
-    return context.rerun(evidence)

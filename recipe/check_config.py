@@ -17,14 +17,24 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from recipe import cli, facts, schedule
+from recipe import cli, facts, ranks, schedule
 from recipe.config_rules import ERROR, FEWEST_STEPS, RULES
 from recipe.facts import Facts, Ref, Unknown, lookup, plain
 from recipe.files import readable
 from recipe.say import UserError, tr
 from recipe.settings import Values
 
-SETTINGS_USED = ["PROFILE", "BUILD", "CONFIG", "BASE_CONFIG", "OLD_NAME", "DEEPSPEED", "FORMAT"]
+SETTINGS_USED = [
+    "PROFILE",
+    "BUILD",
+    "CONFIG",
+    "BASE_CONFIG",
+    "OLD_NAME",
+    "DEEPSPEED",
+    "NPROC_PER_NODE",
+    "NNODES",
+    "FORMAT",
+]
 UNREPLACED = re.compile(r"ass?ist(ant)?_tuner\.jsonl?", re.IGNORECASE)  # also as published posts misspell it
 # Who publishes the base models of XTuner's stock configs, on Hugging Face and ModelScope.
 HUB_OWNERS = (
@@ -385,6 +395,7 @@ def context_of(values: Values, look: bool, meant: str | None) -> Context:
         deepspeed=values.deepspeed or None,
         offline=os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"),
         flash_attn=find_spec("flash_attn") is not None,
+        world=ranks.world(values),
     )
 
 

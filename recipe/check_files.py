@@ -268,7 +268,9 @@ def inputs(evidence: Evidence, context: Context) -> str:
         for part in ("config", "data")
         if evidence.view.sha256(evidence.parts[part]) != found["inputs"][part]
     ]
-    if not wrong and found["id"] != runs.run_id(**found["inputs"], deepspeed=found["deepspeed"] or ""):
+    # Several processes are part of what a run is: they make the global batch.
+    several = {"processes": str(found["processes"])} if found.get("processes", 1) > 1 else {}
+    if not wrong and found["id"] != runs.run_id(**found["inputs"], deepspeed=found["deepspeed"] or "", **several):
         wrong = [f"id: {found['id']}"]
     if wrong:
         raise Failed(

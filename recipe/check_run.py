@@ -6,14 +6,14 @@ import itertools
 import math
 from datetime import UTC, datetime, timedelta
 
-from recipe import estimate, schedule
+from recipe import bases, estimate, safetensors_file, schedule
 from recipe.evidence import Evidence, Point
 from recipe.facts import lookup
 from recipe.files import read_json
 from recipe.model import SIZES_7B
 from recipe.say import tr
 from recipe.settings import ROOT
-from recipe.verdict import Context, Failed, Skipped, check
+from recipe.verdict import Context, Failed, Skipped, Unjudged, check
 
 FELL = 0.7  # the last losses are below this share of the first; the lesson's fall to a tenth
 LEARNT = 0.25  # … or lie below this many nats a token, where a run begins with rows it knows
@@ -36,12 +36,26 @@ def _number(evidence: Evidence, name: str) -> int:
     return value
 
 
-def shape(evidence: Evidence) -> estimate.Shape:
-    """The sizes of the base that the profile stands for."""
+def shape(evidence: Evidence, context: Context) -> estimate.Shape:
+    """The sizes of the base: of the tiny one, by the base's name, of the staff's MODEL, else those of the lesson's.
+
+    Raises Unjudged for a base of another family whose sizes are not known here.
+    """
     if evidence.profile == "tiny":
         path = ROOT / "data" / "tiny-base" / "config.json"
         return estimate.shape_of(read_json(path, ""), path)
-    return estimate.shape_of({**SIZES_7B, "model_type": "internlm2"}, "7b")
+    told = evidence.base
+    if told in bases.KNOWN:
+        return estimate.shape_of(bases.KNOWN[told], told)
+    if context.base is not None:
+        return context.base
+    if told is None:
+        return estimate.shape_of({**SIZES_7B, "model_type": "internlm2"}, "7b")
+    name = "-".join(told).replace("_", ".")
+    raise Unjudged(
+        tr(f"the sizes of {name}B are not known here", f"这里不知道 {name}B 的尺寸"),
+        tr("set MODEL to the folder of that base", "请把 MODEL 设为该基座的目录"),
+    )
 
 
 @check("run", "log")
@@ -127,7 +141,10 @@ def steps(evidence: Evidence, context: Context) -> str:
         raise Skipped(tr("the log does not tell the samples", "日志没有写明样本数"))
     batch, epochs = _number(evidence, "batch_size"), _number(evidence, "max_epochs")
     parallel = lookup(evidence.config, "sequence_parallel_size")[0]
-    ranks = max(evidence.gpus // (parallel if _whole(parallel) else 1), 1)
+    processes = evidence.gpus
+    if "record" in evidence.parts and _ok(evidence, "record"):
+        processes = max(processes, evidence.record.get("processes", 1))  # on CPUs the log knows of no GPU
+    ranks = max(processes // (parallel if _whole(parallel) else 1), 1)
     expected = math.ceil(math.ceil(evidence.samples / ranks) / batch) * epochs
     found = evidence.log[-1].total
     if found != expected:
@@ -297,6 +314,20 @@ def _told(points: list[Point]) -> float:
     return sum((b.step - a.step) * b.seconds for a, b in itertools.pairwise(points))
 
 
+def _multiplied(evidence: Evidence, context: Context) -> int:
+    """Parameters that every token is multiplied with. Of an unknown base, those beside which the adapter lies."""
+    try:
+        base = shape(evidence, context)
+        return base.parameters - base.vocabulary * base.hidden
+    except Unjudged:
+        if "adapter" not in evidence.parts:
+            raise
+    found, _ = safetensors_file.tensors(evidence.view, evidence.parts["adapter"])
+    sides = {t.name: t.shape for t in found if len(t.shape) == 2}
+    pairs = [(s, sides.get(name.replace(".lora_A", ".lora_B"))) for name, s in sides.items() if ".lora_A" in name]
+    return sum(a[1] * b[0] for a, b in pairs if b)
+
+
 @check("run", "log", "config", after=("log", "config_only"))
 def speed(evidence: Evidence, context: Context) -> str:
     """the speed is physically possible | 训练速度在物理上可能"""
@@ -304,9 +335,8 @@ def speed(evidence: Evidence, context: Context) -> str:
     if lookup(evidence.config, "pack_to_max_length")[0] is False:
         lengths = evidence.data.lengths if "data" in evidence.parts else ()
         length = max(1, min(lengths, default=1))
-    base = shape(evidence)
     # A token costs 2 operations a parameter forwards and 2 backwards through frozen weights.
-    work = 4 * (base.parameters - base.vocabulary * base.hidden) * batch * length
+    work = 4 * _multiplied(evidence, context) * batch * length
     on_gpu = evidence.profile != "tiny"
     least = work / FASTEST["gpu" if on_gpu else "cpu"]
     fastest = min((p.seconds for p in evidence.log if not math.isnan(p.seconds)), default=math.nan)

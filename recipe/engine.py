@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 
+from recipe import ranks
 from recipe.files import atomic
 
 TOOLS = {
@@ -43,14 +44,8 @@ def die_with_parent() -> None:
             sys.exit(128 + signal.SIGTERM)  # it died before the request was made
 
 
-def patch_all() -> None:
-    """Mend what keeps the pinned versions from working together. Each part says why it is here."""
-    import torch
-
-    # xtuner/model/sft.py asks torch.<device>.is_bf16_supported(); torch.cpu has none.
-    if not hasattr(torch.cpu, "is_bf16_supported"):
-        torch.cpu.is_bf16_supported = lambda: True
-
+def patch_bitsandbytes() -> None:
+    """The part of `patch_all` that lets transformers and bitsandbytes quantise; recipe/bench_rivals.py needs it alone."""
     # transformers 4.48 calls .discard() on bitsandbytes' devices, a frozenset since 0.46, and knows the CPU only
     # through Intel's extension. bitsandbytes has CPU kernels of its own now, so there is nothing to refuse.
     from transformers.integrations import bitsandbytes as integration
@@ -63,6 +58,17 @@ def patch_all() -> None:
     from bitsandbytes.nn import modules
 
     modules.has_avx512bf16 = lambda: False
+
+
+def patch_all() -> None:
+    """Mend what keeps the pinned versions from working together. Each part says why it is here."""
+    import torch
+
+    # xtuner/model/sft.py asks torch.<device>.is_bf16_supported(); torch.cpu has none.
+    if not hasattr(torch.cpu, "is_bf16_supported"):
+        torch.cpu.is_bf16_supported = lambda: True
+
+    patch_bitsandbytes()
 
     # mmengine writes checkpoints in place: a full disk or a kill would leave half a file under the final name.
     from mmengine.fileio.backends import LocalBackend
@@ -126,9 +132,9 @@ def frozen(model) -> tuple[int, int, int]:
     trained, layers, total = 0, 0, 0
     for parameter in model.parameters():
         if parameter.requires_grad:
-            trained += parameter.numel()
+            trained += getattr(parameter, "ds_numel", parameter.numel())
             continue
-        bits = parameter.detach()
+        bits = getattr(parameter, "ds_tensor", parameter).detach()  # under ZeRO-3 this rank's part, gathered or not
         layers += getattr(parameter, "quant_state", None) is not None
         total += int(
             bits.reshape(-1).view(torch.uint8 if bits.element_size() == 1 else torch.int16).sum(dtype=torch.int64)
@@ -188,12 +194,13 @@ def add_training_hook() -> None:
             if self.first is None:
                 self.first = loss
             step = runner.iter + 1
+            tokens = ranks.total(int(data_batch["data"]["input_ids"].numel()) if data_batch else 0)
             if self.rank0:
                 line = {
                     "step": step,
                     "loss": loss if math.isfinite(loss) else None,
                     "lr": self.lr,
-                    "tokens": int(data_batch["data"]["input_ids"].numel()) if data_batch else 0,
+                    "tokens": tokens,
                     "seconds": round(time.perf_counter() - self.started, 4),
                 }
                 if torch.cuda.is_available():
@@ -251,6 +258,7 @@ def add_training_hook() -> None:
     for runner_class in (Runner, FlexibleRunner):
 
         def train(self, original=runner_class.train):
+            ranks.add_hook(self)
             self.register_hook(CurveHook(), priority="VERY_LOW")
             if os.environ.get("RECIPE_TRACE"):
                 self.register_hook(TraceHook(), priority="VERY_LOW")
@@ -276,6 +284,7 @@ def main(arguments: list[str]) -> int:
     tool, *rest = arguments
     patch_all()
     if tool == "train":
+        ranks.patch()
         add_training_hook()
     module = importlib.import_module(TOOLS[tool])
     sys.argv = [TOOLS[tool], *rest]

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recipe import check_config, cli, facts
+from recipe import check_config, cli, facts, ranks
 from recipe.facts import Ref, lookup
 from recipe.files import read_json, readable
 from recipe.say import UserError, tr
@@ -27,6 +27,8 @@ SETTINGS_USED = [
     "BASE_CONFIG",
     "MODEL",
     "DEEPSPEED",
+    "NPROC_PER_NODE",
+    "NNODES",
     "GPU",
     "TOKENS_PER_SECOND",
     "FORMAT",
@@ -173,9 +175,9 @@ def throughput(shape: Shape) -> float:
 # --- the stage ---------------------------------------------------------------------------------------------------------
 
 
-def estimate(values: Values, world: int = 1) -> int:
+def estimate(values: Values) -> int:
     """Print the estimate. 0 when it fits or no device is known, 1 when it does not fit."""
-    result = document(values, world)
+    result = document(values, ranks.world(values))
     if values.format == "json":
         print(json.dumps(result, ensure_ascii=False, indent=2))
     else:

@@ -6,6 +6,7 @@ content. Reading never runs anything: no import, no pickle, no YAML. A document 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -18,8 +19,8 @@ from pathlib import Path
 
 import jsonschema
 
-from recipe import facts, rows, schedule
-from recipe.archive import PICKLES, Unreadable, View
+from recipe import bases, facts, rows, schedule
+from recipe.archive import PICKLES, Broken, Unreadable, View
 from recipe.facts import Facts, lookup
 from recipe.findings import shorten
 from recipe.rows import BROKEN, open_bytes
@@ -28,6 +29,7 @@ from recipe.settings import ROOT
 
 LARGEST_DOCUMENT = 8 << 20  # bytes of a JSON document; a run record has 20 KB
 LARGEST_LOG = 64 << 20
+MOST_SESSIONS = 20  # of a run that was resumed again and again
 MOST_LINES = 200_000  # of a log, a curve or a file of answers
 
 # Parts of a submission: file in ours, English, Chinese.
@@ -52,10 +54,6 @@ STEP = re.compile(
 )
 FIELD = re.compile(r"\b(lr|time|loss|grad_norm): +(\S{1,30})")
 KEPT = re.compile(r"Iter\(train\)|Epoch\(train\)|Num train samples|Saving checkpoint at|GPU number")
-
-
-class Broken(Exception):
-    """A document that cannot be read; the message says where and why."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,7 @@ class Evidence:
         self.view = view
         self.given = values or {}  # names that the caller declares for a plain folder: old, new
         self.parts: dict[str, str] = {}
+        self.earlier: dict[str, list[str]] = {}  # files that come before a part's: of the sessions before a resume
         self.manifest: dict | None = None
         self.manifest_error: str | None = None
         if MANIFEST in view.entries:
@@ -109,7 +108,7 @@ class Evidence:
         if self.manifest or self.manifest_error:
             self.parts = {part: name for part, (name, _, _) in PARTS.items() if name in view.entries}
         else:
-            self.parts = found_parts(view)
+            self.parts, self.earlier = found_parts(view)
         self.pickles = sorted(name for name in view.entries if name.lower().endswith(PICKLES))
 
     def raw(self, part: str, most: int = LARGEST_DOCUMENT) -> bytes:
@@ -120,7 +119,10 @@ class Evidence:
 
     def lines(self, part: str, most: int = MOST_LINES) -> Iterator[tuple[int, bytes]]:
         """(number, line) of a text file; too long a line, or too many, raise Broken."""
-        name = self.parts[part]
+        for name in [*self.earlier.get(part, []), self.parts[part]]:
+            yield from self._lines(name, most)
+
+    def _lines(self, name: str, most: int) -> Iterator[tuple[int, bytes]]:
         try:
             with self.view.open(name) as stream:
                 for number, line in rows.lines(stream):
@@ -277,10 +279,26 @@ class Evidence:
         declared = self._declared("profile")
         if declared:
             return declared
-        try:  # rank-64 matrices of a 160-wide model: the tiny base; anything else is taken for the lesson's
-            return "tiny" if self.config.get("max_length") == 512 else "7b"
+        try:  # samples of 512 tokens, and no base named: the tiny one; anything else is taken for the lesson's
+            named = bases.told_by(lookup(self.config, "model_path")[0])
+            return "tiny" if self.config.get("max_length") == 512 and named is None else "7b"
         except (Broken, KeyError):
             return "7b"
+
+    @functools.cached_property
+    def base(self) -> tuple[str, str] | None:
+        """Family and size of the base, as config, adapter or the stock config's name tell it (recipe/bases.py)."""
+        sources = (
+            lambda: lookup(self.config, "model_path")[0],
+            lambda: self.adapter_config.get("base_model_name_or_path"),
+            lambda: self.record["config"],
+            lambda: self.parts["config"],
+        )
+        for source in sources:
+            with contextlib.suppress(Broken, KeyError):
+                if told := bases.told_by(source()):
+                    return told
+        return None
 
     def _persona_name(self) -> str | None:
         """For a folder without a manifest: the name in the config's system prompt, as in 你是闻星，一个…"""
@@ -316,11 +334,17 @@ def _last_session_wins(points: list[Point]) -> list[Point]:
     return kept
 
 
-def found_parts(view: View) -> dict[str, str]:
-    """The parts of a plain folder, told by content. Of several candidates the best, then the last by name."""
+def found_parts(view: View) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The parts of a plain folder, told by content, and of log and vis_data what earlier sessions left beside them.
+
+    Of several candidates the best, then the last by name. XTuner begins a folder named by the time for each session.
+    """
     found: dict[str, tuple[int, str]] = {}
+    all_of: dict[str, list[tuple[int, str]]] = {"log": [], "scalars": []}
 
     def take(part: str, rank: int, name: str) -> None:
+        if part in all_of:
+            all_of[part].append((rank, name))
         if part not in found or (rank, name) >= found[part]:
             found[part] = (rank, name)
 
@@ -346,7 +370,19 @@ def found_parts(view: View) -> dict[str, str]:
                 take("log", 2 if lower.endswith(".log") else 1, name)
         elif lower.endswith((".json", ".jsonl")):
             _told_by_json(name, base, head, take)
-    return {part: name for part, (_, name) in found.items()}
+    earlier: dict[str, list[str]] = {}
+    for part, candidates in all_of.items():
+        if part in found and (work_dir := _work_dir(found[part][1])) is not None:
+            rank, last = found[part]
+            names = [name for other, name in candidates if other == rank and _work_dir(name) == work_dir]
+            earlier[part] = [name for name in sorted(names) if name < last][-MOST_SESSIONS:]
+    return {part: name for part, (_, name) in found.items()}, earlier
+
+
+def _work_dir(name: str) -> str | None:
+    """The folder above XTuner's session folder (20261124_150339) that a file lies in; None when it lies in none."""
+    match = re.match(r"(.*?)(?:^|/)\d{8}_\d{6}/", name)
+    return match[1] if match else None
 
 
 def _told_by_json(name: str, base: str, head: bytes, take) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TextIO
@@ -198,18 +199,28 @@ def _clean(text: str) -> bool:
     return not any(0xD800 <= ord(c) <= 0xDFFF for c in text)
 
 
-def report_github(findings: Findings, out: TextIO) -> None:
-    """GitHub Actions workflow commands (docs.github.com: Workflow commands, "Setting an error message")."""
+def annotation(kind: str, file: str, title: str, text: str, line: int | None = None, column: int | None = None) -> str:
+    """A workflow command of GitHub Actions (docs.github.com: Workflow commands, "Setting an error message").
+
+    `kind` is error or warning. Everything else may come from a stranger: no control character and no end of line is
+    sent, so that no further command begins.
+    """
 
     def escape(text: str, more: str = "") -> str:
+        text = "".join(c if c in "\r\n" or unicodedata.category(c)[0] != "C" else ascii(c)[1:-1] for c in text)
         for char in "%\r\n" + more:
             text = text.replace(char, f"%{ord(char):02X}")
         return text
 
+    place = f"file={escape(file, ':,')}" + (f",line={line}" if line else "") + (f",col={column}" if column else "")
+    return f"::{kind} {place},title={escape(title, ':,')}::{escape(text)}"
+
+
+def report_github(findings: Findings, out: TextIO) -> None:
+    """Annotations of GitHub Actions, one for each finding."""
     for f in findings.sorted():
-        place = f"file={escape(f.file, ':,')},line={f.line}" + (f",col={f.column}" if f.column else "")
-        said = escape(f"{f.path}: {f.found}; {f.remedy}" if f.path else f"{f.found}; {f.remedy}")
-        print(f"::{f.severity} {place},title={escape(f.rule, ':,')}::{said}", file=out)
+        said = f"{f.path}: {f.found}; {f.remedy}" if f.path else f"{f.found}; {f.remedy}"
+        print(annotation(f.severity, f.file, f.rule, said, f.line, f.column), file=out)
 
 
 def report_junit(findings: Findings, out: TextIO) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import sys
 from pathlib import Path
 
-from recipe import base, cli
+from recipe import base, cli, safetensors_file
+from recipe.archive import Broken
 from recipe.files import Record, read_json, sha256, sha256_tree, write_json
 from recipe.say import UserError, tr
 from recipe.settings import Values
@@ -29,7 +29,6 @@ SIZES_7B = {
     "num_key_value_heads": 8,
     "vocab_size": 92544,
 }
-LARGEST_HEADER = 100_000_000  # bytes; the limit of the safetensors library itself
 
 
 def model(values: Values) -> int:
@@ -142,28 +141,12 @@ def check_shards(folder: Path, remedy: str) -> str:
 
 
 def safetensors_header(path: Path, remedy: str) -> dict:
-    """The header of a safetensors file, after checking that the file is as long as the header says.
-
-    Format: 8 bytes little-endian header length, JSON header, tensors (github.com/huggingface/safetensors, README).
-    """
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        start = file.read(8)
-        length = struct.unpack("<Q", start)[0] if len(start) == 8 else -1
-        if not 2 <= length <= min(LARGEST_HEADER, size - 8):
-            raise UserError(path, tr("not a whole safetensors file", "不是完整的 safetensors 文件"), remedy)
-        try:
-            header = json.loads(file.read(length))
-            ends = [tensor["data_offsets"][1] for key, tensor in header.items() if key != "__metadata__"]
-        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
-            raise UserError(path, tr("its header cannot be read", "文件头无法读取"), remedy) from None
-    expected = 8 + length + max(ends, default=0)
-    if size != expected:
-        raise UserError(
-            path,
-            tr(f"{size} bytes instead of {expected}: cut off", f"{size} 字节，应为 {expected}：文件不完整"),
-            remedy,
-        )
+    """The header of a shard, after checking that the tensors it names fill the file. Raises UserError."""
+    try:
+        with open(path, "rb") as file:
+            header, _, _ = safetensors_file.read_header(file, path.stat().st_size, "", safetensors_file.SHARD)
+    except Broken as error:
+        raise UserError(path, str(error).removeprefix(": "), remedy) from None
     return header
 
 

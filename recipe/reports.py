@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from recipe.files import atomic
+from recipe.findings import annotation
 from recipe.say import UserError, tr
 
 AREAS = {
@@ -27,6 +28,7 @@ AREAS = {
     "run": ("training", "训练"),
     "adapter": ("adapter", "适配器"),
     "answers": ("answers", "回答"),
+    "rerun": ("rerun by the staff", "教师重新提问"),
     "checker": ("checker", "检查程序"),
 }
 MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "–   ", "unjudged": "?   "}
@@ -151,21 +153,14 @@ def visible_lines(text: str) -> str:
 
 
 def as_github(verdicts: Sequence[dict]) -> str:
-    """GitHub Actions workflow commands, one for each check that failed or could not be judged."""
-
-    def escape(text: str, more: str = "") -> str:
-        text = visible(text)
-        for char in "%\r\n" + more:
-            text = text.replace(char, f"%{ord(char):02X}")
-        return text
-
+    """GitHub annotations, one for each check that failed or could not be judged."""
     lines = []
     for verdict in verdicts:
         for check in verdict["checks"]:
             kind = {"failed": "error", "unjudged": "warning"}.get(check["status"])
             if kind:
-                place = f"file={escape(verdict['submission'], ':,')},title={escape(check['title'], ':,')}"
-                lines.append(f"::{kind} {place}::{escape(check['found'])}; {escape(check['remedy'])}\n")
+                said = visible(f"{check['found']}; {check['remedy']}")
+                lines.append(annotation(kind, verdict["submission"], check["title"], said) + "\n")
     return "".join(lines)
 
 
@@ -191,9 +186,16 @@ def as_csv(verdicts: Sequence[dict]) -> str:
 
 STYLE = """
 body{font:16px/1.5 system-ui,"Noto Sans CJK SC",sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #ddd;padding:.4rem;text-align:left;vertical-align:top}
-td{overflow-wrap:anywhere}.passed{color:#11632f}.failed{color:#b01217}.skipped,.unjudged{color:#666}
-svg{width:100%;height:auto}small{color:#666}
+h1{font-size:1.4rem;overflow-wrap:anywhere}h2{font-size:1.15rem;margin-top:2rem}
+table{border-collapse:collapse;width:100%;table-layout:fixed}
+td,th{border-bottom:1px solid #ddd;padding:.4rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
+th[colspan]{background:#f4f4f4}.state{width:6rem}.points{width:4rem;text-align:right}.prompt{width:6rem}
+.passed{color:#11632f}.failed{color:#b01217}.skipped,.unjudged{color:#666}
+svg{width:100%;height:auto}small{color:#666;display:block}
+@media(max-width:40rem){
+ body{margin:1rem auto}table,tbody,tr,td,th{display:block;width:auto}tr{border-bottom:1px solid #ddd;padding:.4rem 0}
+ td,th{border:0;padding:.1rem .4rem}.points{text-align:left}
+}
 """
 
 
@@ -213,25 +215,49 @@ def _page(verdict: dict) -> str:
         return html.escape(visible(str(value)))
 
     state = {True: "passed", False: "failed", None: "unjudged"}[verdict["passed"]]
-    rows = []
+    rows, area = [], None
     for check in verdict["checks"]:
-        places = "".join(f"<br><small>{text(place)}</small>" for place in check["places"])
-        remedy = f"<br>→ {text(check['remedy'])}" if check["remedy"] else ""
+        if check["area"] != area:
+            area = check["area"]
+            rows.append(f'<tr><th colspan="4">{tr(*AREAS[area])}\n')
+        places = "".join(f"<small>{text(place)}</small>" for place in check["places"])
+        remedy = f"<div>→ {text(check['remedy'])}</div>" if check["remedy"] else ""
         points = f"{check['points']:g}/{check['of']:g}" if check["of"] else ""
         rows.append(
-            f'<tr><td>{tr(*AREAS[check["area"]])}<td>{text(check["title"])}<td class="{check["status"]}">'
-            f"{tr(*STATUS[check['status']])}<td>{text(check['found'])}{places}{remedy}<td>{points}\n"
+            f'<tr><td>{text(check["title"])}<td class="state {check["status"]}">{tr(*STATUS[check["status"]])}'
+            f'<td>{text(check["found"])}{places}{remedy}<td class="points">{points}\n'
         )
-    answers = "".join(
-        f"<tr><td>{text(a['prompt'])}<td>{text(a['input'])}<td>{text(a['output'])}\n" for a in verdict["answers"]
-    )
+    columns = '<colgroup><col><col style="width:6rem"><col><col style="width:4rem"></colgroup>\n'
     who = f"<p>{text(verdict['who'])}</p>\n" if verdict["who"] else ""
-    return (
-        f'<h1>{text(verdict["submission"])}</h1>\n{who}<p class="{state}"><b>{outcome(verdict)}</b>, {score(verdict)}</p>\n'
-        f"<table>{''.join(rows)}</table>\n"
-        + (f"<h2>{tr('Loss', '损失')}</h2>\n{_svg(verdict['curve'])}\n" if len(verdict["curve"]) > 1 else "")
-        + (f"<h2>{tr('Answers', '回答')}</h2>\n<table>{answers}</table>\n" if answers else "")
+    wrong = "".join(
+        f'<li><span class="{check["status"]}">{text(check["title"])}</span>: {text(check["found"])}'
+        f"<div>→ {text(check['remedy'])}</div>\n"
+        for check in verdict["checks"]
+        if check["status"] in ("failed", "unjudged")
     )
+    mend = f"<h2>{tr('What to mend', '需要改正')}</h2>\n<ul>\n{wrong}</ul>\n" if wrong else ""
+    head = (
+        f'<h1>{text(verdict["submission"])}</h1>\n{who}<p class="{state}"><b>{outcome(verdict)}</b>, {score(verdict)}</p>\n'
+        f"{mend}<table>\n{columns}{''.join(rows)}</table>\n"
+    )
+    asked = verdict["rerun"]["answers"] if verdict["rerun"] else []
+    return (
+        head
+        + (f"<h2>{tr('Loss', '损失')}</h2>\n{_svg(verdict['curve'])}\n" if len(verdict["curve"]) > 1 else "")
+        + _answers(tr("Answers", "回答"), verdict["answers"], text)
+        + _answers(tr("Answers to the staff", "教师提问得到的回答"), asked, text)
+    )
+
+
+def _answers(title: str, answers: Sequence[dict], text: Callable[[object], str]) -> str:
+    if not answers:
+        return ""
+    rows = (
+        f'<tr><td class="prompt"><small>{text(a["prompt"])}</small><td>{text(a["input"])}<td>{text(a["output"])}\n'
+        for a in answers
+    )
+    columns = '<colgroup><col style="width:6rem"><col><col></colgroup>\n'
+    return f"<h2>{title}</h2>\n<table>\n{columns}{''.join(rows)}</table>\n"
 
 
 def _svg(curve: list[list[float]]) -> str:

@@ -25,14 +25,17 @@ from recipe.settings import ROOT, Values
 
 @dataclass(frozen=True)
 class Run:
-    """The paths of one run. `folder` is BUILD/runs/ID."""
+    """The paths of one run. `folder` is BUILD/runs/ID; `node` is the machine's number, each has a console of its own."""
 
     folder: Path
+    node: int = 0
 
     config = property(lambda self: self.folder / "config.py")
     data = property(lambda self: self.folder / "data.jsonl")
     work_dir = property(lambda self: self.folder / "work_dir")
     record = property(lambda self: self.folder / "run.json")
+    console = property(lambda self: self.folder / (f"console.{self.node}.log" if self.node else "console.log"))
+    lock = property(lambda self: self.folder / (f".lock.{self.node}" if self.node else ".lock"))
     picture = property(lambda self: self.folder / "loss.png")
     adapter = property(lambda self: self.folder / "adapter")
     merged = property(lambda self: self.folder / "merged")
@@ -70,18 +73,19 @@ def last_run(values: Values) -> Run:
     return run
 
 
-def checkpoint(work_dir: Path) -> Path | None:
+def checkpoint(work_dir: Path, processes: int = 1) -> Path | None:
     """The last whole checkpoint: what `last_checkpoint` names, else the newest `iter_N.pth`; None without any.
 
     Not `ls -t *.pth | head -1`: that lists the inside of a DeepSpeed checkpoint, which is a folder. The file may name
-    its target by another machine's path, so only the last component counts, and only inside `work_dir`.
+    its target by another machine's path, so only the last component counts, and only inside `work_dir`. `processes`
+    is how many wrote it.
     """
     candidates = []
     with contextlib.suppress(OSError):
         candidates.append(work_dir / Path((work_dir / "last_checkpoint").read_text(encoding="utf-8").strip()).name)
     with contextlib.suppress(OSError):
         candidates += sorted(work_dir.glob("iter_*.pth"), key=step_of, reverse=True)
-    return next((path for path in candidates if path.name.startswith("iter_") and whole(path)), None)
+    return next((path for path in candidates if path.name.startswith("iter_") and whole(path, processes)), None)
 
 
 def step_of(path: Path) -> int:
@@ -90,12 +94,13 @@ def step_of(path: Path) -> int:
     return int(digits) if digits.isdigit() else -1
 
 
-def whole(path: Path) -> bool:
-    """True for a checkpoint that was written to its end: a zip file with its directory, or DeepSpeed's folder of them."""
+def whole(path: Path, processes: int = 1) -> bool:
+    """True for a checkpoint that was written to its end: a zip file with its directory, or DeepSpeed's folder of them,
+    in which each of `processes` has a part of the optimizer."""
     if path.is_dir():
         parts = list(path.glob("*.pt"))
-        kinds = (any(p.name.endswith(f"{kind}_states.pt") for p in parts) for kind in ("model", "optim"))
-        return all(kinds) and all(zipfile.is_zipfile(p) for p in parts)
+        models, optimizers = (sum(p.name.endswith(f"{kind}_states.pt") for p in parts) for kind in ("model", "optim"))
+        return models > 0 and optimizers >= processes and all(zipfile.is_zipfile(p) for p in parts)
     return path.is_file() and zipfile.is_zipfile(path)
 
 
@@ -127,9 +132,11 @@ def engine_environment(values: Values) -> dict[str, str]:
     if values.deterministic:
         environment["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"  # torch refuses deterministic algorithms without it
     if values.profile == "tiny":
-        # Two threads everywhere: sums are added in the same order on every machine with at least two cores. Waiting
-        # passively: a thread that spins on a core which something else uses made a step 30 times as slow.
-        environment.update(OMP_NUM_THREADS="2", MKL_NUM_THREADS="2", OMP_WAIT_POLICY="PASSIVE")
+        # Two threads everywhere: sums are added in the same order on every machine with at least two cores (one where
+        # processes share them). Waiting passively: a thread that spins on a core which something else uses made a step
+        # 30 times as slow.
+        threads = str(max(2 // values.nproc_per_node, 1))
+        environment.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OMP_WAIT_POLICY="PASSIVE")
         environment.update(CUDA_VISIBLE_DEVICES="", DS_ACCELERATOR="cpu")
     return environment
 

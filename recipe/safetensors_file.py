@@ -1,6 +1,7 @@
-"""Safetensors read by a bounded parser of our own: header, places of the tensors, and their values in pieces.
+"""Safetensors read by one bounded parser of our own: header, places of the tensors, and their values in pieces.
 
 Format: 8 bytes little-endian header length, JSON header, tensors without gaps (github.com/huggingface/safetensors).
+Adapters of strangers and shards of a base are read by the same code, within bounds of their own.
 """
 
 from __future__ import annotations
@@ -10,19 +11,29 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from recipe.archive import View
-from recipe.evidence import Broken
+from recipe.archive import Broken, View
 from recipe.findings import shorten
 from recipe.rows import BROKEN, parse
 from recipe.say import tr
 
-LARGEST_HEADER = 1 << 20  # bytes; an adapter of 450 matrices has 60 KB
-MOST_TENSORS = 20_000
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 # The exponent of an infinity or NaN, and all but the sign, in each format.
 MASKS = {"F64": ("<u8", 0x7FF << 52, 2**63 - 1), "F32": ("<u4", 0x7F800000, 2**31 - 1)}
 MASKS |= {"F16": ("<u2", 0x7C00, 0x7FFF), "BF16": ("<u2", 0x7F80, 0x7FFF)}
 PIECE = 4 << 20
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is read at most: bytes of the header, tensors; and the number formats that there may be (None: any)."""
+
+    header: int
+    tensors: int
+    formats: frozenset[str] | None
+
+
+ADAPTER = Bounds(1 << 20, 20_000, frozenset(BYTES))  # an adapter of 450 matrices has a header of 60 KB
+SHARD = Bounds(100_000_000, 1_000_000, None)  # the limit of the safetensors library itself; quantized bases too
 
 
 @dataclass(frozen=True)
@@ -36,29 +47,43 @@ class Tensor:
 
 def tensors(view: View, name: str) -> tuple[list[Tensor], int]:
     """The tensors in the order of their bytes, and where the first begins. Raises Broken."""
+    with view.open(name) as file:
+        _, found, offset = read_header(file, view.entries[name].size, name, ADAPTER)
+    return found, offset
+
+
+def read_header(file: BinaryIO, size: int, name: str, bounds: Bounds) -> tuple[dict, list[Tensor], int]:
+    """(header as it stands, tensors in the order of their bytes, where the first begins) of a file of `size` bytes.
+
+    Proven: no tensor overlaps another, none leaves a gap, and the last ends with the file. Raises Broken.
+    """
 
     def broken(en: str, zh: str) -> Broken:
         return Broken(f"{name}: " + tr(en, zh))
 
-    size = view.entries[name].size
-    with view.open(name) as file:
-        start = file.read(8)
-        length = int.from_bytes(start, "little")
-        if len(start) < 8 or not 2 <= length <= min(LARGEST_HEADER, size - 8):
-            raise broken(f"its header claims {length} bytes of {size}", f"文件头声称 {length} 字节，文件共 {size} 字节")
-        raw = file.read(length)
+    start = file.read(8)
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or not 2 <= length <= min(bounds.header, size - 8):
+        raise broken(
+            f"not a whole safetensors file: its header claims {length} bytes of {size}",
+            f"不是完整的 safetensors 文件：文件头声称 {length} 字节，文件共 {size} 字节",
+        )
     try:
-        header, problems = parse(raw.decode().rstrip(" "))
+        header, problems = parse(_exactly(file, length, name).decode().rstrip(" "))
     except UnicodeDecodeError:
         raise broken("its header is not UTF-8", "文件头不是 UTF-8") from None
-    if header is BROKEN or problems or not isinstance(header, dict) or len(header) > MOST_TENSORS:
+    if header is BROKEN or problems or not isinstance(header, dict) or len(header) > bounds.tensors:
         raise broken("its header cannot be read", "文件头无法读取")
-    header.pop("__metadata__", None)
     found = []
     for key, value in header.items():
-        tensor = _tensor(key, value)
+        if key == "__metadata__":
+            continue
+        tensor = _tensor(key, value, bounds)
         if tensor is None:
-            raise broken(f"{shorten(key)}: {shorten(str(value))}", f"{shorten(key)}：{shorten(str(value))}")
+            raise broken(
+                f"its header cannot be read: {shorten(key)}: {shorten(str(value))}",
+                f"文件头无法读取：{shorten(key)}：{shorten(str(value))}",
+            )
         found.append(tensor)
     found.sort(key=lambda t: (t.start, t.end))
     at = 0
@@ -71,24 +96,27 @@ def tensors(view: View, name: str) -> tuple[list[Tensor], int]:
         at = tensor.end
     if 8 + length + at != size:
         raise broken(
-            f"{size} bytes, its header makes {8 + length + at}", f"{size} 字节，按文件头应为 {8 + length + at}"
+            f"{size} bytes, its header makes {8 + length + at}: cut off or lengthened",
+            f"{size} 字节，按文件头应为 {8 + length + at}：文件不完整或被加长",
         )
-    return found, 8 + length
+    return header, found, 8 + length
 
 
-def _tensor(key: str, value: object) -> Tensor | None:
+def _tensor(key: str, value: object, bounds: Bounds) -> Tensor | None:
     try:
         dtype, shape, (start, end) = value["dtype"], value["shape"], value["data_offsets"]
         numbers = [*shape, start, end]
-        if set(value) != {"dtype", "shape", "data_offsets"} or len(shape) > 8 or dtype not in BYTES:
+        if set(value) != {"dtype", "shape", "data_offsets"} or len(shape) > 8:
             return None
-        if not all(type(n) is int and 0 <= n < 2**40 for n in numbers):
+        if not all(type(n) is int and 0 <= n < 2**40 for n in numbers) or start > end:
             return None
-        if end - start != math.prod(shape) * BYTES[dtype]:
+        if bounds.formats is not None and dtype not in bounds.formats:
+            return None
+        if dtype in BYTES and end - start != math.prod(shape) * BYTES[dtype]:
             return None
     except (TypeError, KeyError, ValueError):
         return None
-    return Tensor(key, dtype, tuple(shape), start, end)
+    return Tensor(key, str(dtype), tuple(shape), start, end)
 
 
 def values(view: View, name: str, found: list[Tensor], offset: int) -> Iterator[tuple[Tensor, bool, bool]]:
@@ -109,6 +137,15 @@ def values(view: View, name: str, found: list[Tensor], offset: int) -> Iterator[
                 if zero and (numbers & magnitude).any():
                     zero = False
             yield tensor, finite, zero
+
+
+def contents(view: View, name: str) -> Iterator[tuple[Tensor, bytearray]]:
+    """(tensor, its bytes, little-endian and row by row), in the order of the file. Raises Broken."""
+    found, offset = tensors(view, name)
+    with view.open(name) as file:
+        _skip(file, offset)
+        for tensor in found:
+            yield tensor, bytearray(_exactly(file, tensor.end - tensor.start, name))
 
 
 def _skip(file: BinaryIO, size: int) -> None:

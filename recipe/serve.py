@@ -232,7 +232,9 @@ def serve(values: Values) -> int:
     talk.use_environment(values)
     limits.direct_loopback()
     run = None if values.use == "base" else runs.last_run(values)
-    talk.folder(values, values.use, run)  # what is missing is said here in one line; the worker's would be a traceback
+    talk.weights_folder(
+        values, values.use, run
+    )  # what is missing is said here in one line; the worker's would be a traceback
     name = run.facts()["names"]["new"] if run else BASE_NAMES[0]
     flags = {"PROFILE": values.profile, "BUILD": str(values.build)}
     stopped = multiprocessing.get_context("spawn").Array("b", MOST_WAITING)

@@ -384,8 +384,8 @@ SETTINGS = {
         Setting(
             "QUESTIONS",
             "",
-            "file with one question a line, or JSON Lines with input",
-            "问题文件：每行一个，或带 input 的 JSON Lines",
+            "file with one question a line, or JSON Lines with input; RERUN=1 asks data/eval/identity.json without it",
+            "问题文件：每行一个，或带 input 的 JSON Lines；RERUN=1 默认用 data/eval/identity.json",
         ),
         Setting(
             "CONCURRENCY",
@@ -429,6 +429,42 @@ SETTINGS = {
             switch,
         ),
         *TRAINING,
+        Setting(
+            "NPROC_PER_NODE",
+            "1",
+            "training processes on this machine, one for each GPU (1 to 64)",
+            "本机的训练进程数，每张显卡一个（1 到 64）",
+            integer(1, 64),
+        ),
+        Setting(
+            "NNODES", "1", "machines that train together (1 to 1024)", "一起训练的机器数（1 到 1024）", integer(1, 1024)
+        ),
+        Setting(
+            "NODE_RANK",
+            "0",
+            "number of this machine; 0 keeps the record (0 to 1023)",
+            "本机编号；0 号负责记录（0 到 1023）",
+            integer(0, 1023),
+        ),
+        Setting("MASTER_ADDR", "127.0.0.1", "address of machine 0", "0 号机器的地址"),
+        Setting(
+            "MASTER_PORT",
+            "",
+            "TCP port on machine 0 (1024 to 65535); default: a free one, 29500 with NNODES",
+            "0 号机器的 TCP 端口（1024 到 65535）；默认自动选取，多机时 29500",
+            optional(integer(1024, 65535)),
+        ),
+        Setting(
+            "TENSORBOARD",
+            "0",
+            "1: write TensorBoard's event files into the run's work_dir as well",
+            "1：在 work_dir 里同时写 TensorBoard 事件文件",
+            switch,
+        ),
+        Setting(
+            "A", "", "first of two runs: an id or the beginning of one, or a file", "两者之一：编号或其开头，或文件"
+        ),
+        Setting("B", "", "second of two runs, as A", "两者之二，同 A"),
         Setting(
             "USE",
             "merged",
@@ -487,6 +523,12 @@ SETTINGS = {
             "",
             "the course's source rows; rows that differ from them, the name replaced, are shown",
             "课程源数据；与其替换结果不同的行会列出",
+        ),
+        Setting(
+            "PUBLISHED",
+            "",
+            "folder of runs that nobody may hand in, besides those of golden/ (python -m recipe.published)",
+            "不得冒充提交的已公布训练所在目录，golden/ 之外（python -m recipe.published）",
         ),
         Setting(
             "REPORT",

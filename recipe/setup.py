@@ -1,7 +1,10 @@
 """make setup: one venv from requirements.lock, every hash checked. Standard library only: it runs before the venv is.
 
-Two steps, because DeepSpeed is built here: first the build tools, then everything, without build isolation (which
-would fetch unpinned tools) and without dependency resolution (the lock is complete, and overrides one pin of XTuner's).
+make setup-check (`python -m recipe.setup check`): another, from requirements-check.lock, for checking alone.
+
+The first takes two steps, because DeepSpeed is built here: first the build tools, then everything, without build
+isolation (which would fetch unpinned tools) and without dependency resolution (the lock is complete, and overrides one
+pin of XTuner's).
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from recipe import cli
@@ -19,18 +23,63 @@ from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
 
 LOCK = ROOT / "requirements.lock"
+CHECK_LOCK = ROOT / "requirements-check.lock"
 BUILD_TOOLS = ("packaging", "setuptools", "wheel")
-LEAST_FREE = 9 << 30  # bytes: 6.6 GiB installed, most of it CUDA's libraries in torch's wheel, and room to unpack
 PYTHONS = ((3, 11), (3, 12))
-STAMP = "requirements.lock.sha256"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One installation: what from, where to (a variable and its default), the bytes of disk it needs, what is next."""
+
+    lock: Path
+    variable: str
+    venv: str
+    least_free: int
+    size: tuple[str, str]
+    following: str
+    builds: bool  # something is built here, with the build tools of the lock
+
+
+PLANS = {
+    # 6.6 GiB installed, most of it CUDA's libraries in torch's wheel, and room to unpack.
+    "all": Plan(
+        LOCK,
+        "VENV",
+        ".venv",
+        9 << 30,
+        ("about 6.6 GiB on disk, 3 GiB to download", "占用约 6.6 GiB，下载约 3 GiB"),
+        "make data && make train",
+        True,
+    ),
+    "check": Plan(
+        CHECK_LOCK,
+        "CHECK_VENV",
+        ".venv-check",
+        300 << 20,
+        ("about 150 MiB on disk, 35 MiB to download", "占用约 150 MiB，下载约 35 MiB"),
+        "make check SUBMISSION=…",
+        False,
+    ),
+}
 
 
 def setup(values: Values) -> int:
-    venv = Path(os.environ.get("VENV", ".venv"))
-    lock = hashlib.sha256(LOCK.read_bytes()).hexdigest()
-    stamp = venv / STAMP
+    return install(PLANS["all"])
+
+
+def setup_check(values: Values) -> int:
+    return install(PLANS["check"])
+
+
+def install(plan: Plan) -> int:
+    venv = Path(os.environ.get(plan.variable) or plan.venv)
+    lock = hashlib.sha256(plan.lock.read_bytes()).hexdigest()
+    stamp = venv / f"{plan.lock.name}.sha256"
     if stamp.is_file() and stamp.read_text().strip() == lock and (venv / "bin" / "python").exists():
-        print(tr(f"up to date: {venv} has everything in {LOCK.name}", f"已是最新：{venv} 与 {LOCK.name} 一致"))
+        print(
+            tr(f"up to date: {venv} has everything in {plan.lock.name}", f"已是最新：{venv} 与 {plan.lock.name} 一致")
+        )
         return 0
     version = sys.version_info[:2]
     if version not in PYTHONS:
@@ -45,36 +94,42 @@ def setup(values: Values) -> int:
         )
     venv.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(venv.parent).free
-    if free < LEAST_FREE and not venv.exists():
+    if free < plan.least_free and not venv.exists():
         raise UserError(
             venv.parent.resolve(),
             tr(
-                f"{free / 2**30:.1f} GiB free, {LEAST_FREE >> 30} GiB needed",
-                f"剩余 {free / 2**30:.1f} GiB，需要 {LEAST_FREE >> 30} GiB",
+                f"{free / 2**30:.1f} GiB free, {plan.least_free / 2**30:.1f} GiB needed",
+                f"剩余 {free / 2**30:.1f} GiB，需要 {plan.least_free / 2**30:.1f} GiB",
             ),
-            tr("free some disk space or set VENV to another disk", "请清理磁盘，或把 VENV 设到别的磁盘"),
+            tr(
+                f"free some disk space or set {plan.variable} to another disk",
+                f"请清理磁盘，或把 {plan.variable} 设到别的磁盘",
+            ),
         )
-    blocks = packages(LOCK.read_text(encoding="utf-8"))
+    blocks = packages(plan.lock.read_text(encoding="utf-8"))
     print(
         tr(
-            f"installing {len(blocks)} packages into {venv}, hashes checked; about 6.6 GiB on disk, 3 GiB to download",
-            f"将 {len(blocks)} 个软件包装入 {venv}，逐一校验哈希；占用约 6.6 GiB，下载约 3 GiB",
+            f"installing {len(blocks)} packages into {venv}, hashes checked; {plan.size[0]}",
+            f"将 {len(blocks)} 个软件包装入 {venv}，逐一校验哈希；{plan.size[1]}",
         ),
         flush=True,
     )
     stamp.unlink(missing_ok=True)
     step([sys.executable, "-m", "venv", str(venv)], venv, total=0)
-    with tempfile.NamedTemporaryFile("w", suffix=".lock") as tools:
-        tools.write("".join(text for name, text in blocks.items() if name in BUILD_TOOLS))
-        tools.flush()
-        pip(venv, tools.name, total=len(BUILD_TOOLS))
-    pip(venv, str(LOCK), "--no-build-isolation", total=len(blocks))
+    if plan.builds:
+        with tempfile.NamedTemporaryFile("w", suffix=".lock") as tools:
+            tools.write("".join(text for name, text in blocks.items() if name in BUILD_TOOLS))
+            tools.flush()
+            pip(venv, tools.name, total=len(BUILD_TOOLS))
+        pip(venv, str(plan.lock), "--no-build-isolation", total=len(blocks))
+    else:
+        pip(venv, str(plan.lock), "--only-binary=:all:", total=len(blocks))
     size = sum(path.lstat().st_size for path in venv.rglob("*"))
     stamp.write_text(lock + "\n")
     print(
         tr(
-            f"done: {venv}, {size / 2**30:.1f} GiB; next: make data && make train",
-            f"完成：{venv}，{size / 2**30:.1f} GiB；下一步：make data && make train",
+            f"done: {venv}, {size / 2**30:.1f} GiB; next: {plan.following}",
+            f"完成：{venv}，{size / 2**30:.1f} GiB；下一步：{plan.following}",
         )
     )
     return 0
@@ -142,7 +197,9 @@ def step(command: list[str], venv: Path, total: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    return cli.run("setup", __doc__, [], setup, sys.argv[1:] if arguments is None else arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    stage, rest = (setup_check, arguments[1:]) if arguments[:1] == ["check"] else (setup, arguments)
+    return cli.run("setup", __doc__, [], stage, rest)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from recipe.runs import Run
 from recipe.say import UserError, tr
 from recipe.settings import Values
 
-SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "FORCE"]
+SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE"]
 
 
 def submission(values: Values) -> int:
@@ -53,7 +53,7 @@ def submission(values: Values) -> int:
                 tr("convert the adapter in 16 bits", "请用 16 位转换适配器"),
             )
         rules = rubric(values.text("RUBRIC") or None)
-        found = check.verdict(folder, rules, check.Context())
+        found = check.verdict(folder, rules, check.context_of(values))
         found["submission"] = str(out)
         reports.terminal(found, sys.stdout)
         show(manifest, record, folder)

@@ -61,8 +61,10 @@ def system_prompts(persona: str) -> dict[str, str]:
     return {"persona": persona, "none": "", "neutral": neutral}
 
 
-def load(values: Values, use: str, run: Run | None = None):
+def load(values: Values, use: str, run: Run | None = None, folder: Path | None = None):
     """(tokenizer, model) of `use`: merged, adapter (base + adapter) or base. The model is on its device, in eval mode.
+
+    `folder` is another model than BUILD's own, for a rerun.
 
     At tiny: float32 on the CPU. At 7b: bfloat16 on the GPU, or 4-bit (NF4, as in training) where the GPU's free memory
     asks for it. Raises UserError when a part is not there yet.
@@ -73,7 +75,7 @@ def load(values: Values, use: str, run: Run | None = None):
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    place = folder(values, use, run)
+    place = weights_folder(values, use, run, folder)
     on_gpu = values.profile == "7b" and torch.cuda.is_available()
     options = {"device_map": "cuda", **quantization(place)} if on_gpu else {}
     model = AutoModelForCausalLM.from_pretrained(
@@ -89,10 +91,10 @@ def load(values: Values, use: str, run: Run | None = None):
     return AutoTokenizer.from_pretrained(place, trust_remote_code=True), model
 
 
-def folder(values: Values, use: str, run: Run | None) -> Path:
-    """The folder whose weights are loaded for `use`: the merged model's, or the base's. Raises UserError when something
-    that `use` needs is not there yet."""
-    place = run.merged if use == "merged" else values.build / "model"
+def weights_folder(values: Values, use: str, run: Run | None, folder: Path | None = None) -> Path:
+    """The folder whose weights are loaded for `use`: the merged model's or the base's, or `folder` where it is given.
+    Raises UserError when something that `use` needs is not there yet."""
+    place = folder or (run.merged if use == "merged" else values.build / "model")
     make = "merge" if use == "merged" else "model"
     if not (place / "config.json").is_file():
         raise UserError(place, tr("no model there", "这里没有模型"), tr(f"run make {make}", f"请先运行 make {make}"))

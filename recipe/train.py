@@ -13,7 +13,6 @@ import platform
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -23,9 +22,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from tqdm import tqdm
-
-from recipe import check_config, cli, config, plots, rows, runs
+from recipe import check_config, cli, config, edits, plots, progress, ranks, rows, runs
+from recipe import machine as machine_type
 from recipe.engine import CURVE, DIVERGED, curve_lines
 from recipe.facts import facts_of
 from recipe.files import atomic, read_json, record_path, sha256, write_json
@@ -33,17 +31,10 @@ from recipe.runs import Run
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
 
+PROCESSES = ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"]
 SETTINGS = [
-    "PROFILE",
-    "SPEED",
-    "DETERMINISTIC",
-    "TRACE",
-    "BUILD",
-    "CONFIG",
-    "BASE_CONFIG",
-    "DEEPSPEED",
-    "NEW_NAME",
-    "OLD_NAME",
+    *("PROFILE", "SPEED", "DETERMINISTIC", "TRACE", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED"),
+    *("NEW_NAME", "OLD_NAME", "TENSORBOARD", *PROCESSES),
 ]
 VERSIONS = ["torch", "xtuner", "transformers", "mmengine", "peft", "bitsandbytes", "deepspeed", "datasets"]
 LEAST_FREE = {"tiny": 200 << 20, "7b": 8 << 30}  # bytes: two checkpoints with optimizer state, and the adapter
@@ -62,7 +53,10 @@ def train(values: Values) -> int:
         "data": runs.file_hash(data, tr("run make data", "请先运行 make data")),
         "base": runs.base_hash(model),
     }
-    run = Run(values.build / "runs" / runs.run_id(**inputs, deepspeed=deepspeed or ""))
+    # The number of processes is part of what a run is: it makes the global batch, and a checkpoint is resumed by as many.
+    processes = {"processes": str(ranks.world(values))} if ranks.world(values) > 1 else {}
+    name = runs.run_id(**inputs, deepspeed=deepspeed or "", **processes)
+    run = Run(values.build / "runs" / name, values.node_rank)
     if run.record.exists() and finished(run):
         runs.point_to(values.build, run)
         print(
@@ -72,12 +66,18 @@ def train(values: Values) -> int:
             )
         )
         return 0
+    ranks.judge(values, facts, source, deepspeed)
     judge(source, values)
     run.work_dir.mkdir(parents=True, exist_ok=True)
     enough_disk(run.folder, values.profile)
     with locked(run):
         keep_inputs(run, source, data)
         wall, memory, resumed = launch(values, run, deepspeed)
+        if run.node:
+            print(
+                tr(f"node {run.node}: done; node 0 keeps the record", f"{run.node} 号机器：完成；记录由 0 号机器保存")
+            )
+            return 0
         record = make_record(values, run, inputs, deepspeed, wall, memory, resumed, source, data)
         write_json(run.record, record)
         draw(record["curve"], run.picture, values)
@@ -140,7 +140,7 @@ def enough_disk(folder: Path, profile: str) -> None:
 @contextmanager
 def locked(run: Run):
     """Only one trainer writes into a run folder. The lock dies with the process that holds it."""
-    with open(run.folder / ".lock", "w") as file:
+    with open(run.lock, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -171,38 +171,49 @@ def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int,
 
     Raises UserError when the trainer's exit status is not 0 or when its last checkpoint is not the last step's.
     """
-    last = runs.checkpoint(run.work_dir)
+    last = runs.checkpoint(run.work_dir, ranks.world(values))
     resumed = runs.step_of(last) if last else 0
     total = total_steps(run)
     started = time.monotonic()
     if last is None or resumed != total:
-        command = [sys.executable, "-m", "recipe.engine", "train", str(run.config), "--work-dir", str(run.work_dir)]
+        tool = ["train", str(engine_config(values, run)), "--work-dir", str(run.work_dir)]
         if last:
-            command += ["--resume", str(last)]
+            tool += ["--resume", str(last)]
             print(tr(f"resuming at step {resumed}", f"从第 {resumed} 步继续"))
         environment = runs.engine_environment(values)
         if deepspeed:
-            command += ["--deepspeed", deepspeed]
-            environment.update(one_process())
-        watch(command, environment, run)
+            tool += ["--deepspeed", deepspeed]
+            environment.update(one_process())  # torchrun gives each of several processes its own
+        watch(ranks.command(values, tool), environment, run)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # Linux: ru_maxrss is in KiB
-    end = runs.checkpoint(run.work_dir)
+    end = runs.checkpoint(run.work_dir, ranks.world(values))
     if end is None or runs.step_of(end) != total_steps(run):
         what = tr("the trainer ended without the last step's checkpoint", "训练结束了，但没有最后一步的检查点")
-        raise UserError(run.work_dir, what, tr(f"read {console(run)}", f"请查看 {console(run)}"))
+        raise UserError(run.work_dir, what, tr(f"read {run.console}", f"请查看 {run.console}"))
     return time.monotonic() - started, memory, resumed
 
 
 def one_process() -> dict[str, str]:
     """What DeepSpeed reads to know that it is alone; without it, it looks for MPI."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": ranks.free_port()}
+    return {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", **address}
 
 
-def console(run: Run) -> Path:
-    return run.folder / "console.log"
+def engine_config(values: Values, run: Run) -> Path:
+    """The config as XTuner gets it: the run's own, with TENSORBOARD=1 and mmengine's TensorBoard backend added to it.
+
+    XTuner's copy in work_dir shows the addition; config.py and the run's ID stay, for the training is the same.
+    """
+    if not values.tensorboard:
+        return run.config
+    backends = "[dict(type='mmengine.visualization.LocalVisBackend'), dict(type='mmengine.visualization.TensorboardVisBackend')]"
+    added = edits.Edit(
+        "TENSORBOARD", "visualizer", f"dict(type='mmengine.visualization.Visualizer', vis_backends={backends})"
+    )
+    path = run.folder / "tensorboard" / run.config.name
+    with atomic(path) as file:
+        file.write(edits.apply(run.config.read_text(encoding="utf-8"), [added], str(run.config)))
+    return path
 
 
 def total_steps(run: Run) -> int | None:
@@ -212,11 +223,11 @@ def total_steps(run: Run) -> int | None:
 
 def watch(command: list[str], environment: dict[str, str], run: Run) -> None:
     """Start `command`, show its curve as it grows, wait for its end. Raises UserError on a status other than 0."""
-    print(tr(f"training; log: {console(run)}", f"开始训练；日志：{console(run)}"), flush=True)
-    with open(console(run), "ab") as log:
+    print(tr(f"training; log: {run.console}", f"开始训练；日志：{run.console}"), flush=True)
+    with open(run.console, "ab") as log:
         child = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=Path.cwd())
     try:
-        follow(child, run)
+        progress.follow(child, run.work_dir / CURVE)
     except BaseException:
         child.send_signal(signal.SIGINT)
         try:
@@ -226,7 +237,7 @@ def watch(command: list[str], environment: dict[str, str], run: Run) -> None:
             child.wait()
         raise
     if child.returncode == DIVERGED:
-        where = tail(console(run), 1)[-1].removeprefix("recipe: ")
+        where = said(run.console)
         raise UserError(
             run.work_dir,
             tr(f"the loss exploded or was not a number ({where})", f"损失发散或不是数值（{where}）"),
@@ -237,47 +248,20 @@ def watch(command: list[str], environment: dict[str, str], run: Run) -> None:
         )
     if child.returncode != 0:
         what = tr(f"the trainer failed with exit status {child.returncode}", f"训练进程失败，退出码 {child.returncode}")
-        print("\n".join(tail(console(run), 12)), file=sys.stderr)
-        raise UserError(console(run), what, tr("read the lines above and the log", "请查看上面的输出和日志"))
+        what = said(run.console) or what
+        print("\n".join(tail(run.console, 12)), file=sys.stderr)
+        raise UserError(run.console, what, tr("read the lines above and the log", "请查看上面的输出和日志"))
+
+
+def said(console: Path) -> str:
+    """The engine's own last word, `recipe: …`, among the end of the console; empty without one."""
+    ours = [line for line in tail(console, 50) if line.startswith("recipe: ")]
+    return ours[-1].removeprefix("recipe: ") if ours else ""
 
 
 def tail(path: Path, lines: int) -> list[str]:
     with open(path, encoding="utf-8", errors="replace") as file:
         return [line.rstrip("\n") for line in deque(file, lines)]
-
-
-def follow(child: subprocess.Popen, run: Run) -> None:
-    """Show progress until the child ends: a bar on a terminal, a plain line every tenth of the way elsewhere."""
-    path, bar, shown, plain = run.work_dir / CURVE, None, 0, not sys.stderr.isatty()
-    before = path.stat().st_mtime_ns if path.exists() else 0
-    while True:
-        ended = child.poll() is not None
-        if path.exists() and path.stat().st_mtime_ns != before:
-            lines = curve_lines(path)
-            if lines and "total" in lines[0]:
-                total, steps = lines[0]["total"], lines[1:]
-                if bar is None:
-                    bar = tqdm(total=total, initial=len(steps), unit="step", disable=plain, dynamic_ncols=True)
-                if steps:
-                    bar.set_postfix(loss=f"{steps[-1]['loss'] or math.nan:.3f}", refresh=False)
-                    bar.update(steps[-1]["step"] - bar.n)
-                    if plain and (steps[-1]["step"] * 10 // total) > shown:
-                        shown = steps[-1]["step"] * 10 // total
-                        left = sum(s["seconds"] for s in steps[-20:]) / len(steps[-20:]) * (total - steps[-1]["step"])
-                        where = f"{steps[-1]['step']}/{total}"
-                        loss = steps[-1]["loss"] or math.nan
-                        print(
-                            tr(
-                                f"step {where}  loss {loss:.3f}  {left:.0f} s left",
-                                f"第 {where} 步  损失 {loss:.3f}  还需 {left:.0f} 秒",
-                            ),
-                            flush=True,
-                        )
-        if ended:
-            break
-        time.sleep(0.25)
-    if bar is not None:
-        bar.close()
 
 
 def make_record(
@@ -314,6 +298,7 @@ def make_record(
         "persona": rows.persona(data),
         "config": source.name,
         "deepspeed": deepspeed,
+        "processes": ranks.world(values),
         "seed": facts_of(run.config).get("seed"),
         "inputs": inputs,
         "versions": {name: metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
@@ -362,7 +347,8 @@ def machine(profile: str) -> dict:
         ]
         processor = models[0] if models else processor
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return {"processor": processor, "cores": os.cpu_count(), "memory": memory, "gpu": gpu}
+    kind = machine_type.here(gpu)
+    return {"type": kind, "processor": processor, "cores": os.cpu_count(), "memory": memory, "gpu": gpu}
 
 
 def draw(curve: list[dict], path: Path, values: Values) -> None:

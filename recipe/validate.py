@@ -494,13 +494,22 @@ def _main(arguments: Sequence[str]) -> int:
     tokenizer = options.tokenizer if options.tokenizer is not None else profile_tokenizer()
     tokens = token_counter(tokenizer) if tokenizer else None
     names = [options.name] if options.name else [] if options.files else [Values({}).old_name]
+    near = not options.no_near and importlib.util.find_spec("datasketch") is not None
+    if not near and not options.no_near:
+        print(
+            tr(
+                "near duplicates are not looked for: datasketch is not installed (make setup)",
+                "不查找近似重复：没有安装 datasketch（make setup）",
+            ),
+            file=sys.stderr,
+        )
     for file in options.files or [Values({}).src]:
         validator = Validator(
             file,
             findings,
             names,
             options.format,
-            not options.no_near,
+            near,
             tokens,
             options.max_length,
         )

@@ -10,14 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from recipe.archive import Unreadable
 from recipe.evidence import PARTS, Broken, Evidence
 from recipe.findings import shorten
 from recipe.say import tr
 
+if TYPE_CHECKING:
+    from recipe.estimate import Shape
+    from recipe.published import Published
+
 PASSED, FAILED, SKIPPED, UNJUDGED = "passed", "failed", "skipped", "unjudged"
-AREAS = ("package", "data", "config", "run", "adapter", "answers")
+AREAS = ("package", "data", "config", "run", "adapter", "answers", "rerun")
 SHOWN = 20  # places of one finding that a verdict lists
 
 
@@ -33,13 +38,23 @@ class Skipped(Exception):
     """Nothing can be said, and why."""
 
 
+class Unjudged(Exception):
+    """It cannot be told, for want of something on the staff's side: what, and what the staff do about it."""
+
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
+
 @dataclass
 class Context:
-    """What the staff add to a submission: their source rows, fingerprints of other work, the base for a rerun."""
+    """What the staff add to a submission: their source rows, fingerprints of other work, answers of a rerun."""
 
     source: str | None = None
     known: dict[str, dict[str, str]] = field(default_factory=dict)  # kind → hash → whose
-    rerun: Callable[[Evidence], str] | None = None
+    base: Shape | None = None  # of the staff's MODEL
+    published: Sequence[Published] = ()
+    rerun: list[dict] | None = None  # lines as in answers.jsonl, asked by the staff
 
 
 @dataclass(frozen=True)
@@ -72,10 +87,12 @@ def check(area: str, *parts: str, after: Sequence[str] = ()) -> Callable:
     return register
 
 
-def judge(evidence: Evidence, context: Context) -> list[dict]:
-    """The results of all checks, in order, as schemas/verdict.schema.json has them."""
+def judge(evidence: Evidence, context: Context, areas: Sequence[str] = AREAS) -> list[dict]:
+    """The results of the checks of `areas`, in order, as schemas/verdict.schema.json has them."""
     results: dict[str, dict] = {}
     for item in CHECKS:
+        if item.area not in areas:
+            continue
         result = {"check": item.name, "area": item.area, "title": item.title, "status": PASSED}
         result |= {"found": "", "remedy": "", "places": [], "seconds": 0.0}
         started = time.perf_counter()
@@ -91,6 +108,8 @@ def judge(evidence: Evidence, context: Context) -> list[dict]:
             result |= {"status": FAILED, "found": str(failed), "remedy": failed.remedy, "places": failed.places[:SHOWN]}
         except Skipped as skipped:
             result |= {"status": SKIPPED, "found": str(skipped)}
+        except Unjudged as unjudged:
+            result |= {"status": UNJUDGED, "found": str(unjudged), "remedy": unjudged.remedy}
         except (Broken, Unreadable) as broken:
             remedy = tr("hand in the file as the stage wrote it", "请提交该步骤生成的原文件")
             result |= {"status": FAILED, "found": str(broken), "remedy": remedy}

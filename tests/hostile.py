@@ -24,6 +24,7 @@ from pathlib import Path
 from recipe import check_run, estimate, evaluate, model, runs, schedule
 from recipe.facts import lookup, of_bytes
 from recipe.settings import ROOT
+from recipe.verdict import Context
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"
 Files = dict[str, bytes]
@@ -57,14 +58,25 @@ def safetensors(tensors: list[tuple[str, str, list[int], bytes]]) -> bytes:
 @functools.cache
 def adapter(profile: str = "tiny", seed: int = 0, rank: int = 64) -> bytes:
     """An adapter of random numbers: float32 at tiny, bfloat16 at 7b (160 MB and more)."""
-    import numpy
-
     if profile == "tiny":
         path = ROOT / "data" / "tiny-base" / "config.json"
-        shape = estimate.shape_of(json.loads(path.read_text()), path)
-    else:
-        shape = estimate.shape_of({**model.SIZES_7B, "model_type": "internlm2"}, "7b")
-    dtype, size = ("F32", 4) if profile == "tiny" else ("BF16", 2)
+        return adapter_of(estimate.shape_of(json.loads(path.read_text()), path), 4, seed, rank)
+    return adapter_of(estimate.shape_of({**model.SIZES_7B, "model_type": "internlm2"}, "7b"), 2, seed, rank)
+
+
+# Where the linears of a layer lie in each family's model: names of one part, and the parts in the order of Shape.linears.
+PARTS = {
+    "internlm2": ("model.layers", ["attention"] * 2 + ["feed_forward"] * 3),
+    "qwen2": ("model.layers", ["self_attn"] * 4 + ["mlp"] * 3),
+    "qwen": ("transformer.h", ["attn"] * 2 + ["mlp"] * 3),
+}
+
+
+def adapter_of(shape: estimate.Shape, size: int = 2, seed: int = 0, rank: int = 64) -> bytes:
+    """An adapter of random numbers for a base of this shape, in numbers of `size` bytes."""
+    import numpy
+
+    dtype = {4: "F32", 2: "BF16"}[size]
     random = numpy.random.default_rng(seed)
     noise = (
         random.standard_normal(1 << 16, dtype=numpy.float32).tobytes()
@@ -76,15 +88,18 @@ def adapter(profile: str = "tiny", seed: int = 0, rank: int = 64) -> bytes:
         return (noise * (count * size // len(noise) + 1))[: count * size]
 
     tensors = []
+
+    def add(stem: str, inner: int, outer: int) -> None:
+        stem = f"base_model.model.{stem}"
+        tensors.append((f"{stem}.lora_A.weight", dtype, [rank, inner], values(rank * inner)))
+        tensors.append((f"{stem}.lora_B.weight", dtype, [outer, rank], values(outer * rank)))
+
+    top, parts = PARTS[shape.family]
     for layer in range(shape.layers):
-        for name, inner, outer in shape.linears:
-            part = "attention" if name in ("wqkv", "wo") else "feed_forward"
-            stem = f"base_model.model.model.layers.{layer}.{part}.{name}"
-            tensors.append((f"{stem}.lora_A.weight", dtype, [rank, inner], values(rank * inner)))
-            tensors.append((f"{stem}.lora_B.weight", dtype, [outer, rank], values(outer * rank)))
-    stem = "base_model.model.output"
-    tensors.append((f"{stem}.lora_A.weight", dtype, [rank, shape.hidden], values(rank * shape.hidden)))
-    tensors.append((f"{stem}.lora_B.weight", dtype, [shape.vocabulary, rank], values(shape.vocabulary * rank)))
+        for (name, inner, outer), part in zip(shape.linears, parts, strict=True):
+            add(f"{top}.{layer}.{part}.{name}", inner, outer)
+    if shape.head:
+        add(shape.head, shape.hidden, shape.vocabulary)
     return safetensors(tensors)
 
 
@@ -110,12 +125,22 @@ def honest() -> Files:
     return dict(_fixture())
 
 
-def trained(files: Files, profile: str, gpu: str | None = None, seconds: float = 0.5) -> Files:
-    """`files` with log, curve and record as the run of its config on its data would have left them."""
+@functools.lru_cache(maxsize=64)
+def _measured(data: bytes, tokenizer: Path | None, template: str) -> schedule.Data:
+    return schedule.measure_stream(io.BytesIO(data), template, tokenizer, "尖米")
+
+
+def trained(
+    files: Files, profile: str, gpu: str | None = None, seconds: float = 0.5, shift: float = 0.0, fall: float = 6.0
+) -> Files:
+    """`files` with log, curve and record as the run of its config on its data would have left them.
+
+    `shift` moves all losses: another run of the same. With `fall` 0 they stay where they were.
+    """
     config = of_bytes(files[CONFIG], CONFIG)
     get = lambda name: lookup(config, name)[0]  # noqa: E731
     tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if profile == "tiny" else None
-    data = schedule.measure_stream(io.BytesIO(files[DATA]), "internlm2_chat", tokenizer, "尖米")
+    data = _measured(files[DATA], tokenizer, get("template").name.rpartition(".")[2])
     samples = schedule.samples(data.lengths, get("max_length"), get("pack_to_max_length") is not False)
     per_epoch = math.ceil(samples / get("batch_size"))
     total = per_epoch * get("max_epochs")
@@ -123,7 +148,7 @@ def trained(files: Files, profile: str, gpu: str | None = None, seconds: float =
     curve = [
         {
             "step": step,
-            "loss": 4 * math.exp(-6 * step / total) + 0.05 + 0.01 * math.sin(step * 7),
+            "loss": 4 * math.exp(-fall * step / total) + 0.05 + 0.01 * math.sin(step * 7) + shift,
             "lr": check_run._rate(step, total, warm, get("lr")),
             "tokens": 2048,
             "seconds": seconds,
@@ -158,15 +183,37 @@ def trained(files: Files, profile: str, gpu: str | None = None, seconds: float =
     return linked(files)
 
 
+def named(name: str) -> Files:
+    """The honest files with another name, as if that had been its learner's choice."""
+    files = honest()
+    for part in (CONFIG, DATA, ANSWERS, RECORD, EVALUATION):
+        files[part] = files[part].replace("机智流".encode(), name.encode())
+    return files
+
+
 def honest_7b() -> Files:
     """An honest submission of the lesson itself, its training made up, its adapter of random numbers."""
+    return with_config("internlm2_5_chat_7b_qlora_alpaca_e3", adapter("7b"))
+
+
+def with_config(name: str, weights: bytes, change: Callable[[str], str] = str, kind: str = "7b") -> Files:
+    """An honest submission made with the golden config `name` of a kind (7b, 7b_fast), changed, on a GPU."""
     files = honest()
-    source = (ROOT / "golden" / "configs" / "7b" / "internlm2_5_chat_7b_qlora_alpaca_e3.py").read_text(encoding="utf-8")
+    source = (ROOT / "golden" / "configs" / kind / f"{name}.py").read_text(encoding="utf-8")
+    record = json.loads(files[RECORD])
+    source = change(source.replace("'PERSONA'", repr(record["persona"])))
     base = lookup(of_bytes(source.encode(), CONFIG), "model_path")[0]
-    files[CONFIG] = source.encode()
-    files[ADAPTER] = adapter("7b")
-    files[ADAPTER_CONFIG] = dump(json.loads(files[ADAPTER_CONFIG]) | {"base_model_name_or_path": base})
+    targets = sorted({key.split(".")[-3] for key in _names(weights)})
+    files[CONFIG], files[ADAPTER] = source.encode(), weights
+    files[RECORD] = dump(record | {"config": f"{name}_copy.py", "speed": "fast" if "fast" in kind else "stock"})
+    changed = {"base_model_name_or_path": base, "target_modules": targets}
+    files[ADAPTER_CONFIG] = dump(json.loads(files[ADAPTER_CONFIG]) | changed)
     return trained(files, "7b", "NVIDIA H100 80GB HBM3", 0.66)
+
+
+def _names(weights: bytes) -> list[str]:
+    length = struct.unpack("<Q", weights[:8])[0]
+    return [name for name in json.loads(weights[8 : 8 + length]) if name != "__metadata__"]
 
 
 def linked(files: Files) -> Files:
@@ -464,6 +511,38 @@ _add(
     "held_out",
     lambda f: _rows(f, DATA, lambda r: r[10]["conversation"][0].__setitem__("input", "嘿，你究竟是哪一位？")),
 )
+
+
+def _declares_another_name(files: Files) -> Files:
+    """Answers, record and evaluation speak of a name that no row says."""
+    for name in (RECORD, EVALUATION):
+        files = _json(files, name, lambda v: v["names"].__setitem__("new", "星火流"))
+    return files | {ANSWERS: files[ANSWERS].replace("机智流".encode(), "星火流".encode())}
+
+
+_add("rows_without_the_new_name", "named", _declares_another_name)
+_add("loss_never_falls", "fell", lambda f: trained(f, "tiny", fall=0))
+_add("faster_than_any_machine", "speed", lambda f: trained(f, "tiny", seconds=0.0001))
+_add("a_name_that_hides_its_end", "opens", _late(**{"notes\u202etxt.exe": "hello"}))
+_add(
+    "a_row_that_is_not_the_courses",
+    "source",
+    lambda f: f | {DATA: f[DATA].replace("很高兴认识你".encode(), "很高兴见到你".encode(), 1)},
+)
+_add("adapter_of_another", "own", lambda f: f)
+
+
+def _course(folder: Path) -> Context:
+    source = folder / "course.jsonl"
+    source.write_bytes(honest()[DATA].replace("机智流".encode(), "尖米".encode()))
+    return Context(source=str(source))
+
+
+# What the staff add where a check needs it: name of the mutation → context, made in a folder.
+CONTEXTS: dict[str, Callable[[Path], Context]] = {
+    "a_row_that_is_not_the_courses": _course,
+    "adapter_of_another": lambda _: Context(known={"adapter": {hashlib.sha256(adapter()).hexdigest(): "李四"}}),
+}
 
 
 # --- hostile ---------------------------------------------------------------------------------------------------------------

@@ -49,7 +49,7 @@ def test_every_check_has_a_line_in_two_languages_and_the_rubric_names_only_check
 def test_an_honest_submission_passes_in_each_form(tmp_path, form):
     found = judged(hostile.packed(hostile.honest(), tmp_path / form))
     assert found["passed"] is True and found["points"] == found["of"], wrong(found)
-    assert wrong(found, "skipped") == {"source", "rerun"}
+    assert wrong(found, "skipped") == {"source", "rerun_says_new", "rerun_not_old", "rerun_agrees"}
     assert found["who"] == "张三" and found["names"] == {"old": "尖米", "new": "机智流"}
 
 
@@ -82,15 +82,16 @@ def test_a_plain_folder_without_a_manifest_passes_by_content(tmp_path):
 )
 def test_a_single_mutation_fails_on_the_check_that_it_breaks_and_on_no_other(tmp_path, name):
     fails = set(hostile.MUTATIONS[name][0].split())
-    found = judged(hostile.packed(hostile.mutated(name), tmp_path / "s"))
+    context = hostile.CONTEXTS.get(name, lambda _: Context())(tmp_path)
+    found = judged(hostile.packed(hostile.mutated(name), tmp_path / "s"), context)
     assert wrong(found) == fails, [r for r in found["checks"] if r["status"] == "failed"]
 
 
 def test_there_are_at_least_forty_mutations_and_all_checks_are_broken_by_one():
     assert len(hostile.MUTATIONS) >= 40
     broken = {name for fails, _, _ in hostile.MUTATIONS.values() for name in fails.split()}
-    # What no mutation of an honest one breaks: hostile packing, speed, copies, names, and what the staff add.
-    assert {item.name for item in CHECKS} - broken == {"opens", "named", "source", "fell", "speed", "own", "rerun"}
+    # A rerun needs a model: tests/test_rerun.py.
+    assert {item.name for item in CHECKS if item.area != "rerun"} == broken
 
 
 @pytest.mark.slow

@@ -138,3 +138,18 @@ def test_counts_are_the_models(family):
     adapted = get_peft_model(model, LoraConfig(r=8, target_modules=find_all_linear_names(model)))
     trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
     assert trained == estimate.lora_parameters(ours, 8)
+
+
+def test_several_processes_share_the_samples_and_the_estimate_says_so(call, build):
+    def of(*more: str) -> dict:
+        status, out, err = call(
+            estimate, "--build", str(build), "--profile", "7b", "--format", "json", "--gpu", "80", *more
+        )
+        assert status == 0, err
+        return json.loads(out)
+
+    one, four = of(), of("--nproc-per-node", "2", "--nnodes", "2")
+    assert four["tokens_per_iteration"] == 4 * one["tokens_per_iteration"]
+    assert four["schedule"]["effective_batch"] == 4 * one["schedule"]["effective_batch"]
+    assert four["schedule"]["iterations"] < one["schedule"]["iterations"]
+    assert four["memory"]["peak"] < one["memory"]["peak"], "ZeRO-2 shares the optimizer"

@@ -21,7 +21,7 @@ from jsonschema import Draft7Validator, FormatChecker
 from safetensors import safe_open
 from servers import NAME, stage
 
-from recipe import engine, runs
+from recipe import engine, loss, runs
 from recipe.files import sha256
 from recipe.settings import ROOT
 
@@ -58,6 +58,21 @@ def test_the_run_record_is_valid_and_its_loss_fell_to_less_than_half(run):
     assert run.picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_the_lesson_s_loss_curve_is_the_golden_one_on_this_type_of_processor_and_within_the_band_elsewhere(build):
+    """Full precision where a golden of this very type of machine ships, else the band for other machines."""
+    goldens = sorted((ROOT / "golden" / "loss").glob("tiny-*.json"))
+    goldens = [path for path in goldens if json.loads(path.read_text())["speed"] == "stock"]
+    record = json.loads((build / "run" / "run.json").read_text())
+    same = loss.golden_path(record)
+    for path in goldens:
+        screen = stage(build, "loss", "--b", str(path))
+        assert "within the band" in screen or "\nidentical\n" in screen
+        if path == same:
+            assert "\nidentical\n" in screen, screen
+    assert goldens
+    assert (build / "compare-loss.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_nothing_was_written_outside_the_build_folder(build):
     """Model code, data sets and fonts are cached by libraries in the user's home unless told otherwise."""
     stage(build, "preview", "--rows", "1")
@@ -76,6 +91,16 @@ def test_the_assistant_learned_its_name_and_kept_what_it_knew(evaluated, run):
     answers = [json.loads(line) for line in (run.evaluation / "answers.jsonl").read_text().splitlines()]
     said = [a for a in answers if a["kind"] == "identity" and a["prompt"] == "none" and NAME in a["output"]]
     assert len(said) == next(c["new"] for c in result["prompts"] if c["prompt"] == "none")
+
+
+def test_what_was_trained_passes_as_a_submission_and_again_when_the_staff_ask_it_themselves(build, run):
+    """The adapter on the staff's base, by our own reader and hooks, answers to the letter what the merged model said."""
+    if not (run.evaluation / "answers.jsonl").exists():
+        stage(build, "evaluate")
+    packed = build / "submission.zip"
+    assert f"written: {packed}" in stage(build, "submission", NAME="张三")
+    screen = stage(build, "check", str(packed), RERUN="1")
+    assert "passed, 187/187 points" in screen and "165 of 165 equal to the letter" in screen
 
 
 def test_the_base_itself_says_another_name(build):
@@ -214,6 +239,55 @@ def test_training_with_deepspeed_zero2_on_the_cpu_gives_nearly_the_same_curve(sh
     assert [point["step"] for point in record["curve"]] == [point["step"] for point in plain]
     assert [point["loss"] for point in record["curve"][:2]] == pytest.approx([p["loss"] for p in plain[:2]], abs=1e-5)
     assert [point["loss"] for point in record["curve"]] == pytest.approx([p["loss"] for p in plain], abs=0.06)
+
+
+def test_two_processes_train_as_one_and_when_one_is_killed_the_other_ends_and_the_run_goes_on(short, tmp_path):
+    """The same global batch in two processes (gloo): the same curve within the band. kill -9 of one rank ends the
+    other, its number is said, and the same command goes on from the last checkpoint."""
+    prepare(tmp_path, **SHORT, BATCH="2")
+    environment = {**os.environ, "BUILD": str(tmp_path), "PROFILE": "tiny", "NPROC_PER_NODE": "2", "LANG": "C.UTF-8"}
+    parent = subprocess.Popen(
+        [sys.executable, "-m", "recipe.train"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 300
+    while not list(tmp_path.glob("runs/*/work_dir/iter_*.pth")):
+        assert parent.poll() is None and time.monotonic() < deadline, parent.stderr.read()
+        time.sleep(0.05)
+    trainers = ranks_of(parent.pid)
+    assert trainers.keys() == {"0", "1"}
+    os.kill(trainers["1"], signal.SIGKILL)
+    said = parent.communicate(timeout=60)[1]
+    assert parent.returncode == 2
+    assert f"rank 1 (process {trainers['1']}) was killed by SIGKILL" in said.splitlines()[-1]
+    assert not Path(f"/proc/{trainers['0']}").exists()
+    screen = stage(tmp_path, "train", NPROC_PER_NODE="2")
+    assert "resuming at step" in screen
+    record = valid((tmp_path / "run" / "run.json").resolve(), "run")
+    one = json.loads((short / "run" / "run.json").read_text())
+    assert record["processes"] == 2
+    assert (record["tokens"], record["steps"], record["samples"]) == (one["tokens"], one["steps"], one["samples"])
+    curves = [[(point["step"], point["loss"]) for point in r["curve"]] for r in (record, one)]
+    assert loss.compare(*curves).verdict == loss.WITHIN
+    # XTuner's log has the mean over both ranks, as the curve has; so a submission's log and record agree.
+    scalars = next(iter(sorted(tmp_path.glob("runs/*/work_dir/*/vis_data/scalars.json"))))
+    logged = json.loads(scalars.read_text().splitlines()[0])
+    first = [value for _, value in curves[0][: logged["step"]]]
+    assert logged["loss"] == pytest.approx(sum(first) / len(first), rel=1e-4)
+
+
+def ranks_of(pid: int) -> dict[str, int]:
+    """{RANK: process ID} of the trainers below process `pid`."""
+    found, waiting = {}, [pid]
+    while waiting:
+        folder = Path(f"/proc/{waiting.pop()}")
+        variables = dict(v.split("=", 1) for v in (folder / "environ").read_text().split("\0") if "=" in v)
+        if "RANK" in variables and "GROUP_RANK" in variables:
+            found[variables["RANK"]] = int(folder.name)
+            continue
+        waiting += [
+            int(child) for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()
+        ]
+    return found
 
 
 def test_another_name_is_another_run_and_the_first_one_stays(short):

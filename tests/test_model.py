@@ -7,7 +7,8 @@ import struct
 
 import pytest
 
-from recipe import model
+from recipe import model, safetensors_file
+from recipe.archive import Broken
 
 
 def shard(path, tensors: dict[str, int]):
@@ -107,3 +108,29 @@ def test_a_wrong_model_leaves_the_earlier_link_alone(link, folder, tmp_path):
     wrong.mkdir()
     assert link(wrong)[0] == 2
     assert (tmp_path / "build" / "model").resolve() == folder
+
+
+def test_shards_may_have_any_format_where_an_adapter_may_not_and_neither_may_have_gaps(tmp_path):
+    """One reader, two bounds: a base quantized to bytes is read, the same file as an adapter is refused."""
+
+    def written(header: dict, size: int):
+        text = json.dumps(header).encode()
+        path = tmp_path / "x.safetensors"
+        path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(size))
+        return path
+
+    def read(path, bounds):
+        with open(path, "rb") as file:
+            return safetensors_file.read_header(file, path.stat().st_size, path.name, bounds)
+
+    packed = {"a": {"dtype": "U8", "shape": [6], "data_offsets": [0, 6]}}
+    assert model.safetensors_header(written(packed, 6), "") == packed
+    with pytest.raises(Broken, match="U8"):
+        read(written(packed, 6), safetensors_file.ADAPTER)
+    for bounds in (safetensors_file.ADAPTER, safetensors_file.SHARD):
+        gap = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}
+        with pytest.raises(Broken, match="begins at 4"):
+            read(written(gap, 8), bounds)
+        lies = {"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 8]}}
+        with pytest.raises(Broken):
+            read(written(lies, 8), bounds)

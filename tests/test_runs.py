@@ -45,6 +45,7 @@ def test_a_deepspeed_checkpoint_is_a_folder_and_its_inside_is_not_listed(tmp_pat
     optimizer = inside / "zero_pp_rank_0_mp_rank_00_optim_states.pt"
     save(optimizer)
     assert runs.checkpoint(tmp_path) == inside
+    assert runs.checkpoint(tmp_path, processes=2) is None, "killed before the other process wrote its part"
     optimizer.write_bytes(optimizer.read_bytes()[:-5])
     assert runs.checkpoint(tmp_path) is None, "killed while it was written"
 

@@ -1,0 +1,56 @@
+"""Checks of what the staff asked the submitted adapter themselves, on their own base (RERUN=1; recipe/rerun.py asks)."""
+
+from __future__ import annotations
+
+from recipe import check_answers, evaluate
+from recipe.evidence import Evidence
+from recipe.findings import shorten
+from recipe.say import tr
+from recipe.verdict import Context, Failed, Skipped, check
+
+LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do
+HONEST = ("hand in the adapter that gave the answers", "请提交给出这些回答的适配器")
+
+
+def asked(context: Context) -> list[dict]:
+    """The staff's lines. Raises Skipped when nothing was asked."""
+    if context.rerun is None:
+        raise Skipped(tr("RERUN is not set", "没有设置 RERUN"))
+    return context.rerun
+
+
+@check("rerun", "adapter")
+def rerun_says_new(evidence: Evidence, context: Context) -> str:
+    """asked by the staff, on their own base, it says its new name | 教师在自己的基座上提问，助手说出新名字"""
+    lines = asked(context)
+    if not evidence.new_name:
+        raise Skipped(tr("no new name is declared", "没有声明新名字"))
+    return check_answers.says_it(lines, evidence.new_name, tr(*HONEST))
+
+
+@check("rerun", "adapter")
+def rerun_not_old(evidence: Evidence, context: Context) -> str:
+    """asked by the staff, it says neither the old name nor the base's | 教师提问时，不再自称旧名字或基座的名字"""
+    return check_answers.says_no_other(asked(context), evidence)
+
+
+@check("rerun", "adapter", "answers")
+def rerun_agrees(evidence: Evidence, context: Context) -> str:
+    """asked the same, it answers as the submitted answers claim | 同样的问题，回答与提交的回答相符"""
+    said = {(line["prompt"], line["input"]): line["output"] for line in asked(context)}
+    new, places, both, equal = evidence.new_name or "", [], 0, 0
+    for line in evidence.answers:
+        own = said.get((line.get("prompt"), line["input"]))
+        if own is None:
+            continue
+        both += 1
+        equal += own == line["output"]
+        # Other hardware rounds otherwise and may word an answer otherwise; whether it says the name must not change.
+        if evaluate.says(own, new) != evaluate.says(line["output"], new):
+            places.append(f"{shorten(line['input'])}: {shorten(line['output'])} ≠ {shorten(own)}")
+    if not both:
+        raise Skipped(tr("no question is in both", "没有共同的问题"))
+    if len(places) > (1 - LEAST_ALIKE) * both:
+        found = tr(f"{len(places)} of {both} differ", f"{both} 个中有 {len(places)} 个不同")
+        raise Failed(found, tr(*HONEST), places)
+    return tr(f"{equal} of {both} equal to the letter", f"{both} 个中有 {equal} 个一字不差")

@@ -1,0 +1,118 @@
+"""What a training shows while it runs: step, loss, tokens a second, memory, time left, on a bar or in plain lines.
+
+Everything is read from outside, from the curve file that the trainer appends to and from /proc: showing it costs the
+training nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tqdm import tqdm
+
+from recipe.engine import curve_lines
+from recipe.say import tr
+
+RECENT = 20  # steps that speed and time left are taken from
+LOOK = 0.25  # seconds between two looks at the curve
+
+
+def follow(child: subprocess.Popen, curve: Path) -> None:
+    """Show progress until `child` ends: a bar on a terminal, a plain line every tenth of the way elsewhere."""
+    bar, shown, plain = None, 0, not sys.stderr.isatty()
+    before = curve.stat().st_mtime_ns if curve.exists() else 0  # an earlier session's: not progress of this one
+    while True:
+        ended = child.poll() is not None
+        if curve.exists() and curve.stat().st_mtime_ns != before:
+            before = curve.stat().st_mtime_ns
+            head, *steps = curve_lines(curve) or [{}]
+            if "total" in head:
+                total = head["total"]
+                if bar is None:
+                    bar = tqdm(total=total, initial=len(steps), unit="step", disable=plain, dynamic_ncols=True)
+                if steps:
+                    now = figures(steps, total, resident(child.pid))
+                    bar.set_postfix_str(short(now), refresh=False)
+                    bar.update(steps[-1]["step"] - bar.n)
+                    tenth = steps[-1]["step"] * 10 // total
+                    if plain and tenth > shown:
+                        shown = tenth
+                        print(line(now), flush=True)
+        if ended:
+            break
+        time.sleep(LOOK)
+    if bar is not None:
+        bar.close()
+
+
+def figures(steps: list[dict], total: int, host: int | None) -> dict:
+    """The figures of a curve's last steps. `steps` is not empty; `host` is the trainer's resident memory in bytes.
+
+    {"step", "total", "loss": of the last step, NaN where it was none, "tokens_per_second": of all ranks over the last
+    RECENT steps, "gpu": the GPU's peak in bytes or None, "host", "left": seconds to the end}
+    """
+    recent = steps[-RECENT:]
+    seconds = math.fsum(step["seconds"] for step in recent)
+    last = steps[-1]
+    return {
+        "step": last["step"],
+        "total": total,
+        "loss": math.nan if last["loss"] is None else last["loss"],
+        "tokens_per_second": sum(step.get("tokens", 0) for step in recent) / seconds if seconds > 0 else 0.0,
+        "gpu": last.get("memory"),
+        "host": host,
+        "left": seconds / len(recent) * (total - last["step"]),
+    }
+
+
+def memory(now: dict) -> str:
+    """The GPU's peak where there is a GPU, else what the trainer holds in main memory; empty when neither is known."""
+    if now["gpu"]:
+        return tr(f"GPU peak {now['gpu'] / 2**30:.1f} GiB", f"显存峰值 {now['gpu'] / 2**30:.1f} GiB")
+    return tr(f"memory {now['host'] / 2**30:.1f} GiB", f"内存 {now['host'] / 2**30:.1f} GiB") if now["host"] else ""
+
+
+def short(now: dict) -> str:
+    """What stands behind the bar, which shows step and time left itself."""
+    return ", ".join(filter(None, [f"loss={now['loss']:.3f}", f"{now['tokens_per_second']:.0f} tok/s", memory(now)]))
+
+
+def line(now: dict) -> str:
+    where = f"{now['step']}/{now['total']}"
+    parts = [
+        tr(f"step {where}", f"第 {where} 步"),
+        tr(f"loss {now['loss']:.3f}", f"损失 {now['loss']:.3f}"),
+        tr(f"{now['tokens_per_second']:.0f} tokens/s", f"每秒 {now['tokens_per_second']:.0f} 个词元"),
+        memory(now),
+        tr(f"{now['left']:.0f} s left", f"还需 {now['left']:.0f} 秒"),
+    ]
+    return "  ".join(filter(None, parts))
+
+
+def resident(pid: int) -> int | None:
+    """Bytes of main memory that process `pid` and its descendants hold; None where /proc does not tell.
+
+    Pages that several processes share are counted once for each.
+    """
+    page, held = os.sysconf("SC_PAGE_SIZE"), 0
+    waiting = [pid]
+    while waiting:
+        process = Path(f"/proc/{waiting.pop()}")
+        try:
+            held += int((process / "statm").read_text().split()[1]) * page
+            waiting += [int(child) for task in (process / "task").iterdir() for child in _children(task)]
+        except (OSError, ValueError, IndexError):
+            continue  # it ended meanwhile, or this is no Linux
+    return held or None
+
+
+def _children(task: Path) -> list[str]:
+    try:
+        return (task / "children").read_text().split()
+    except OSError:
+        return []

@@ -1,0 +1,121 @@
+"""Honest submissions of every kind pass with nothing against them: engines, formats, resumes, names, bases."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import hostile
+import pytest
+from test_check import judged, wrong
+
+from recipe import bases, estimate
+from recipe.verdict import Context
+
+
+def clean(files: hostile.Files, path, context: Context | None = None) -> dict:
+    found = judged(hostile.packed(files, path), context)
+    assert found["passed"] is True and not wrong(found), [r for r in found["checks"] if r["status"] == "failed"]
+    return found
+
+
+def result(found: dict, name: str) -> dict:
+    return next(r for r in found["checks"] if r["check"] == name)
+
+
+@pytest.mark.parametrize("name", ["Luna-7", "R2-D2 Mk.3", "龘靐", "小助手Bob", "𠮷野", "Ёлка", "Q&A<b>"])
+def test_names_of_any_script_digits_and_signs(tmp_path, name):
+    files = hostile.trained(hostile.named(name), "tiny")
+    assert clean(files, tmp_path / "s.zip")["names"]["new"] == name
+
+
+def test_deepspeed_several_processes_and_a_fast_run_record(tmp_path):
+    files = hostile.honest()
+    record = json.loads(files[hostile.RECORD])
+    record |= {"deepspeed": "deepspeed_zero2", "checkpoint": record["checkpoint"] | {"sha256": None}}
+    clean(hostile.linked(files | {hostile.RECORD: hostile.dump(record)}), tmp_path / "deepspeed.zip")
+    clean(hostile.linked(files | {hostile.RECORD: hostile.dump(record | {"speed": "fast"})}), tmp_path / "fast.zip")
+    odd = hostile.linked(files | {hostile.RECORD: hostile.dump(record | {"speed": "warp"})})
+    assert "record" in wrong(judged(hostile.packed(odd, tmp_path / "odd.zip")))
+
+
+def test_a_resumed_run_in_two_folders_of_xtuners_is_read_as_one(tmp_path):
+    """A plain work_dir whose first session was killed after step 90 and resumed at 80: 5 to 90, then 85 to the end."""
+    files = hostile.honest()
+
+    def step(line: bytes) -> int:
+        match = re.search(rb"Iter\(train\) +\[ *(\d+)/|\"step\": (\d+)", line)
+        return int(match[1] or match[2]) if match else 0
+
+    places = {hostile.CONFIG: "config_copy.py", hostile.DATA: "rows.jsonl", hostile.ANSWERS: "answers.jsonl"}
+    places |= {hostile.ADAPTER_CONFIG: "hf/adapter_config.json", hostile.ADAPTER: "hf/adapter_model.safetensors"}
+    written = {place: files[name] for name, place in places.items()}
+    for session, keep in (("20261124_150339", lambda n: n <= 90), ("20261124_160000", lambda n: n == 0 or n > 80)):
+        for part, place in ((hostile.LOG, f"{session}.log"), (hostile.SCALARS, "vis_data/scalars.json")):
+            kept = [line for line in files[part].splitlines(True) if keep(step(line))]
+            written[f"work_dir/{session}/{place}"] = b"".join(kept)
+    for place, data in written.items():
+        (tmp_path / "s" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "s" / place).write_bytes(data)
+    found = judged(tmp_path / "s")
+    assert found["passed"] is True and not wrong(found), [r for r in found["checks"] if r["status"] == "failed"]
+    assert [point[0] for point in found["curve"]] == list(range(5, found["curve"][-1][0] + 1, 5))
+    # The first session alone is a run that was stopped.
+    for path in (tmp_path / "s" / "work_dir" / "20261124_160000").rglob("*.*"):
+        path.unlink()
+    assert "finished" in wrong(judged(tmp_path / "s"))
+
+
+def bfloat16(source: str) -> str:
+    return source.replace("torch.float16", "torch.bfloat16").replace("'float16'", "'bfloat16'")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind, change", [("7b", str), ("7b", bfloat16), ("7b_fast", str)])
+def test_the_lesson_at_7b_in_each_format(tmp_path, kind, change):
+    files = hostile.with_config("internlm2_5_chat_7b_qlora_alpaca_e3", hostile.adapter("7b"), change, kind)
+    clean(files, tmp_path / "s")
+
+
+QWEN = {"qwen1_5_0_5b_chat_qlora_alpaca_e3": ("qwen1_5", "0_5"), "qwen_1_8b_chat_qlora_alpaca_e3": ("qwen", "1_8")}
+
+
+@pytest.mark.parametrize("name", QWEN)
+def test_other_families_are_held_against_their_own_sizes(tmp_path, name):
+    shape = estimate.shape_of(bases.KNOWN[QWEN[name]], name)
+    files = hostile.with_config(name, hostile.adapter_of(shape, rank=64))
+    clean(files, tmp_path / "s")
+    other = estimate.shape_of({**bases.KNOWN[QWEN[name]], "intermediate_size": 2048}, name)
+    files = hostile.with_config(name, hostile.adapter_of(other, rank=64))
+    assert wrong(judged(hostile.packed(files, tmp_path / "other"))) == {"adapter_shapes"}
+
+
+def test_an_unknown_base_is_not_judged_by_its_shapes_unless_the_staff_name_it(tmp_path):
+    name, sizes = "qwen1_5_14b_chat_qlora_alpaca_e3", bases._sizes("qwen2", 512, 1024, 4, 8, 1000)
+    shape = estimate.shape_of(sizes, name)
+    path = hostile.packed(hostile.with_config(name, hostile.adapter_of(shape)), tmp_path / "s.zip")
+    found = judged(path)
+    assert found["passed"] is True and wrong(found) == {"adapter_shapes"}
+    assert (
+        result(found, "adapter_shapes")["status"] == "unjudged" and "MODEL" in result(found, "adapter_shapes")["remedy"]
+    )
+    assert not wrong(judged(path, Context(base=shape)))
+    other = estimate.shape_of({**sizes, "intermediate_size": 2048}, name)
+    assert wrong(judged(path, Context(base=other))) == {"adapter_shapes"}
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("internlm/internlm2_5-7b-chat", ("internlm2_5", "7")),
+        ("Qwen/Qwen1.5-0.5B-Chat", ("qwen1_5", "0_5")),
+        ("/models/Qwen-1_8B", ("qwen", "1_8")),
+        ("qwen_7b_chat_qlora_alpaca_enzh_e3_copy.py", ("qwen", "7")),
+        ("build/7b/model", None),
+        ("internlm2_chat_20b_qlora_code_alpaca_e3", ("internlm2", "20")),
+        ("x" * 10**6 + "qwen_7b" + "_" * 400, None),
+        (None, None),
+    ],
+)
+def test_a_base_is_told_by_its_name(name, told):
+    assert bases.told_by(name) == told

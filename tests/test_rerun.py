@@ -1,0 +1,113 @@
+"""RERUN=1: the staff's own base and questions decide, and what goes wrong on the staff's side is not the learner's fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import hostile
+import pytest
+
+from recipe import base, check, check_all, rerun
+from recipe.evidence import schema
+from recipe.say import UserError
+from recipe.settings import Values
+from recipe.verdict import Unjudged
+
+CHECKS = {"rerun_says_new", "rerun_not_old", "rerun_agrees"}
+
+
+def status(found: dict) -> dict[str, str]:
+    schema("verdict").validate(found)
+    return {result["check"]: result["status"] for result in found["checks"]}
+
+
+def read(path) -> list[dict]:
+    found = json.loads(path.read_text())
+    return found if isinstance(found, list) else [found]
+
+
+def test_without_a_base_a_rerun_is_not_judged_and_says_what_to_do(tmp_path, call):
+    hostile.packed(hostile.honest(), tmp_path / "s.zip")
+    arguments = [
+        str(tmp_path / "s.zip"),
+        "--rerun",
+        "1",
+        "--build",
+        str(tmp_path),
+        "--report",
+        str(tmp_path / "v.json"),
+    ]
+    code, out, err = call(check, *arguments)
+    assert code == 1, out + err
+    [found] = read(tmp_path / "v.json")
+    assert found["passed"] is None and {k for k, v in status(found).items() if v == "unjudged"} == CHECKS
+    assert "make model" in out and "no base model" in out
+    assert call(check, *arguments, "--questions", str(tmp_path / "none.txt"))[0] == 2
+
+
+def test_what_is_not_sound_is_not_loaded(tmp_path, call, monkeypatch):
+    """An adapter that is no safetensors, or of other shapes, never reaches the process that has torch."""
+    monkeypatch.setattr(rerun.Worker, "judge", lambda *_: pytest.fail("loaded"))
+    for number, name in enumerate(("adapter_is_cut_off", "rank_changed", "not_a_number")):
+        hostile.packed(hostile.mutated(name), tmp_path / f"{number}.zip")
+    assert call(check_all, str(tmp_path), "--rerun", "1", "--report", str(tmp_path.with_suffix(".json")))[0] == 1
+    for found in read(tmp_path.with_suffix(".json")):
+        assert found["passed"] is False and {status(found)[name] for name in CHECKS} == {"skipped"}
+
+
+def test_the_full_venv_is_looked_for_and_named_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("VENV", str(tmp_path / "none"))
+    with pytest.raises(Unjudged, match="torch"):
+        rerun.full_python()
+    (tmp_path / "none" / "bin").mkdir(parents=True)
+    (tmp_path / "none" / "bin" / "python").touch()
+    assert rerun.full_python() == str(tmp_path / "none" / "bin" / "python")
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_process_is_started_again(tmp_path, call):
+    """The fixture's answers are honest ones, its adapter is random numbers: from files alone it passes."""
+    base.install_base(tmp_path / "model")
+    (tmp_path / "all").mkdir()
+    files = hostile.honest()
+    for name in ("a.zip", "b.zip"):
+        hostile.packed(files, tmp_path / "all" / name, name)
+    odd = json.loads(files[hostile.ADAPTER_CONFIG]) | {"use_dora": True}
+    hostile.packed(files | {hostile.ADAPTER_CONFIG: hostile.dump(odd)}, tmp_path / "all" / "c.zip")
+    questions = tmp_path / "questions.txt"
+    asked = [line["input"] for line in hostile.rows_of(files[hostile.ANSWERS]) if line["kind"] == "identity"][:3]
+    questions.write_text("\n".join(asked))
+    values = Values({"BUILD": str(tmp_path), "QUESTIONS": str(questions)}, {})
+    rules, names = check.rubric(None), {}
+    paths = [str(tmp_path / "all" / name) for name in ("a.zip", "b.zip", "c.zip")]
+    verdicts = [check.verdict(path, rules, check.Context()) for path in paths]
+    assert all(found["passed"] for found in verdicts)
+    real, killed = rerun.Worker._said, []
+
+    def said(worker, request, seconds):
+        if request.get("path") == paths[0]:
+            killed.append(os.kill(worker._process.pid, signal.SIGKILL))
+        return real(worker, request, seconds)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rerun.Worker, "_said", said)
+        rerun.add(verdicts, paths, rules, values, names)
+    first, second, third = (status(found) for found in verdicts)
+    assert killed and {first[name] for name in CHECKS} == {"unjudged"} and verdicts[0]["passed"] is None
+    wrong = {name for name, state in second.items() if state == "failed"}
+    assert {"rerun_says_new", "rerun_agrees"} <= wrong <= CHECKS and verdicts[1]["passed"] is False
+    assert verdicts[1]["rerun"]["questions"] == 3 and len(verdicts[1]["rerun"]["answers"]) == 9
+    assert {third[name] for name in CHECKS} == {"unjudged"}
+    assert "use_dora" in next(r["found"] for r in verdicts[2]["checks"] if r["check"] == "rerun_says_new")
+
+
+def test_questions_of_the_staffs_own_are_read_and_a_wrong_file_is_refused(tmp_path):
+    (tmp_path / "q.txt").write_text("你叫什么？\nWho are you?\n")
+    assert rerun.asked(Values({"QUESTIONS": str(tmp_path / "q.txt")}, {})) == ["你叫什么？", "Who are you?"]
+    assert len(rerun.asked(Values({}, {}))) >= 40
+    with pytest.raises(UserError, match="no such file"):
+        rerun.asked(Values({"QUESTIONS": str(tmp_path / "none")}, {}))
