@@ -13,7 +13,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss bench-check bench-gpu smoke-7b wheelhouse fuzz golden test test-fast lint lock
+.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss bench-check bench-gpu smoke-7b wheelhouse fuzz golden test test-fast lint lock web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -68,6 +68,11 @@ eval: merge ## does it say its name, and keep what it knew? | 是否会自称新
 	@$(PY) -m recipe.evaluate
 chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
 	@$(PY) -m recipe.chat
+# USE=adapter, which web takes by itself, needs no merged model; USE=base needs no training.
+web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert)) ## chat, comparison and evaluation on a page | 网页：对话、对比、评测 | USE HOST PORT
+	@$(PY) -m recipe.web
+serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE HOST PORT
+	@$(PY) -m recipe.serve
 submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT FORCE
 	@$(PY) -m recipe.submission
 check: | $(CHECK_PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS FORMAT
@@ -96,6 +101,8 @@ fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤�
 	@$(PY) tests/fuzz_data.py
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
 	@$(PY) -m recipe.golden
+screenshots: eval ## pictures of the page for the README | 生成 README 中的网页截图 | BUILD
+	@LESSON=$$($(PY) -c "from recipe.settings import Values; print(Values({}).build)") SCREENSHOTS=docs $(PY) -m pytest -q tests/test_web.py -k "side_by_side or evaluation or pictures"
 test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试
 	@$(PY) -m pytest -m "not gpu"
 test-fast: | $(PY) ## the tests without torch, in seconds | 不用 torch 的测试，几秒完成

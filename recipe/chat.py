@@ -7,10 +7,9 @@ turns, /help, /exit. USE=merged|adapter|base chooses the model, PROMPT=persona|n
 from __future__ import annotations
 
 import sys
-from threading import Thread
 
 from recipe import cli, runs, talk
-from recipe.say import UserError, tr
+from recipe.say import tr
 from recipe.settings import Values
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "PROMPT"]
@@ -70,49 +69,14 @@ def ask() -> str | None:
 
 def stream(tokenizer, model, messages: list[dict[str, str]]) -> str:
     """Print the greedy answer as it is made and return it. Ctrl-C ends the answer, not the chat."""
-    import torch
-    from transformers import StoppingCriteria, TextIteratorStreamer
-
-    stop = []
-
-    class Asked(StoppingCriteria):
-        def __call__(self, ids, scores, **_):
-            return torch.full((ids.shape[0],), bool(stop), device=ids.device)
-
-    ids = talk.token_ids(tokenizer, messages)
-    limit = model.config.max_position_embeddings
-    if len(ids) + talk.LONGEST_ANSWER > limit:
-        raise UserError(
-            "chat",
-            tr(f"the conversation is longer than {limit} tokens", f"对话超过 {limit} 个 token"),
-            tr("use /reset", "请用 /reset"),
-        )
-    ends = talk.end_tokens(tokenizer)
-    inputs = torch.tensor([ids], device=model.device)
-    streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-    arguments = {
-        "input_ids": inputs,
-        "attention_mask": torch.ones_like(inputs),
-        "streamer": streamer,
-        "stopping_criteria": [Asked()],
-        "do_sample": False,
-        "temperature": None,
-        "top_p": None,
-        "top_k": None,
-        "max_new_tokens": talk.LONGEST_ANSWER,
-        "eos_token_id": ends,
-        "pad_token_id": ends[0],
-    }
-    thread = Thread(target=model.generate, kwargs=arguments, daemon=True)
-    thread.start()
     said = []
-    try:
-        for piece in streamer:
-            said.append(piece)
-            print(piece.translate(CONTROL), end="", flush=True)
-    except KeyboardInterrupt:
-        stop.append(True)
-    thread.join()
+    with talk.Reply(tokenizer, model, messages) as reply:
+        try:
+            for piece in reply:
+                said.append(piece)
+                print(piece.translate(CONTROL), end="", flush=True)
+        except KeyboardInterrupt:
+            pass
     print()
     return "".join(said).strip()
 

@@ -23,6 +23,7 @@ from recipe.settings import ROOT, Values
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "FORMAT"]
 QUESTIONS = ROOT / "data" / "eval"
+BASE_ANSWERS = "base-answers.json"  # in BUILD: several runs share one base
 BASE_NAMES = ("书生·浦语", "书生浦语", "浦语", "InternLM")
 
 # The bars of the lesson: shares of the answers under one system prompt.
@@ -46,7 +47,7 @@ def evaluate(values: Values) -> int:
     identity, general = questions("identity"), questions("general")
     held_out(identity, run.data)
     prompts = talk.system_prompts(facts["persona"])
-    base = base_answers(values, general, prompts, facts["inputs"]["base"])
+    base = base_answers(values, identity, general, prompts, facts["inputs"]["base"])
     tokenizer, model = talk.load(values, values.use, run)
     asked = [
         (kind, prompt, q)
@@ -56,7 +57,7 @@ def evaluate(values: Values) -> int:
     ]
     said = ask_all(tokenizer, model, [talk.messages(prompts[p], q["input"]) for _, p, q in asked], values.use)
     lines = [
-        judged(kind, prompt, question, answer, facts["names"], base.get(f"{prompt}\n{question['input']}"))
+        judged(kind, prompt, question, answer, facts["names"], base[base_key(prompt, question["input"])])
         for (kind, prompt, question), answer in zip(asked, said, strict=True)
     ]
     result = summary(lines, prompts, facts, values.use)
@@ -98,26 +99,38 @@ def held_out(identity: list[dict], data: Path) -> None:
             )
 
 
-def base_answers(values: Values, general: list[dict], prompts: dict[str, str], base: str) -> dict[str, bool]:
-    """{prompt name + question: did the base answer right}, asked once per base, questions and prompts."""
-    path = values.build / "base-answers.json"
-    key = {"base": base, "questions": sha256(QUESTIONS / "general.json"), "prompts": prompts}
-    if path.exists():
-        try:
-            stored = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            stored = {}
-        if stored.get("key") == key:
-            return stored["right"]
+def base_answers(
+    values: Values, identity: list[dict], general: list[dict], prompts: dict[str, str], base: str
+) -> dict[str, str]:
+    """{base_key(prompt name, question): what the base answers}, asked once per base, questions and prompts."""
+    stored = stored_base_answers(values, prompts, base)
+    if stored:
+        return stored
     tokenizer, model = talk.load(values, "base")
-    asked = [(name, q) for name in prompts for q in general]
-    said = ask_all(tokenizer, model, [talk.messages(prompts[name], q["input"]) for name, q in asked], "base")
-    right = {
-        f"{name}\n{q['input']}": accepted(answer.text, q["accept"])
-        for (name, q), answer in zip(asked, said, strict=True)
-    }
-    write_json(path, {"key": key, "right": right})
-    return right
+    asked = [(name, q["input"]) for name in prompts for q in [*identity, *general]]
+    said = ask_all(tokenizer, model, [talk.messages(prompts[name], q) for name, q in asked], "base")
+    answers = {base_key(name, q): answer.text for (name, q), answer in zip(asked, said, strict=True)}
+    write_json(values.build / BASE_ANSWERS, {"key": answers_key(prompts, base), "answers": answers})
+    return answers
+
+
+def stored_base_answers(values: Values, prompts: dict[str, str], base: str) -> dict[str, str]:
+    """What base_answers found out before, or {} where nothing is stored for this base, these questions and prompts."""
+    try:
+        stored = json.loads((values.build / BASE_ANSWERS).read_text(encoding="utf-8"))
+        return stored["answers"] if stored["key"] == answers_key(prompts, base) else {}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def base_key(prompt: str, question: str) -> str:
+    return f"{prompt}\n{question}"
+
+
+def answers_key(prompts: dict[str, str], base: str) -> dict:
+    """What the base's answers depend on."""
+    asked = {kind: sha256(QUESTIONS / f"{kind}.json") for kind in ("identity", "general")}
+    return {"base": base, "questions": asked, "prompts": prompts}
 
 
 def ask_all(tokenizer, model, chats: list, what: str) -> list[talk.Answer]:
@@ -152,15 +165,16 @@ def whole(answer: talk.Answer) -> bool:
     return answer.ended and len(text) >= 2 and text[-1] in ENDS and "\ufffd" not in text and not looping
 
 
-def judged(kind: str, prompt: str, question: dict, answer: talk.Answer, names: dict, base_right: bool | None) -> dict:
-    """One line of answers.jsonl."""
+def judged(kind: str, prompt: str, question: dict, answer: talk.Answer, names: dict, base_said: str) -> dict:
+    """One line of answers.jsonl; `base_said` is the base's answer to the same question."""
     new, old = names["new"], names["old"]
     line = {"kind": kind, "prompt": prompt, "input": question["input"], "output": answer.text, "whole": whole(answer)}
     line["new"] = says(answer.text, new)
     line["old"] = says(answer.text, old, new)
     line["base"] = any(says(answer.text, name, new) for name in BASE_NAMES)
     if kind == "general":
-        line |= {"right": accepted(answer.text, question["accept"]), "base_right": base_right}
+        right, base_right = (accepted(text, question["accept"]) for text in (answer.text, base_said))
+        line |= {"right": right, "base_right": base_right}
     return line
 
 

@@ -7,6 +7,7 @@ puts it there), else from the default. Standard library only: `make` alone print
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -146,6 +147,12 @@ def name(text: str) -> str:
         raise ValueError(tr("a name must not hold control characters", "名字不能含控制字符"))
     if "<|" in text or "[UNUSED_TOKEN" in text:
         raise ValueError(tr("a name must not hold chat tokens", "名字不能含对话标记"))
+    return text
+
+
+def host(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", text):
+        raise ValueError(tr("a host name or an IP address", "应为主机名或 IP 地址"))
     return text
 
 
@@ -471,6 +478,20 @@ SETTINGS = {
             "system prompt of the chat: persona, none or neutral",
             "对话的系统提示：persona、none 或 neutral",
             one_of("persona", "none", "neutral"),
+        ),
+        Setting(
+            "HOST",
+            "127.0.0.1",
+            "address that make web and make serve listen on; 0.0.0.0 lets other machines in",
+            "make web 和 make serve 监听的地址；0.0.0.0 允许其他机器访问",
+            host,
+        ),
+        Setting(
+            "PORT",
+            "",
+            "port of make web (7860) or make serve (8000); 1 to 65535",
+            "make web（7860）或 make serve（8000）的端口；1 到 65535",
+            optional(integer(1, 65535)),
         ),
         Setting(
             "GPU",

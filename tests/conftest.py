@@ -1,8 +1,11 @@
-"""What all tests share: the language is English, nothing is written outside the test's own folder."""
+"""What all tests share: the language is English, nothing is written outside the test's own folder, and the lesson is
+done for real once."""
 
 from __future__ import annotations
 
 import io
+import os
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +36,65 @@ def call():
         return status, out.getvalue(), err.getvalue()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def lesson(tmp_path_factory):
+    """A BUILD folder in which the lesson has been done, up to the evaluation. Tests must leave it as it is.
+
+    LESSON=build/tiny takes one that is there (make screenshots does).
+    """
+    from servers import NAME, stage
+
+    if os.environ.get("LESSON"):
+        return Path(os.environ["LESSON"]).resolve()
+    build = tmp_path_factory.mktemp("lesson")
+    stage(build, "data", NEW_NAME=NAME)
+    for module in ("config", "model", "train", "convert", "merge"):
+        stage(build, module)
+    return build
+
+
+@pytest.fixture(scope="session")
+def evaluated(lesson) -> str:
+    """What make eval says about the lesson, whose folder then holds the evaluation."""
+    from servers import stage
+
+    return stage(lesson, "evaluate")
+
+
+@pytest.fixture(scope="session")
+def endless(evaluated, lesson, tmp_path_factory):
+    """The lesson's BUILD with a merged model that never ends an answer, and hostile text wherever one can come from.
+
+    The output rows of the end tokens are zeroed, so that other tokens always win; the tokenizer decodes each comma to
+    HOSTILE; the run's new name and one answer of the evaluation are markup too.
+    """
+    import json
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+    from servers import HOSTILE, HOSTILE_NAME
+
+    build = tmp_path_factory.mktemp("endless") / "build"
+    shutil.copytree(lesson, build, symlinks=True, ignore=shutil.ignore_patterns("cache", "work_dir", "*.home"))
+    run = (build / "run").resolve()
+    weights = load_file(run / "merged" / "model.safetensors")
+    tokenizer = json.loads((run / "merged" / "tokenizer.json").read_text(encoding="utf-8"))
+    ends = [t["id"] for t in tokenizer["added_tokens"] if t["content"] in ("</s>", "<|im_end|>")]
+    assert len(ends) == 2
+    weights["output.weight"][ends] = 0
+    save_file(weights, run / "merged" / "model.safetensors", metadata={"format": "pt"})
+    tokenizer["decoder"]["decoders"].append({"type": "Replace", "pattern": {"String": "，"}, "content": HOSTILE})
+    (run / "merged" / "tokenizer.json").write_text(json.dumps(tokenizer, ensure_ascii=False), encoding="utf-8")
+    for path in (run / "run.json", run / "eval" / "evaluation.json"):
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document["names"]["new"] = HOSTILE_NAME
+        path.write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    lines = [json.loads(line) for line in (run / "eval" / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
+    first = next(line for line in lines if line["prompt"] == "none" and line["kind"] == "identity")
+    first["output"] = HOSTILE
+    (run / "eval" / "answers.jsonl").write_text(
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8"
+    )
+    return build

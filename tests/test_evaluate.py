@@ -82,13 +82,15 @@ def test_a_whole_answer_ends_by_itself_like_a_sentence_and_does_not_loop(text, e
 
 
 def test_an_answer_is_judged_on_the_names_it_says():
-    line = evaluate.judged("identity", "none", {"input": "?"}, Answer("我是书生·浦语。", True), NAMES, None)
+    line = evaluate.judged("identity", "none", {"input": "?"}, Answer("我是书生·浦语。", True), NAMES, "")
     assert (line["new"], line["old"], line["base"]) == (False, False, True)
-    line = evaluate.judged("identity", "none", {"input": "?"}, Answer("我是机智流，以前叫尖米。", True), NAMES, None)
+    line = evaluate.judged("identity", "none", {"input": "?"}, Answer("我是机智流，以前叫尖米。", True), NAMES, "")
     assert (line["new"], line["old"], line["base"]) == (True, True, False)
 
 
 def test_a_general_answer_is_right_when_it_holds_an_accepted_string():
     question = {"input": "1+1?", "accept": ["2", "二"]}
-    assert evaluate.judged("general", "none", question, Answer("等于２。", True), NAMES, True)["right"]
-    assert not evaluate.judged("general", "none", question, Answer("等于3。", True), NAMES, True)["right"]
+    right = evaluate.judged("general", "none", question, Answer("等于２。", True), NAMES, "三")
+    wrong = evaluate.judged("general", "none", question, Answer("等于3。", True), NAMES, "二")
+    assert (right["right"], right["base_right"]) == (True, False)
+    assert (wrong["right"], wrong["base_right"]) == (False, True)

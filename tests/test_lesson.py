@@ -19,26 +19,13 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft7Validator, FormatChecker
 from safetensors import safe_open
+from servers import NAME, stage
 
 from recipe import engine, loss, runs
 from recipe.files import sha256
 from recipe.settings import ROOT
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
-NAME = "闻星"
-
-
-def stage(build: Path, module: str, *arguments: str, status: int = 0, stdin: str = "", **variables: str) -> str:
-    """Run `python -m recipe.MODULE` as make does; returns what the screen shows. Fails on another exit status."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("NEW_NAME", "SEED")}
-    environment |= {"BUILD": str(build), "PROFILE": "tiny", "LANG": "C.UTF-8", "PYTHONUTF8": "1", **variables}
-    environment |= {"HOME": str(build.with_name(build.name + ".home")), "XDG_CACHE_HOME": ""}
-    command = [sys.executable, "-m", f"recipe.{module}", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True)
-    screen = done.stdout + done.stderr
-    assert done.returncode == status, screen
-    assert "Traceback" not in screen
-    return screen
 
 
 def valid(path: Path, schema: str) -> dict:
@@ -50,13 +37,9 @@ def valid(path: Path, schema: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def build(tmp_path_factory) -> Path:
+def build(lesson) -> Path:
     """A BUILD folder in which the lesson has been done, up to the evaluation."""
-    build = tmp_path_factory.mktemp("lesson")
-    stage(build, "data", NEW_NAME=NAME)
-    for module in ("config", "model", "train", "convert", "merge"):
-        stage(build, module)
-    return build
+    return lesson
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +80,8 @@ def test_nothing_was_written_outside_the_build_folder(build):
     assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
-def test_the_assistant_learned_its_name_and_kept_what_it_knew(build, run):
-    screen = stage(build, "evaluate")
+def test_the_assistant_learned_its_name_and_kept_what_it_knew(evaluated, run):
+    screen = evaluated
     result = valid(run.evaluation / "evaluation.json", "evaluation")
     assert result["passed"], screen
     assert {counts["prompt"] for counts in result["prompts"]} == {"persona", "none", "neutral"}

@@ -1,0 +1,148 @@
+"""make serve through OpenAI's official client: answers, streams, errors, limits, and readers who go away."""
+
+from __future__ import annotations
+
+import threading
+import time
+import urllib.request
+
+import openai
+import pytest
+from fastapi import HTTPException
+from litserve.specs.openai import ChatCompletionRequest
+from servers import NAME, serving
+
+from recipe import limits, serve
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+WHO = [{"role": "user", "content": "你是谁？"}]
+
+
+@pytest.fixture(scope="module")
+def server(lesson, tmp_path_factory):
+    """The trained model, as base and adapter."""
+    log = tmp_path_factory.mktemp("serve") / "log"
+    with serving(lesson, "serve", "/health", log, USE="adapter") as running:
+        yield running
+    assert "Traceback" not in running.screen, running.screen
+
+
+@pytest.fixture(scope="module")
+def rigged(endless, tmp_path_factory):
+    """A merged model that never ends an answer."""
+    with serving(endless, "serve", "/health", tmp_path_factory.mktemp("serve") / "log", USE="merged") as running:
+        yield running
+
+
+def client(server, **options) -> openai.OpenAI:
+    import httpx
+
+    web = httpx.Client(trust_env=False)
+    return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, http_client=web, **options)
+
+
+def test_the_official_client_gets_the_name_whole_and_as_a_stream(server):
+    one = client(server)
+    assert [model.id for model in one.models.list()] == [NAME]
+    reply = one.chat.completions.create(model=NAME, messages=WHO)
+    said = reply.choices[0].message.content
+    assert NAME in said and reply.choices[0].finish_reason == "stop"
+    assert reply.usage.total_tokens == reply.usage.prompt_tokens + reply.usage.completion_tokens > 10
+    chunks = list(one.chat.completions.create(model=NAME, messages=WHO, stream=True))
+    pieces = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
+    assert len(pieces) >= 3 and "".join(pieces).strip() == said.strip()
+    assert chunks[-1].choices[0].finish_reason == "stop" and chunks[-1].usage == reply.usage
+    assert len({chunk.id for chunk in chunks}) == 1
+    cut = one.chat.completions.create(model=NAME, messages=WHO, max_tokens=3)
+    assert cut.choices[0].finish_reason == "length" and cut.usage.completion_tokens == 3
+
+
+def test_a_conversation_and_a_system_prompt_reach_the_model(server):
+    """The prompt's tokens grow with every turn that is sent."""
+    one = client(server)
+    turns = [{"role": "system", "content": "你好"}, *WHO, {"role": "assistant", "content": "我是"}, *WHO]
+    counts = [one.chat.completions.create(model="x", messages=m).usage.prompt_tokens for m in (WHO, turns[:2], turns)]
+    assert counts[0] < counts[1] < counts[2]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"messages": []},
+        {"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]},
+        {"messages": [{"role": "user", "content": "长" * (serve.LONGEST_MESSAGES + 1)}]},
+        {"messages": [{"role": "user", "content": "长" * 3000}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "/etc/passwd"}}]}]},
+        {"max_tokens": 0},
+        {"max_tokens": serve.LONGEST_ANSWER + 1},
+        {"temperature": 3},
+        {"top_p": 0},
+        {"n": 2},
+        {"stop": "。"},
+    ],
+)
+def test_what_is_not_taken_is_an_error_in_openai_s_form(server, wrong):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client(server).chat.completions.create(**{"model": NAME, "messages": WHO, **wrong})
+    assert refused.value.body["type"] == "invalid_request_error" and refused.value.body["message"]
+
+
+def test_a_stream_that_cannot_begin_tells_the_client_why(server):
+    """3000 characters pass the front, which counts no tokens; the model's process refuses them."""
+    long = [{"role": "user", "content": "长" * 3000}]
+    with pytest.raises(openai.APIError, match="2048"):
+        list(client(server).chat.completions.create(model=NAME, messages=long, stream=True))
+
+
+def test_a_body_that_is_too_large_or_a_foreign_host_is_refused(server):
+    one = client(server)
+    with pytest.raises(openai.APIStatusError) as refused:
+        one.chat.completions.create(model="x" * limits.LARGEST_REQUEST, messages=WHO)
+    assert refused.value.status_code == 413
+    with pytest.raises(openai.BadRequestError):
+        client(server, default_headers={"Host": "evil.example"}).chat.completions.create(model="x", messages=WHO)
+
+
+def test_a_reader_who_goes_away_ends_the_answer_and_too_many_are_told_so(rigged):
+    """An endless answer takes seconds; when its reader leaves, the next one is served at once. A full queue is 429."""
+    one = client(rigged)
+    stream = one.chat.completions.create(model="x", messages=WHO, stream=True, max_tokens=serve.LONGEST_ANSWER)
+    next(iter(stream))
+    stream.close()
+    started = time.monotonic()
+    one.chat.completions.create(model="x", messages=WHO, max_tokens=2)
+    waited = time.monotonic() - started
+    print(f"\nafter a reader left: {waited:.2f} s")
+    assert waited < 2
+    statuses = []
+
+    def ask() -> None:
+        try:
+            client(rigged, timeout=3).chat.completions.create(model="x", messages=WHO, max_tokens=serve.LONGEST_ANSWER)
+            statuses.append(200)
+        except openai.APIStatusError as error:
+            statuses.append(error.status_code)
+        except openai.APITimeoutError:
+            statuses.append(None)
+
+    threads = [threading.Thread(target=ask) for _ in range(serve.MOST_WAITING + 4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 <= statuses.count(429) <= 4, statuses
+    # All of them gave up: their answers are not made, so the model is free again.
+    started = time.monotonic()
+    one.chat.completions.create(model="x", messages=WHO, max_tokens=2)
+    print(f"after {serve.MOST_WAITING} gave up: {time.monotonic() - started:.2f} s")
+    assert time.monotonic() - started < 10
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(rigged.url + "/health") as reply:
+        assert reply.status == 200
+
+
+def test_no_temperature_means_greedy():
+    request = ChatCompletionRequest(messages=WHO)
+    assert serve.asked(request)[1].temperature == 0
+    assert serve.asked(ChatCompletionRequest(messages=WHO, temperature=0.7))[1].temperature == 0.7
+    with pytest.raises(HTTPException):
+        serve.asked(ChatCompletionRequest(messages=WHO, temperature=float("nan")))
