@@ -127,6 +127,7 @@ def engine_environment(values: Values) -> dict[str, str]:
     if values.speed == "fast":
         # The graph and the rest take memory in pieces of very different sizes; fixed segments would leave holes.
         environment.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
+        environment["RECIPE_NO_FIRST_ANSWERS"] = "1"
     if values.trace:
         environment["RECIPE_TRACE"] = "1"
     if values.deterministic:

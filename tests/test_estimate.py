@@ -67,6 +67,26 @@ def test_memory_is_within_15_percent_of_what_was_measured():
         assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.15)
 
 
+def test_memory_of_fast_is_within_15_percent_of_what_was_measured():
+    """torch's peak on one H100 with SPEED=fast, make bench-gpu: the base in bfloat16, and in NF4."""
+    sizes, lora = shape(INTERNLM2_7B), 157_179_904
+    for quantized, kept, measured in [(False, 1_000_000_000, 21.47), (True, 2_200_000_000, 12.40)]:
+        parts = estimate.memory(sizes, Run(2048, lora, quantized=quantized, fast=True, kept=kept))
+        assert parts.pop("peak") == pytest.approx(sum(parts.values()))
+        assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.05)
+
+
+def test_a_fast_config_is_estimated_as_fast(call, build):
+    """The config's own model class decides: make config SPEED=fast fits a third of an A100, 16 GB only with QUANT=nf4."""
+    from recipe import config
+
+    arguments = ("--build", str(build), "--profile", "7b", "--speed", "fast")
+    for quant, gpu, status in [("none", "24", 0), ("none", "16", 1), ("nf4", "16", 0)]:
+        assert call(config, *arguments, "--quant", quant)[0] == 0
+        found, out, err = call(estimate, *arguments, "--gpu", gpu)
+        assert found == status, out + err
+
+
 def test_memory_moves_the_right_way():
     sizes, lora = shape(INTERNLM2_7B), 157_179_904
 

@@ -52,6 +52,7 @@ model = dict(
         pretrained_model_name_or_path=pretrained_model_name_or_path,
         trust_remote_code=True,
         torch_dtype=torch.float32,
+        attn_implementation='sdpa',
     ),
     lora=dict(
         type=LoraConfig,
