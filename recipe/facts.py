@@ -73,6 +73,7 @@ _KNOWN = {
         "VarlenAttnArgsToMessageHubHook",
     ],
     "xtuner.engine.runner": ["TrainLoop"],
+    "recipe.dequantised": ["DequantisedFinetune"],
     "recipe.fast": ["FastFinetune"],
     "xtuner.model": ["SupervisedFinetune"],
     "xtuner.parallel.sequence": ["SequenceParallelSampler"],

@@ -387,7 +387,7 @@ def report(run: Run, record: dict) -> int:
             file=sys.stderr,
         )
         return 1
-    print(tr("next: make eval, make chat", "下一步：make eval、make chat"))
+    print(tr("next: make eval, make chat, make web", "下一步：make eval、make chat、make web"))
     return 0
 
 

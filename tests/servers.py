@@ -56,6 +56,11 @@ class Server:
         return self.log.read_text(encoding="utf-8")
 
 
+def hears_ctrl_c() -> None:
+    """For a child process: a shell that runs the tests in the background has them, and all that they start, ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -84,6 +89,7 @@ def serving(build: Path, module: str, path: str, log: Path, **variables: str) ->
             env=environment(build, **proxies, **variables),
             stdout=out,
             stderr=subprocess.STDOUT,
+            preexec_fn=hears_ctrl_c,
         )
         url = f"http://127.0.0.1:{port}"
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

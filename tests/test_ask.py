@@ -13,6 +13,7 @@ import threading
 import time
 
 import pytest
+from servers import hears_ctrl_c
 
 from recipe.ask import Journal, Patience, main, questions
 from recipe.findings import Findings
@@ -225,7 +226,7 @@ def test_ctrl_c_does_not_wait_for_a_silent_server(server, place):
     (place / "q.txt").write_text("silent 一\nsilent 二\n", encoding="utf-8")
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     arguments = ["--base-url", url, "--model-name", "m", "--questions", str(place / "q.txt"), "--build", str(place)]
-    process = subprocess.Popen([sys.executable, "-m", "recipe.ask", *arguments], cwd=ROOT, env={**os.environ, "OPENAI_API_KEY": KEY}, stderr=subprocess.PIPE)  # fmt: skip
+    process = subprocess.Popen([sys.executable, "-m", "recipe.ask", *arguments], cwd=ROOT, env={**os.environ, "OPENAI_API_KEY": KEY}, stderr=subprocess.PIPE, preexec_fn=hears_ctrl_c)  # fmt: skip
     while len(server.asked) < 2:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

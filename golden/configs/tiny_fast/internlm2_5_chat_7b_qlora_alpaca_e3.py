@@ -15,6 +15,7 @@ from xtuner.model import SupervisedFinetune
 from xtuner.parallel.sequence import SequenceParallelSampler
 from xtuner.utils import PROMPT_TEMPLATE, SYSTEM_TEMPLATE
 from mmengine.optim import OptimWrapper
+from recipe.dequantised import DequantisedFinetune
 pretrained_model_name_or_path = 'build/tiny/model'
 use_varlen_attn = False
 alpaca_en_path = 'build/tiny/data/assistant_Tuner_change.jsonl'
@@ -45,14 +46,23 @@ tokenizer = dict(
     padding_side='right',
 )
 model = dict(
-    type=SupervisedFinetune,
+    type=DequantisedFinetune,
     use_varlen_attn=use_varlen_attn,
     llm=dict(
         type=AutoModelForCausalLM.from_pretrained,
         pretrained_model_name_or_path=pretrained_model_name_or_path,
         trust_remote_code=True,
         torch_dtype=torch.float32,
-        attn_implementation='sdpa',
+        quantization_config=dict(
+            type=BitsAndBytesConfig,
+            load_in_4bit=True,
+            load_in_8bit=False,
+            llm_int8_threshold=6.0,
+            llm_int8_has_fp16_weight=False,
+            bnb_4bit_compute_dtype=torch.float32,
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_quant_type='nf4',
+        ),
     ),
     lora=dict(
         type=LoraConfig,
@@ -62,7 +72,6 @@ model = dict(
         bias='none',
         task_type='CAUSAL_LM',
     ),
-    use_activation_checkpointing=False,
 )
 alpaca_en = dict(
     type=process_hf_dataset,
