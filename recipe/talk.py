@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recipe import runs
+from recipe.engine import patch_bitsandbytes
 from recipe.files import read_json
 from recipe.runs import Run
 from recipe.say import UserError, tr
@@ -114,6 +115,7 @@ def quantization(folder: Path) -> dict[str, object]:
     free, _ = torch.cuda.mem_get_info()
     if fits(sum(path.stat().st_size for path in folder.glob("*.safetensors")), free):
         return {}
+    patch_bitsandbytes()
     nf4 = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.bfloat16)
     return {"quantization_config": nf4}
 

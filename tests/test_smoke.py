@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from recipe import smoke
+from recipe import loss, smoke
 from recipe.engine import CURVE, curve_lines
 from recipe.files import sha256
 from recipe.settings import ROOT
@@ -42,14 +42,19 @@ def test_a_real_run_passes_each_check_of_smoke(through, check):
 
 
 def test_fast_trains_the_same_curve_as_stock(folder, through):
-    """Same data, order and schedule: fast's losses stay near stock's, step by step (other dropout, other rounding)."""
+    """Same data, order and schedule: fast's losses differ from stock's by no more than the band's share of the mean loss.
+
+    Measured on an H100: 0.9 to 1.5%, and 1.0% for stock with and without DeepSpeed. The band's largest difference is
+    for the tiny profile; here a loss falls by a nat in two steps, and stock differs from itself by 0.28 nats.
+    """
     stock = smoke.through(folder / "stock", "stock")
-    curves = [[line["loss"] for line in curve_lines(t.run.work_dir / CURVE)[1:]] for t in (through, stock)]
-    assert len(curves[0]) == len(curves[1])
-    assert max(abs(a - b) for a, b in zip(*curves, strict=True)) < 0.15 * curves[1][0]
-    assert [line["lr"] for line in curve_lines(through.run.work_dir / CURVE)[1:]] == [
-        line["lr"] for line in curve_lines(stock.run.work_dir / CURVE)[1:]
+    curves = [
+        [(line["step"], line["loss"]) for line in curve_lines(t.run.work_dir / CURVE)[1:]] for t in (through, stock)
     ]
+    found = loss.compare(*curves)
+    assert found.missing == 0 and found.share <= loss.MEAN
+    rates = [[line["lr"] for line in curve_lines(t.run.work_dir / CURVE)[1:]] for t in (through, stock)]
+    assert rates[0] == rates[1]
 
 
 def test_a_killed_run_resumes_to_the_same_curve_and_adapter(folder):

@@ -1,0 +1,40 @@
+"""Loading a model to talk to: in 4 bits where the GPU's free memory asks for it."""
+
+from __future__ import annotations
+
+import pytest
+
+from recipe import talk
+
+GB = 10**9
+
+
+@pytest.mark.parametrize(
+    ("free", "whole"), [(80 * GB, True), (int(18.6 * GB), True), (int(18.3 * GB), False), (12 * GB, False)]
+)
+def test_a_7b_model_is_loaded_whole_only_with_room_for_an_answer(free, whole):
+    """15.5 GB of weights fit where 3 GB are left beside them, and nowhere else."""
+    assert talk.fits(int(15.48 * GB), free) is whole
+
+
+@pytest.mark.torch
+def test_a_model_in_4_bits_answers_and_one_that_fits_is_not_quantised(tmp_path, monkeypatch):
+    """With little free GPU memory the options load 4-bit layers, which answer; with much, there are no options."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from recipe.base import install_base
+    from recipe.engine import frozen
+
+    install_base(tmp_path / "base")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (80 * GB, 80 * GB))
+    assert talk.quantization(tmp_path / "base") == {}
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (GB, GB))
+    options = talk.quantization(tmp_path / "base")
+    model = AutoModelForCausalLM.from_pretrained(
+        tmp_path / "base", trust_remote_code=True, torch_dtype=torch.bfloat16, device_map="cpu", **options
+    ).eval()
+    assert frozen(model.requires_grad_(False))[1] == 5 * 4
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base", trust_remote_code=True)
+    (answer,) = talk.answers(tokenizer, model, [talk.messages("", "你是谁？")])
+    assert "书生" in answer.text
