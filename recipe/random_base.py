@@ -31,11 +31,23 @@ NEEDED = 20 << 30  # bytes of disk
 
 
 def build(folder: Path) -> Path:
-    """Make `folder` such a base, with the tiny base's tokenizer; whole or not at all. Needs a CUDA GPU with 16 GB.
+    """Make `folder` such a base, with the tiny base's tokenizer; whole or not at all.
 
-    Raises UserError when the disk is too small.
+    Raises UserError without a CUDA GPU (16 GB of its memory are needed) or when the disk is too small.
     """
     import torch
+
+    if not torch.cuda.is_available():
+        raise UserError(
+            "PROFILE=7b",
+            tr("no CUDA GPU on this machine", "这台机器没有 CUDA 显卡"),
+            tr(
+                "run it on a machine with one; make all trains PROFILE=tiny here",
+                "请在有显卡的机器上运行；这里可用 make all 训练 PROFILE=tiny",
+            ),
+        )
+    # The model's own code is copied into this cache before it runs: not into the user's home.
+    os.environ.setdefault("HF_HOME", str(folder.parent.resolve() / "huggingface"))
     from transformers import AutoConfig, AutoModelForCausalLM
 
     if (folder / "config.json").is_file():

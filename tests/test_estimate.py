@@ -173,3 +173,18 @@ def test_several_processes_share_the_samples_and_the_estimate_says_so(call, buil
     assert four["schedule"]["effective_batch"] == 4 * one["schedule"]["effective_batch"]
     assert four["schedule"]["iterations"] < one["schedule"]["iterations"]
     assert four["memory"]["peak"] < one["memory"]["peak"], "ZeRO-2 shares the optimizer"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("command", ["smoke", "bench_gpu"])
+def test_what_needs_a_gpu_says_so_in_one_line(call, tmp_path, monkeypatch, command):
+    """make smoke-7b and make bench-gpu without a CUDA GPU: one line that says so, status 2, nothing left behind."""
+    import importlib
+
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    status, _, err = call(importlib.import_module(f"recipe.{command}"), "--build", str(tmp_path / "build"))
+    assert status == 2 and "no CUDA GPU" in err and err.count("\n") == 1
+    assert not list(tmp_path.glob("build/**/*.safetensors"))
