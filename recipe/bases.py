@@ -1,6 +1,7 @@
 """Base models by name: the sizes of the common ones, so that an adapter can be held against a base that is not here.
 
-Only sizes that were compared with a published config.json stand here; for any other base the staff name its folder
+The sizes are those of the published config.json files; Qwen1.5-0.5B and 7B were written down without one at hand, so a
+verdict on them that seems wrong is best repeated with MODEL=. For any other base the staff name its folder
 (MODEL=), and without it an adapter's shapes are not judged.
 """
 

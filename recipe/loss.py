@@ -26,11 +26,11 @@ GOLDEN = ROOT / "golden" / "loss"
 
 # The band: no loss may differ by more than LARGEST nats per token, and all of them together by no more than the share
 # MEAN of the mean loss (a share, because a short run, which ends where the curve is steep, differs by more nats). Measured
-# by `make bench-loss`, tiny (161 steps, loss 4 to 0.1), two cores of an Intel Xeon with AVX-512, against one run of it:
+# as `make bench-loss` does, tiny (161 steps, loss 4 to 0.1), two cores of an Intel Xeon with AVX-512, against one run of it:
 #                                                             largest    share of the mean
 #   AVX2 kernels in place of AVX-512                          4.8e-7     4.9e-7
 #   one OpenMP thread in place of two                         9.5e-7     6.2e-8
-#   DeepSpeed ZeRO-2 in place of plain (other dropout masks)  0.038      0.0081
+#   DeepSpeed ZeRO-2 in place of plain                        0.038      0.0081
 #   two processes in place of one                             0.103      0.0085
 #   … the same with ZeRO-2, first 21 steps                    0.076      0.0091
 #   seed 43, and seed 44: these must be outside               0.90 1.27  0.136 0.149
