@@ -23,6 +23,7 @@ from recipe.engine import CURVE, curve_lines
 from recipe.files import read_json, write_json
 from recipe.say import UserError, tr
 from recipe.settings import ROOT, Values
+from recipe.train import machine
 
 SETTINGS = ["BUILD", "NEW_NAME"]
 LENGTH = 2048  # tokens of a pack
@@ -64,12 +65,10 @@ def train(build: Path, base: Path, variables: dict[str, str]) -> dict:
     for module in ("data", "model", "config"):
         smoke.stage(build, module, MODEL=str(base), **variables)
     started, first = time.perf_counter(), None
-    small = {"EPOCHS": "1", "WARMUP": "0.1", "ANSWER_TOKENS": "8"}
-    environment = {**os.environ, **small, **variables, "PROFILE": "7b", "BUILD": str(build)}
     process = subprocess.Popen(
         [sys.executable, "-m", "recipe.train"],
         cwd=ROOT,
-        env=environment,
+        env=smoke.environment(build, **variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -137,8 +136,8 @@ def bench(values: Values) -> int:
             print(name, json.dumps({k: v for k, v in found.items() if k != "loss"}), flush=True)
     rate = (rate + product_rate()) / 2
     stock = figures["stock (ZeRO-2)"]["tokens_per_second"]
-    gpu = subprocess.run(["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True)
-    print(f"\n{gpu.stdout.strip()}, bf16 product {rate / 1e12:.0f} TFLOP/s")
+    gpu = machine("7b")["gpu"]
+    print(f"\n{gpu}, bf16 product {rate / 1e12:.0f} TFLOP/s")
     print("| trainer | tokens/s | over stock | MFU | peak (torch) | GPU memory used | first step |")
     print("|---|---|---|---|---|---|---|")
     for name, f in figures.items():
@@ -148,7 +147,7 @@ def bench(values: Values) -> int:
             f"| {name} | {f['tokens_per_second']:.0f} | {f['over_stock']:.2f} | {f['mfu']:.1%} | {f['peak'] / 1e9:.1f} GB "
             f"| {f['used'] / 1e9:.1f} GB | {first} |"
         )
-    write_json(root / "figures.json", {"gpu": gpu.stdout.strip(), "product_rate": rate, "trainers": figures})
+    write_json(root / "figures.json", {"gpu": gpu, "product_rate": rate, "trainers": figures})
     shutil.rmtree(base)
     print(root / "figures.json")
     return 0

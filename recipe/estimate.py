@@ -40,6 +40,7 @@ MEASURED_PARAMETERS, MEASURED_TOKENS_PER_SECOND = 7.74e9, 2048 / 0.66
 MEASURED_FAST = 12522  # the same with SPEED=fast, make bench-gpu
 CONTEXT = 0.7 * GB  # the CUDA context and cuBLAS' workspaces, which torch's own peak does not count
 FRAGMENTS = 1.05  # the caching allocator holds a little more than is used
+NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight, as `memory` says
 LIBRARIES = 0.9 * GB  # resident memory of Python, torch and transformers on a CPU
 
 
@@ -153,9 +154,8 @@ def memory(shape: Shape, run: Run) -> dict[str, float]:
     deepspeed = run.zero > 0
     share = run.world if deepspeed else 1
     full = 2 if deepspeed and run.half else 4
-    nf4 = 0.5 + 1 / 64 + 4 / (64 * 256)
     parts = {
-        "weights": shape.linear_parameters * (nf4 if run.quantized else full) / (run.world if run.zero == 3 else 1),
+        "weights": shape.linear_parameters * (NF4 if run.quantized else full) / (run.world if run.zero == 3 else 1),
         "plain": shape.plain_parameters * full / (run.world if run.zero == 3 else 1),
         "adapter": run.lora * ((2 + 4 / share) if deepspeed and run.half else 4),
         "optimizer": run.lora * run.optimizer_bytes / share,
@@ -183,14 +183,13 @@ def _fast_memory(shape: Shape, run: Run) -> dict[str, float]:
 
     One H100, InternLM2.5-7B, 2048 tokens: 21.5 measured, 21.7 here; with NF4 12.4 measured, 12.6 here (GB, torch's peak).
     """
-    nf4 = 0.5 + 1 / 64 + 4 / (64 * 256)
     sizes = {name: (i, o) for name, i, o in shape.linears}
     inner, qkv = sizes["w1"][1], sizes["wqkv"][1]
     layer = run.tokens * 4 * inner
     kept = min(shape.layers, run.kept // layer) * layer
     widest = inner * shape.hidden * 2 if run.quantized else 0
     parts = {
-        "weights": shape.linear_parameters * (nf4 if run.quantized else 2.0),
+        "weights": shape.linear_parameters * (NF4 if run.quantized else 2.0),
         "plain": shape.plain_parameters * 2.0,
         "adapter": run.lora * 6.0,
         "optimizer": run.lora * float(run.optimizer_bytes),

@@ -13,20 +13,11 @@ import tempfile
 from pathlib import Path
 
 from recipe.base import install_base
+from recipe.model import SIZES_7B
 from recipe.say import UserError, tr
 
 # internlm/internlm2_5-7b-chat, config.json
-SIZES = {
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 92544,
-    "max_position_embeddings": 32768,
-    "rope_theta": 1000000,
-    "torch_dtype": "bfloat16",
-}
+SIZES = {**SIZES_7B, "max_position_embeddings": 32768, "rope_theta": 1000000, "torch_dtype": "bfloat16"}
 NEEDED = 20 << 30  # bytes of disk
 
 

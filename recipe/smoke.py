@@ -1,7 +1,7 @@
 """make smoke-7b: the whole lesson at 7B on this machine's GPU, with random weights, in a few minutes; all removed after.
 
 Every stage runs as make runs it, on a random base of the real shape (recipe/random_base.py), one epoch of the shipped
-rows, 28 steps. What it learned means nothing; that it trains, in which memory, and what it leaves, is checked. Each
+rows, 22 steps. What it learned means nothing; that it trains, in which memory, and what it leaves, is checked. Each
 check's docstring is the line that is printed. `pytest -m gpu` runs the same checks.
 """
 
@@ -28,13 +28,21 @@ LINEARS = 5 * 32  # of InternLM2's layers; the output layer is not quantised
 SHAPE = estimate.shape_of({"model_type": "internlm2", **random_base.SIZES}, "random base")
 
 
+def environment(build: Path, **variables: str) -> dict[str, str]:
+    """The environment of a stage of the short lesson in `build`.
+
+    One epoch, a short answer: the warm-up must have two steps, and random weights never end an answer.
+    """
+    small = {"EPOCHS": "1", "WARMUP": "0.1", "SAVE_STEPS": "10", "ANSWER_TOKENS": "8"}
+    return {**os.environ, **small, **variables, "PROFILE": "7b", "BUILD": str(build), "LANG": "C.UTF-8"}
+
+
 def stage(build: Path, module: str, stdin: str = "", **variables: str) -> str:
     """Run a stage as make does and return what the screen shows. Raises UserError when it fails."""
-    # One epoch, a short answer: the warm-up must have two steps, and random weights never end an answer.
-    small = {"EPOCHS": "1", "WARMUP": "0.1", "SAVE_STEPS": "10", "ANSWER_TOKENS": "8"}
-    environment = {**os.environ, **small, **variables, "PROFILE": "7b", "BUILD": str(build), "LANG": "C.UTF-8"}
     command = [sys.executable, "-m", f"recipe.{module}"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, input=stdin, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment(build, **variables), input=stdin, capture_output=True, text=True
+    )
     screen = done.stdout + done.stderr
     if done.returncode:
         print(screen[-4000:], file=sys.stderr)

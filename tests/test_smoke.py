@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -68,8 +67,7 @@ def test_a_killed_run_resumes_to_the_same_curve_and_adapter(folder):
     for module in ("data", "model", "config"):
         smoke.stage(build, module, **variables, MODEL=str(folder / "random-7b"))
     victim = random.randrange(12, 27)
-    environment = {**os.environ, "PROFILE": "7b", "BUILD": str(build), **variables}
-    environment |= {"EPOCHS": "1", "WARMUP": "0.1", "SAVE_STEPS": "10", "ANSWER_TOKENS": "8"}
+    environment = smoke.environment(build, **variables)
     process = subprocess.Popen([sys.executable, "-m", "recipe.train"], cwd=ROOT, env=environment)
     while process.poll() is None and not any(
         len(curve_lines(path)) > victim for path in build.glob(f"runs/*/work_dir/{CURVE}")
