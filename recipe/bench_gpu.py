@@ -60,11 +60,13 @@ def model_flops(shape: estimate.Shape, tokens: int) -> float:
 
 
 def train(build: Path, base: Path, variables: dict[str, str]) -> dict:
-    """One training through make's stages; seconds to the first step are from the start of `make train`."""
+    """One training through make's stages; seconds to the first step are from the start of `make train`, which begins
+    with the config and the base."""
     shutil.rmtree(build, ignore_errors=True)
-    for module in ("data", "model", "config"):
-        smoke.stage(build, module, MODEL=str(base), **variables)
+    smoke.stage(build, "data", **variables)
     started, first = time.perf_counter(), None
+    for module in ("config", "model"):
+        smoke.stage(build, module, MODEL=str(base), **variables)
     process = subprocess.Popen(
         [sys.executable, "-m", "recipe.train"],
         cwd=ROOT,

@@ -158,8 +158,12 @@ def machine_type(facts: dict) -> str:
 
 
 def golden_of(curve: Curve) -> str:
-    """The golden to hold `curve` against. Raises UserError with the goldens that there are."""
-    if "machine" in curve.facts and (path := golden_path(curve.facts)).exists():
+    """The golden to hold `curve` against. Raises UserError with the goldens that there are.
+
+    A golden of another base is none: those of 7b are of random weights (recipe/random_base.py).
+    """
+    path = golden_path(curve.facts) if "machine" in curve.facts else None
+    if path and path.exists() and read_json(path, "")["inputs"]["base"] == curve.facts["inputs"]["base"]:
         return str(path)
     there = ", ".join(p.relative_to(ROOT).as_posix() for p in sorted(GOLDEN.glob("*.json")))
     raise UserError(

@@ -8,6 +8,7 @@ which rank failed. Everything else is PyTorch's, XTuner's and DeepSpeed's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -107,7 +108,6 @@ def patch() -> None:
     """What several processes on a CPU lack: mmengine chooses a GPU by its number, and hands that to DDP as well; and
     gloo gathers into views of a tensor, which DeepSpeed's, having a gradient, does not allow outside of no_grad."""
     import torch
-    from deepspeed.comm.torch import TorchBackend
     from mmengine.model import MMDistributedDataParallel
 
     if torch.cuda.is_available():
@@ -119,7 +119,10 @@ def patch() -> None:
         original(self, *args, **kwargs)
 
     MMDistributedDataParallel.__init__ = on_cpu
-    TorchBackend.all_gather_into_tensor = torch.no_grad()(TorchBackend.all_gather_into_tensor)
+    with contextlib.suppress(ImportError):  # a run without DeepSpeed has hidden it
+        from deepspeed.comm.torch import TorchBackend
+
+        TorchBackend.all_gather_into_tensor = torch.no_grad()(TorchBackend.all_gather_into_tensor)
 
 
 def add_hook(runner) -> None:

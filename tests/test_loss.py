@@ -169,6 +169,10 @@ def test_a_golden_is_written_for_the_run_s_machine_and_found_again_without_namin
     status, out, _ = compared()
     assert status == 0 and "first difference at step 2, largest 0.0625 at step 2" in out
     assert "not the same: seed" in out and "within the band" in out
+    changed["inputs"]["base"] = "0" * 64  # a golden of another base is none
+    path.write_text(json.dumps(changed))
+    status, _, err = compared()
+    assert status == 2 and "no golden for" in err
 
 
 def test_the_fast_variant_has_a_golden_of_its_own():
