@@ -61,8 +61,10 @@ def model_flops(shape: estimate.Shape, tokens: int) -> float:
 
 def train(build: Path, base: Path, variables: dict[str, str]) -> dict:
     """One training through make's stages; seconds to the first step are from the start of `make train`, which begins
-    with the config and the base."""
-    shutil.rmtree(build, ignore_errors=True)
+    with the config and the base. BUILD/cache stays from the training before: the first variant fills it."""
+    for path in build.glob("*"):
+        if path.name != "cache":
+            path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
     smoke.stage(build, "data", **variables)
     started, first = time.perf_counter(), None
     for module in ("config", "model"):

@@ -51,7 +51,7 @@ def compare(values: Values) -> int:
     made_from = [{k: v for k, v in record.items() if k not in RESULTS} for record in (a, b)]
     found = differences(*made_from)
     curves = [[(point["step"], point["loss"]) for point in record["curve"]] for record in (a, b)]
-    result = loss.compare(*curves)
+    result = loss.compare(*curves, loss.limit(a))
     if values.format == "json":
         document = {
             "a": figures_a,

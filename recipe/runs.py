@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +125,11 @@ def engine_environment(values: Values) -> dict[str, str]:
         PYTHONUTF8="1",
         RECIPE_PARENT=str(os.getpid()),
     )
+    if sys.dont_write_bytecode:
+        # Container images often forbid it, and every process would compile 6000 modules anew: most of the time to a
+        # first step. The compiled ones go into our own cache instead.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")
     if values.speed == "fast":
         # The graph and the rest take memory in pieces of very different sizes; fixed segments would leave holes.
         environment.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")

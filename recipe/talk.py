@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -54,6 +55,8 @@ GREEDY = Sampling()
 def use_environment(values: Values) -> None:
     """Put caches under BUILD and fix threads in this process, as the trainer's has it. Call before importing torch."""
     os.environ.update(runs.engine_environment(values))
+    if sys.dont_write_bytecode:
+        sys.dont_write_bytecode, sys.pycache_prefix = False, os.environ["PYTHONPYCACHEPREFIX"]
 
 
 def system_prompts(persona: str) -> dict[str, str]:

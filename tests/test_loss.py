@@ -45,14 +45,14 @@ def test_one_loss_that_differs_in_its_last_bit_is_not_identical_and_its_step_is_
 @given(losses, st.floats(1.001, 4))
 def test_a_curve_shifted_beyond_the_band_is_outside(a, factor):
     """By more than LARGEST everywhere, or by more than the share MEAN everywhere: either limit alone is enough."""
-    assert compare(points(a), points([x + LARGEST * factor for x in a])).verdict == OUTSIDE
+    assert compare(points(a), points([x + LARGEST["tiny"] * factor for x in a])).verdict == OUTSIDE
     share = MEAN * factor
     assert compare(points(a), points([x * (1 + share) / (1 - share) for x in a])).verdict == OUTSIDE
 
 
 @given(losses, st.floats(0, 0.99))
 def test_a_curve_shifted_by_less_than_both_limits_is_within(a, factor):
-    shift = min(LARGEST, MEAN * sum(a) / len(a)) * factor
+    shift = min(LARGEST["tiny"], MEAN * sum(a) / len(a)) * factor
     assert compare(points(a), points([x + shift for x in a])).verdict in (IDENTICAL, WITHIN)
 
 
@@ -191,6 +191,18 @@ def test_every_shipped_golden_is_valid_has_its_name_and_is_as_long_as_it_says():
         assert loss.golden_path(document).name == path.name
         assert [point["step"] for point in document["curve"]] == list(range(1, document["steps"] + 1))
         assert len(loss.load(str(path), Values({}, {})).points) == document["steps"]
+
+
+def test_at_7b_fast_is_within_its_band_of_stock():
+    """The shipped goldens of 7b, measured on one GPU: within 7b's band, which is wider in single steps than tiny's."""
+    curves = []
+    for name in ("7b", "7b-fast"):
+        document = json.loads((ROOT / "golden" / "loss" / f"{name}-nvidia-h100-80gb-hbm3.json").read_text())
+        curves.append([(point["step"], point["loss"]) for point in document["curve"]])
+        assert loss.limit(document) == LARGEST["7b"]
+    assert compare(*curves, LARGEST["7b"]).verdict == WITHIN
+    assert compare(*curves, LARGEST["tiny"]).verdict == OUTSIDE
+    assert loss.limit({}) == loss.limit({"profile": ["7b"]}) == LARGEST["tiny"]
 
 
 CPUINFO = """processor\t: 0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zipfile
 
 from hypothesis import given
@@ -9,6 +12,7 @@ from hypothesis import strategies as st
 
 from recipe import runs
 from recipe.runs import Run
+from recipe.settings import ROOT, Values
 
 
 def save(path):
@@ -77,3 +81,24 @@ def test_the_link_to_the_last_run_moves(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         runs.point_to(tmp_path, Run(folder))
         assert (tmp_path / "run").resolve() == folder.resolve()
+
+
+def test_where_python_may_not_write_bytecode_it_is_kept_below_build(tmp_path):
+    """A stage under PYTHONDONTWRITEBYTECODE compiles each module once, not in every process, and nothing beside its source."""
+    child = """if True:
+        import subprocess, sys
+        from recipe import runs, settings
+        environment = runs.engine_environment(settings.Values({}))
+        subprocess.run([sys.executable, "-c", "import this_one"], env=environment, check=True)
+    """
+    (tmp_path / "this_one.py").write_text("")
+    path = os.pathsep.join([str(ROOT), str(tmp_path)])
+    environment = os.environ | {"BUILD": str(tmp_path / "build"), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", child], env=environment, check=True)
+    kept = [p.relative_to(tmp_path / "build" / "cache" / "bytecode") for p in tmp_path.rglob("this_one*.pyc")]
+    assert len(kept) == 1
+
+
+def test_where_bytecode_lies_beside_its_source_that_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    assert "PYTHONPYCACHEPREFIX" not in runs.engine_environment(Values({"BUILD": str(tmp_path)}))

@@ -22,7 +22,7 @@ from recipe.settings import ROOT, Values
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.torch]
 VARIANTS = [("stock", {}), ("fast", {}), ("fast", {"QUANT": "nf4"})]
 TRAINED = smoke.STAGES[:4]
-H100 = loss.GOLDEN / "7b-nvidia-h100-80gb-hbm3.json"
+GOLDENS = {"stock": "7b-nvidia-h100-80gb-hbm3.json", "fast": "7b-fast-nvidia-h100-80gb-hbm3.json"}
 
 
 @pytest.fixture(scope="module")
@@ -54,29 +54,30 @@ def test_a_real_run_passes_each_check_of_smoke(through, check):
 
 @pytest.mark.parametrize("variables", [{}, {"QUANT": "nf4"}], ids=["bfloat16", "nf4"])
 def test_fast_trains_the_same_curve_as_stock(folder, variables):
-    """Same data, order and schedule: fast's losses differ from stock's by no more than the band's share of the mean loss.
-
-    Measured on an H100: 0.9 to 1.5%, and 1.0% for stock with and without DeepSpeed. The band's largest difference is
-    for the tiny profile; here a loss falls by a nat in two steps, and stock differs from itself by 0.28 nats.
-    """
+    """Same data, order and schedule: fast's curve is within the band of stock's."""
     stock = smoke.through(folder / "stock", "stock", TRAINED)
     fast = smoke.through(folder / "-".join(["fast", *variables.values()]), "fast", TRAINED, **variables)
-    found = loss.compare(curve(fast.run), curve(stock.run))
-    assert found.missing == 0 and found.share <= loss.MEAN
+    found = loss.compare(curve(fast.run), curve(stock.run), loss.LARGEST["7b"])
+    assert found.verdict == loss.WITHIN, found
     rates = [[line["lr"] for line in curve_lines(t.run.work_dir / CURVE)[1:]] for t in (fast, stock)]
     assert rates[0] == rates[1]
 
 
 @pytest.mark.parametrize("speed", ["stock", "fast"])
-def test_a_deterministic_run_equals_the_golden_of_its_machine(folder, speed):
-    """DETERMINISTIC=1: the curve in golden/loss, bit for bit on the same GPU with the same packages, else near it."""
-    whole = smoke.through(folder / f"whole-{speed}", speed, TRAINED, DETERMINISTIC="1")
-    facts = whole.run.facts()
-    path = loss.golden_path(facts)
-    golden = json.loads((path if path.exists() else H100).read_text(encoding="utf-8"))
-    found = loss.compare(curve(whole.run), [(point["step"], point["loss"]) for point in golden["curve"]])
-    alike = path.exists() and golden["versions"] == facts["versions"]
-    assert found.verdict == loss.IDENTICAL if alike else (found.missing == 0 and found.share <= loss.MEAN), found
+def test_a_run_equals_the_golden_of_its_machine(folder, speed):
+    """The curve in golden/loss, bit for bit on the same GPU with the same packages, elsewhere within the band.
+
+    Fast with DETERMINISTIC=1. Stock gave the same bits without it, on two machines with an H100.
+    """
+    variables = {"DETERMINISTIC": "1"} if speed == "fast" else {}
+    run = smoke.through(folder / ("whole-fast" if variables else "stock"), speed, TRAINED, **variables).run
+    facts = run.facts()
+    name = loss.golden_path(facts)
+    same = name.exists()
+    golden = json.loads((name if same else loss.GOLDEN / GOLDENS[speed]).read_text(encoding="utf-8"))
+    found = loss.compare(curve(run), [(p["step"], p["loss"]) for p in golden["curve"]], loss.LARGEST["7b"])
+    exact = same and golden["versions"] == facts["versions"]
+    assert found.verdict in ((loss.IDENTICAL,) if exact else (loss.IDENTICAL, loss.WITHIN)), found
 
 
 @pytest.mark.parametrize("speed", ["stock", "fast"])
