@@ -17,6 +17,7 @@ import os
 import sys
 import zipfile
 from dataclasses import dataclass
+from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
 from recipe.files import read_json, readable, sha256
@@ -105,6 +106,12 @@ def whole(path: Path, processes: int = 1) -> bool:
     return path.is_file() and zipfile.is_zipfile(path)
 
 
+def uncompiled() -> bool:
+    """Whether the large packages were installed without their bytecode (pip compiles what it installs, uv does not)."""
+    sources = [spec.origin for name in ("torch", "transformers") if (spec := find_spec(name)) and spec.origin]
+    return not all(os.path.exists(cache_from_source(source)) for source in sources)
+
+
 def engine_environment(values: Values) -> dict[str, str]:
     """The environment of XTuner's processes: caches under BUILD, no network, fixed threads for equal numbers."""
     environment = dict(os.environ)
@@ -125,9 +132,9 @@ def engine_environment(values: Values) -> dict[str, str]:
         PYTHONUTF8="1",
         RECIPE_PARENT=str(os.getpid()),
     )
-    if sys.dont_write_bytecode:
-        # Container images often forbid it, and every process would compile 6000 modules anew: most of the time to a
-        # first step. The compiled ones go into our own cache instead.
+    if sys.dont_write_bytecode and uncompiled():
+        # Images often forbid bytecode, and every process would compile its 6000 modules anew: half of the time to a first
+        # step. It goes into our own cache instead.
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         environment["PYTHONPYCACHEPREFIX"] = str(cache / "bytecode")
     if values.speed == "fast":

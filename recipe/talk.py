@@ -55,8 +55,8 @@ GREEDY = Sampling()
 def use_environment(values: Values) -> None:
     """Put caches under BUILD and fix threads in this process, as the trainer's has it. Call before importing torch."""
     os.environ.update(runs.engine_environment(values))
-    if sys.dont_write_bytecode:
-        sys.dont_write_bytecode, sys.pycache_prefix = False, os.environ["PYTHONPYCACHEPREFIX"]
+    if prefix := os.environ.get("PYTHONPYCACHEPREFIX"):
+        sys.dont_write_bytecode, sys.pycache_prefix = False, prefix
 
 
 def system_prompts(persona: str) -> dict[str, str]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import py_compile
 import subprocess
 import sys
 import zipfile
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from recipe import runs
 from recipe.runs import Run
-from recipe.settings import ROOT, Values
+from recipe.settings import ROOT
 
 
 def save(path):
@@ -83,22 +85,25 @@ def test_the_link_to_the_last_run_moves(tmp_path):
         assert (tmp_path / "run").resolve() == folder.resolve()
 
 
-def test_where_python_may_not_write_bytecode_it_is_kept_below_build(tmp_path):
-    """A stage under PYTHONDONTWRITEBYTECODE compiles each module once, not in every process, and nothing beside its source."""
+@pytest.mark.parametrize("compiled", [False, True])
+def test_packages_without_bytecode_are_compiled_once_below_build_and_not_beside_their_source(tmp_path, compiled):
+    """A stage that may not write bytecode keeps it in its cache; where the packages have theirs, that is used."""
     child = """if True:
         import subprocess, sys
         from recipe import runs, settings
         environment = runs.engine_environment(settings.Values({}))
-        subprocess.run([sys.executable, "-c", "import this_one"], env=environment, check=True)
+        subprocess.run([sys.executable, "-c", "import torch"], env=environment, check=True)
     """
-    (tmp_path / "this_one.py").write_text("")
-    path = os.pathsep.join([str(ROOT), str(tmp_path)])
-    environment = os.environ | {"BUILD": str(tmp_path / "build"), "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    for name in ("torch", "transformers"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+        if compiled:
+            py_compile.compile(str(tmp_path / name / "__init__.py"))
+    cache = tmp_path / "build" / "cache"
+    forbid = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), str(tmp_path)])}
+    environment = os.environ | {"BUILD": str(tmp_path / "build"), **forbid}
+    environment.pop("PYTHONPYCACHEPREFIX", None)
+    before = set(tmp_path.glob("torch/**/*.pyc"))
     subprocess.run([sys.executable, "-c", child], env=environment, check=True)
-    kept = [p.relative_to(tmp_path / "build" / "cache" / "bytecode") for p in tmp_path.rglob("this_one*.pyc")]
-    assert len(kept) == 1
-
-
-def test_where_bytecode_lies_beside_its_source_that_is_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "dont_write_bytecode", False)
-    assert "PYTHONPYCACHEPREFIX" not in runs.engine_environment(Values({"BUILD": str(tmp_path)}))
+    assert len(list(cache.rglob("torch/__init__*.pyc"))) == (0 if compiled else 1)
+    assert set(tmp_path.glob("torch/**/*.pyc")) == before
