@@ -19,6 +19,7 @@ import random
 import signal
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,9 +34,6 @@ TOOLS = {
 CURVE = "curve.jsonl"
 TRACE = "trace"
 DIVERGED = 3  # exit status: the loss was not a finite number, or exploded
-# Divergence is a loss of three times the first one, or of half as much again for five steps on end (a model that was
-# driven to the uniform answer stays at the logarithm of the vocabulary for ever). A healthy run falls from the first.
-EXPLODED, RISEN, ON_END = 3.0, 1.5, 5
 
 
 def die_with_parent() -> None:
@@ -122,7 +120,33 @@ def set_random_state(state: dict) -> None:
 
 
 class Diverged(Exception):
-    pass
+    """Training stops: the loss is no number, or tells of a model that will not recover."""
+
+
+class Divergence:
+    """Judges each loss (nats per token) of a run against its first: `lost(loss)` is True when training is in vain.
+
+    That is a loss that is no finite number, or three times the first; or, for five steps on end, one that is half as much
+    again, or one that is a tenth more and does not move: a model driven to the uniform answer gives the logarithm of the
+    vocabulary to whatever it reads, for ever. A healthy run falls from the first and moves from batch to batch.
+    """
+
+    EXPLODED, RISEN, DEAD, STILL, ON_END = 3.0, 1.5, 1.1, 1e-3, 5
+
+    def __init__(self, first: float | None = None) -> None:
+        self.first = first
+        self.last: deque[float] = deque(maxlen=self.ON_END)
+
+    def lost(self, loss: float) -> bool:
+        if self.first is None:
+            self.first = loss
+        usual = max(self.first, 1.0)  # a run may start at a loss near 0, where a factor says nothing
+        if not math.isfinite(loss) or loss > self.EXPLODED * usual:
+            return True
+        self.last.append(loss)
+        least, most = min(self.last), max(self.last)
+        still = most - least < self.STILL
+        return len(self.last) == self.ON_END and least > (self.DEAD if still else self.RISEN) * usual
 
 
 def frozen(model) -> tuple[int, int, int]:
@@ -159,8 +183,6 @@ def add_training_hook() -> None:
 
         def __init__(self) -> None:
             self.restore: dict | None = None
-            self.first: float | None = None
-            self.high = 0  # steps on end with a loss above RISEN times the first
             self.file = None
 
         def before_train(self, runner) -> None:
@@ -169,12 +191,11 @@ def add_training_hook() -> None:
             runner.train_dataloader.generator = torch.Generator().manual_seed(runner.seed or 0)
             self.rank0 = int(os.environ.get("RANK", "0")) == 0
             trained, layers, self.frozen = frozen(runner.model)
+            path = Path(runner.work_dir) / CURVE
+            steps = [line for line in curve_lines(path) if "step" in line and line["step"] <= runner.iter]
+            self.divergence = Divergence(steps[0]["loss"] if steps else None)
             if not self.rank0:
                 return
-            path = Path(runner.work_dir) / CURVE
-            kept = [line for line in curve_lines(path) if line.get("step", 0) <= runner.iter]
-            steps = [line for line in kept if "step" in line]
-            self.first = steps[0]["loss"] if steps else None
             head = {"total": runner.max_iters, "samples": len(runner.train_dataloader.dataset)}
             head |= {"trained": trained, "layers_in_4_bits": layers}
             with atomic(path) as file:
@@ -194,8 +215,6 @@ def add_training_hook() -> None:
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
             loss = float(outputs["loss"])
-            if self.first is None:
-                self.first = loss
             step = runner.iter + 1
             tokens = ranks.total(int(data_batch["data"]["input_ids"].numel()) if data_batch else 0)
             if self.rank0:
@@ -211,10 +230,8 @@ def add_training_hook() -> None:
                     line["reserved"] = torch.cuda.max_memory_reserved()
                 self.file.write(json.dumps(line) + "\n")
                 self.file.flush()
-            usual = max(self.first, 1.0)  # a run may start at a loss near 0, where a factor says nothing
-            self.high = self.high + 1 if loss > RISEN * usual else 0
-            if not math.isfinite(loss) or loss > EXPLODED * usual or self.high == ON_END:
-                raise Diverged(f"step {step}: loss {loss:.3f}, {self.first:.3f} at the start")
+            if self.divergence.lost(loss):
+                raise Diverged(f"step {step}: loss {loss:.3f}, {self.divergence.first:.3f} at the start")
 
         def before_save_checkpoint(self, runner, checkpoint) -> None:
             checkpoint["random_state"] = random_state()
