@@ -222,7 +222,7 @@ def test_training_with_deepspeed_zero2_on_the_cpu_gives_nearly_the_same_curve(sh
     """DEEPSPEED=deepspeed_zero2 is another engine and another checkpoint format (a folder): same loss, and it converts.
 
     Tolerance: the first two losses are equal; then Adam, whose first steps depend on signs more than on sizes, spreads
-    the rounding of another order of sums. Measured over 21 steps: at most 0.027.
+    the rounding of another order of sums. Measured over 21 steps: at most 0.043.
     """
     import torch
 

@@ -5,6 +5,7 @@ Screenshots for the README come from here: `make screenshots` sets SCREENSHOTS=d
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -17,6 +18,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import TimeoutError as TooLate
 from playwright.sync_api import expect, sync_playwright
 from servers import HOSTILE, HOSTILE_NAME, NAME, serving
 
@@ -49,6 +51,13 @@ WATCH = """() => {
     window.first ??= performance.now() - window.start;
     window.seen.push(text);
   }).observe(document.body, {childList: true, subtree: true, characterData: true});
+}"""
+
+GONE = """selector => {
+  window.gone = false;
+  new MutationObserver((_, observer) => {
+    if (!document.querySelector(selector)) { window.gone = true; observer.disconnect(); }
+  }).observe(document.body, {childList: true, subtree: true, attributes: true});
 }"""
 
 
@@ -125,6 +134,17 @@ def answered(page) -> str:
     return page.locator(BOT).last.inner_text().strip()
 
 
+def retry(page) -> None:
+    """Click Retry until the last answer goes away: gradio drops a click that falls into the end of the event before."""
+    page.evaluate(GONE, BOT)
+    for _ in range(5):
+        page.get_by_label("Retry").click()
+        with contextlib.suppress(TooLate):
+            page.wait_for_function("window.gone", timeout=3000)
+            return
+    pytest.fail("Retry does nothing")
+
+
 def shot(page, name: str) -> None:
     """A picture of the page for the README, where make screenshots asks for it; at most 300 kB."""
     if folder := os.environ.get("SCREENSHOTS"):
@@ -154,9 +174,8 @@ def test_retry_answers_the_same_question_again_and_clear_and_reload_forget(serve
     page = visit(server)
     ask(page, "你是谁？")
     first = answered(page)
-    with page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
-        page.get_by_label("Retry").click()
-    expect(page.locator("#question textarea")).to_be_enabled()  # the page locks it meanwhile
+    retry(page)
+    page.locator("#question .submit-button").wait_for()  # the page has a stop button meanwhile
     expect(page.locator(BOT)).to_have_text(first)  # greedy: the same one again
     assert page.locator("#chat .user.message").count() == 1
     page.get_by_label("Clear").click()
