@@ -321,7 +321,7 @@ def main(arguments: list[str]) -> int:
     tool, *rest = arguments
     with collector_off():
         if tool == "train":
-            if "--deepspeed" not in rest:
+            if "--deepspeed" not in rest and "deepspeed" not in Path(rest[0]).read_text(encoding="utf-8").lower():
                 # Python's mark of a module that is not there. mmengine imports DeepSpeed wherever it is installed, which
                 # takes as long as importing torch.
                 sys.modules["deepspeed"] = None
