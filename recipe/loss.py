@@ -43,7 +43,7 @@ GOLDEN = ROOT / "golden" / "loss"
 # At 7b single steps differ more, for in 22 steps the loss falls from 12.4 to 6.4. Measured by `make bench-gpu` on H100s,
 # against stock with ZeRO-2, which gave the same bits on two machines:
 #   without DeepSpeed                                         0.26       0.009
-#   fast, three runs; fast on an NF4 base                     0.31 0.22  0.015 0.012
+#   fast; fast on an NF4 base                                 0.31 0.22  0.015 0.012
 #   TRL and LLaMA-Factory, which shuffle otherwise: outside   1.8 2.3    0.12 0.13
 LARGEST = {"tiny": 0.25, "7b": 0.75}
 MEAN = 0.03
