@@ -77,7 +77,7 @@ def train(build: Path, base: Path, variables: dict[str, str]) -> dict:
         stderr=subprocess.STDOUT,
     )
     while process.poll() is None:
-        if first is None and any(len(curve_lines(path)) > 1 for path in build.glob(f"runs/*/work_dir/{CURVE}")):
+        if first is None and smoke.steps_done(build) > 0:
             first = time.perf_counter() - started
         time.sleep(0.05)
     if process.returncode:

@@ -345,7 +345,8 @@ class _Replay(Function):
     def forward(ctx, graphed: Graphed, inputs: tuple[Tensor, ...], *parameters):
         ctx.graphed = graphed
         # Autograd may have made the graph's own buffers the parameters' gradients; when gradients are accumulated over
-        # several steps, the next replay must not write over what is in them. Not even a forward one: both graphs share one memory pool.
+        # several steps, the next replay must not write over what is in them. Not even a forward one: both graphs share one
+        # memory pool.
         for parameter, gradient in zip(graphed.stack.parameters, graphed.gradients, strict=True):
             if parameter.grad is not None and parameter.grad.data_ptr() == gradient.data_ptr():
                 parameter.grad = parameter.grad.clone()

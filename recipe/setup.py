@@ -42,13 +42,13 @@ class Plan:
 
 
 PLANS = {
-    # 6.6 GiB installed, most of it CUDA's libraries in torch's wheel, and room to unpack.
+    # 6.8 GiB installed, most of it CUDA's libraries in torch's wheel, and room to unpack.
     "all": Plan(
         LOCK,
         "VENV",
         ".venv",
         9 << 30,
-        ("about 6.6 GiB on disk, 3 GiB to download", "占用约 6.6 GiB，下载约 3 GiB"),
+        ("about 6.8 GiB on disk, 3 GiB to download", "占用约 6.8 GiB，下载约 3 GiB"),
         "make data && make train",
         True,
     ),

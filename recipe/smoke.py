@@ -51,6 +51,11 @@ def stage(build: Path, module: str, stdin: str = "", **variables: str) -> str:
     return screen
 
 
+def steps_done(build: Path) -> int:
+    """The steps that a training in `build` has made so far."""
+    return max((len(curve_lines(path)) - 1 for path in build.glob(f"runs/*/work_dir/{CURVE}")), default=0)
+
+
 @dataclass
 class Smoke:
     """What a run through all stages left: its folder and the answer that the chat gave."""
