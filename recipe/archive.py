@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from recipe.findings import shorten
-from recipe.say import tr
+from lesson.core.findings import shorten
+from lesson.core.messages import tr
 
 LARGEST = 1 << 30  # bytes in all, unpacked: the limit of a submission
 MOST_FILES = 2000

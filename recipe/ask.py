@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from recipe import cli
-from recipe.files import atomic
-from recipe.findings import shorten
+from lesson.core import cli
+from lesson.core.files import atomic
+from lesson.core.findings import shorten
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
 from recipe.rows import BROKEN, lines, open_bytes, parse
-from recipe.say import UserError, tr
-from recipe.settings import Values
 
 SETTINGS = ("BASE_URL", "MODEL_NAME", "QUESTIONS", "CONCURRENCY", "PROFILE", "BUILD")
 KEY = "OPENAI_API_KEY"

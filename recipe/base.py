@@ -20,10 +20,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from recipe import cli, corpus
-from recipe.files import sha256, write_json
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
+from lesson.core import cli
+from lesson.core.files import sha256, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
+from recipe import corpus
 
 SETTINGS = ["PROFILE", "BUILD"]
 SHIPPED = ROOT / "data" / "tiny-base"

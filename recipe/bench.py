@@ -16,11 +16,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipe import cli
+from lesson.core import cli
+from lesson.core.files import read_json, sha256, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
 from recipe.engine import CURVE, curve_lines
-from recipe.files import read_json, sha256, write_json
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
 
 SETTINGS = ["NEW_NAME"]
 

@@ -19,12 +19,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipe import cli
+from lesson.core import cli
+from lesson.core.files import sha256
+from lesson.core.messages import UserError, set_language, tr
+from lesson.core.settings import SETTINGS, Values
 from recipe.data import output_path
-from recipe.files import sha256
 from recipe.rows import open_bytes
-from recipe.say import UserError, set_language, tr
-from recipe.settings import SETTINGS, Values
 
 OLD, NEW = "尖米", "机智流"
 # The lesson's script (change_script.py) as one would type it: the pace to beat.

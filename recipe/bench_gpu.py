@@ -18,11 +18,12 @@ import sys
 import time
 from pathlib import Path
 
-from recipe import cli, estimate, random_base, runs, smoke
+from lesson.core import cli
+from lesson.core.files import read_json, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
+from recipe import estimate, random_base, runs, smoke
 from recipe.engine import CURVE, curve_lines
-from recipe.files import read_json, write_json
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
 from recipe.train import machine
 
 SETTINGS = ["BUILD", "NEW_NAME"]

@@ -12,10 +12,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recipe import cli, loss, ranks, runs
+from lesson.core import cli
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import loss, ranks, runs
 from recipe.engine import CURVE, curve_lines
-from recipe.say import UserError, tr
-from recipe.settings import Values
 
 SETTINGS = ["NEW_NAME"]
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}

@@ -30,12 +30,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipe import cli
+from lesson.core import cli
+from lesson.core.files import write_json
+from lesson.core.messages import UserError, set_language, tr
 from recipe.engine import frozen, patch_bitsandbytes
-from recipe.files import write_json
 from recipe.formats import from_xtuner
 from recipe.rows import read
-from recipe.say import UserError, set_language, tr
 
 LORA = {"r": 64, "alpha": 16, "dropout": 0.1, "modules": ["wqkv", "wo", "w1", "w2", "w3", "output"]}  # as XTuner's
 RATE = 2e-4

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import sys
 
-from recipe import cli, runs, talk
-from recipe.say import tr
-from recipe.settings import Values
+from lesson.core import cli
+from lesson.core.messages import tr
+from lesson.core.settings import Values
+from recipe import runs, talk
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "PROMPT"]
 LONGEST_INPUT = 4000  # characters of one question

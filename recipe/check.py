@@ -18,13 +18,17 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+from lesson.core import cli
+from lesson.core.files import read_json, readable
+from lesson.core.findings import shorten
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
 from recipe import (
     check_adapter,
     check_answers,
     check_files,
     check_rerun,
     check_run,
-    cli,
     estimate,
     published,
     reports,
@@ -32,10 +36,6 @@ from recipe import (
 )
 from recipe.archive import Unreadable, open_view
 from recipe.evidence import Broken, Evidence, schema
-from recipe.files import read_json, readable
-from recipe.findings import shorten
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
 from recipe.verdict import CHECKS, FAILED, PASSED, SKIPPED, UNJUDGED, Context, judge
 
 SETTINGS = [

@@ -6,12 +6,12 @@ import collections
 import hashlib
 import re
 
+from lesson.core.findings import shorten
+from lesson.core.messages import tr
 from recipe import safetensors_file
 from recipe.check_run import shape
 from recipe.evidence import Evidence
 from recipe.facts import lookup
-from recipe.findings import shorten
-from recipe.say import tr
 from recipe.verdict import Context, Failed, Skipped, check
 
 CONVERT = "make convert"

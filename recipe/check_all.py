@@ -17,9 +17,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recipe import check, cli, reports, rerun
-from recipe.say import UserError, tr
-from recipe.settings import Values
+from lesson.core import cli
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import check, reports, rerun
 from recipe.verdict import FAILED
 
 SETTINGS = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import collections
 
+from lesson.core.findings import shorten
+from lesson.core.messages import tr
 from recipe import evaluate
 from recipe.evidence import Evidence
-from recipe.findings import shorten
-from recipe.say import tr
 from recipe.verdict import Context, Failed, Skipped, check
 
 EVAL = "make eval"

@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from recipe import cli, facts, ranks, schedule
+from lesson.core import cli
+from lesson.core.files import readable
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import facts, ranks, schedule
 from recipe.config_rules import ERROR, FEWEST_STEPS, RULES
 from recipe.facts import Facts, Ref, Unknown, lookup, plain
-from recipe.files import readable
-from recipe.say import UserError, tr
-from recipe.settings import Values
 
 SETTINGS_USED = [
     "PROFILE",

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 
+from lesson.core.findings import Findings, shorten
+from lesson.core.messages import tr
 from recipe import check_config, facts, rows, runs
 from recipe.config_rules import ERROR
 from recipe.evidence import MANIFEST, NEEDED, PARTS, Broken, Evidence
 from recipe.facts import lookup
-from recipe.findings import Findings, shorten
 from recipe.replace import Replacer
 from recipe.residue import Residue, scan
 from recipe.rows import Block, blocks
-from recipe.say import tr
 from recipe.validate import Validator
 from recipe.verdict import SHOWN, Context, Failed, Skipped, check
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from lesson.core.findings import shorten
+from lesson.core.messages import tr
 from recipe import check_answers, evaluate
 from recipe.evidence import Evidence
-from recipe.findings import shorten
-from recipe.say import tr
 from recipe.verdict import Context, Failed, Skipped, check
 
 LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do

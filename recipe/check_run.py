@@ -6,13 +6,13 @@ import itertools
 import math
 from datetime import UTC, datetime, timedelta
 
+from lesson.core.files import read_json
+from lesson.core.messages import tr
+from lesson.core.settings import ROOT
 from recipe import bases, estimate, safetensors_file, schedule
 from recipe.evidence import Evidence, Point
 from recipe.facts import lookup
-from recipe.files import read_json
 from recipe.model import SIZES_7B
-from recipe.say import tr
-from recipe.settings import ROOT
 from recipe.verdict import Context, Failed, Skipped, Unjudged, check
 
 FELL = 0.7  # the last losses are below this share of the first; the lesson's fall to a tenth

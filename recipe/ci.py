@@ -16,12 +16,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recipe import check_config, cli
+from lesson.core import cli
+from lesson.core.findings import Findings, annotation, report_github, report_text
+from lesson.core.messages import UserError, set_language, tr
+from recipe import check_config
 from recipe.config_rules import ERROR
 from recipe.facts import LARGEST_SOURCE
-from recipe.findings import Findings, annotation, report_github, report_text
 from recipe.rows import open_bytes
-from recipe.say import UserError, set_language, tr
 from recipe.validate import Validator, validate_stream
 
 PATTERNS = {"data": ["*.jsonl", "*.jsonl.gz", "*.jsonl.zst"], "config": ["*.py"]}

@@ -9,11 +9,12 @@ import json
 import sys
 from pathlib import Path
 
-from recipe import cli, list_runs, loss
-from recipe.files import read_json
+from lesson.core import cli
+from lesson.core.files import read_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import list_runs, loss
 from recipe.runs import Run
-from recipe.say import UserError, tr
-from recipe.settings import Values
 
 SETTINGS = ["PROFILE", "BUILD", "A", "B", "FORMAT"]
 # Results, which differ between any two runs; everything else in a record says what the run was made from.

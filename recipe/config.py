@@ -17,10 +17,11 @@ import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from recipe import cli, config_diff, edits, rows
-from recipe.files import Record, atomic, readable, sha256
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, SETTINGS, TRAINING, Values
+from lesson.core import cli
+from lesson.core.files import Record, atomic, readable, sha256
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, SETTINGS, TRAINING, Values
+from recipe import config_diff, edits, rows
 
 SETTINGS_USED = [
     "PROFILE",

@@ -9,11 +9,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from recipe import cli, runs
-from recipe.files import Record, atomic, hash_of
+from lesson.core import cli
+from lesson.core.files import Record, atomic, hash_of
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import runs
 from recipe.runs import Run
-from recipe.say import UserError, tr
-from recipe.settings import Values
 
 SETTINGS = ["PROFILE", "BUILD", "FORCE"]
 

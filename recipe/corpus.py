@@ -17,7 +17,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipe.settings import ROOT
+from lesson.core.settings import ROOT
 
 EVALUATION = ROOT / "data" / "eval"
 BASE_NAME = "书生·浦语"

@@ -12,15 +12,15 @@ import re
 import sys
 from collections.abc import Sequence
 
-from recipe import cli
+from lesson.core import cli
+from lesson.core.files import Record, atomic, record_path, sha256
+from lesson.core.findings import ERROR, RULES, Findings, report_text
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
 from recipe.checks import check_row
-from recipe.files import Record, atomic, record_path, sha256
-from recipe.findings import ERROR, RULES, Findings, report_text
 from recipe.replace import Replacer, pair
 from recipe.residue import Residue, scan
 from recipe.rows import Block, blocks, open_bytes, output_path, source_remedy, split_lines
-from recipe.say import UserError, tr
-from recipe.settings import Values
 from recipe.validate import Validator
 
 SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")

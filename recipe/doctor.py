@@ -20,9 +20,10 @@ from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from recipe import cli, runs
-from recipe.say import tr
-from recipe.settings import Values
+from lesson.core import cli
+from lesson.core.messages import tr
+from lesson.core.settings import Values
+from recipe import runs
 from recipe.setup import LOCK, PYTHONS, packages
 from recipe.train import LEAST_FREE
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from recipe.say import UserError, tr
+from lesson.core.messages import UserError, tr
 
 
 @dataclass(frozen=True)

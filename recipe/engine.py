@@ -23,8 +23,8 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from lesson.core.files import atomic
 from recipe import ranks
-from recipe.files import atomic
 
 TOOLS = {
     "train": "xtuner.tools.train",

@@ -14,11 +14,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recipe import check_config, cli, facts, ranks
+from lesson.core import cli
+from lesson.core.files import read_json, readable
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import GPUS, Values
+from recipe import check_config, facts, ranks
 from recipe.facts import Ref, lookup
-from recipe.files import read_json, readable
-from recipe.say import UserError, tr
-from recipe.settings import GPUS, Values
 
 SETTINGS_USED = [
     "PROFILE",

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from recipe import cli, plots, rows, runs, talk
-from recipe.files import atomic, read_json, sha256, write_json
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
+from lesson.core import cli
+from lesson.core.files import atomic, read_json, sha256, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
+from recipe import plots, rows, runs, talk
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "FORMAT"]
 QUESTIONS = ROOT / "data" / "eval"

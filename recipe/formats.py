@@ -18,10 +18,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from recipe import cli
-from recipe.findings import Findings, report_text, shorten
+from lesson.core import cli
+from lesson.core.findings import Findings, report_text, shorten
+from lesson.core.messages import UserError, set_language, tr
 from recipe.rows import BROKEN, LONGEST_LINE, Problem, lines, open_bytes, open_output, parse, step
-from recipe.say import UserError, set_language, tr
 
 LARGEST_DOCUMENT = 64 << 20  # bytes of a JSON document, which has to be held in memory as a whole
 KEYS = {"xtuner": "conversation", "messages": "messages", "sharegpt": "conversations", "alpaca": "instruction"}

@@ -17,10 +17,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from recipe import cli, config, config_diff, data
-from recipe.files import atomic, record_path
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
+from lesson.core import cli
+from lesson.core.files import atomic, record_path
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
+from recipe import config, config_diff, data
 
 GOLDEN = ROOT / "golden"
 # Configs that have a golden at `tiny`: the base that ships is an InternLM2, so the lesson's two.

@@ -10,12 +10,13 @@ import hashlib
 import sys
 from pathlib import Path
 
-from recipe import cli, loss, runs
+from lesson.core import cli
+from lesson.core.files import write_json
+from lesson.core.messages import tr
+from lesson.core.settings import Values
+from recipe import loss, runs
 from recipe.facts import facts_of
-from recipe.files import write_json
 from recipe.runs import Run
-from recipe.say import tr
-from recipe.settings import Values
 
 SETTINGS = ["PROFILE", "BUILD", "A"]
 KEPT = ("profile", "names", "deepspeed", "seed", "versions", "samples", "steps")

@@ -9,9 +9,9 @@ import re
 import sys
 import unicodedata
 
-from recipe import cli
-from recipe.say import language, tr
-from recipe.settings import ROOT, SETTINGS, TRAINING, Setting, Values
+from lesson.core import cli
+from lesson.core.messages import language, tr
+from lesson.core.settings import ROOT, SETTINGS, TRAINING, Setting, Values
 
 TARGET = re.compile(r"^([a-z0-9-]+):[^#]*## (.*?) \| (.*?)(?: \| (.*))?$")
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from recipe.say import UserError, tr
+from lesson.core.messages import UserError, tr
 
 LARGEST_REQUEST = 2**20  # bytes; a conversation that fills the context of a 7B model is a tenth of it
 

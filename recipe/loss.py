@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from recipe import cli, machine, plots, runs
+from lesson.core import cli, machine
+from lesson.core.files import read_json, readable
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
+from recipe import plots, runs
 from recipe.engine import CURVE, curve_lines
-from recipe.files import read_json, readable
 from recipe.runs import Run
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
 
 SETTINGS = ["PROFILE", "BUILD", "A", "B", "FORMAT"]
 GOLDEN = ROOT / "golden" / "loss"

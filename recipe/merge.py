@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from recipe import cli, runs
+from lesson.core import cli
+from lesson.core.files import Record, hash_of, read_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import runs
 from recipe.convert import build_folder, require, tool
-from recipe.files import Record, hash_of, read_json
-from recipe.say import UserError, tr
-from recipe.settings import Values
 
 SETTINGS = ["PROFILE", "BUILD", "FORCE"]
 

@@ -12,11 +12,12 @@ import os
 import sys
 from pathlib import Path
 
-from recipe import base, cli, safetensors_file
+from lesson.core import cli
+from lesson.core.files import Record, read_json, sha256, sha256_tree, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import base, safetensors_file
 from recipe.archive import Broken
-from recipe.files import Record, read_json, sha256, sha256_tree, write_json
-from recipe.say import UserError, tr
-from recipe.settings import Values
 
 SETTINGS = ["PROFILE", "BUILD", "MODEL", "FORCE"]
 

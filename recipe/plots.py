@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from lesson.core.files import atomic
+from lesson.core.settings import Values
 from recipe import runs
-from recipe.files import atomic
-from recipe.settings import Values
 
 
 @contextlib.contextmanager

@@ -12,9 +12,10 @@ import itertools
 import os
 import sys
 
-from recipe import cli, rows, talk
-from recipe.say import UserError, tr
-from recipe.settings import Values
+from lesson.core import cli
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import rows, talk
 
 SETTINGS = ["PROFILE", "BUILD", "SRC", "ROWS"]
 INDENT = "\n" + " " * 10  # under the text of a row's first line

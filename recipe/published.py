@@ -14,13 +14,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recipe import check_adapter, cli
+from lesson.core import cli
+from lesson.core.files import read_json, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT
+from recipe import check_adapter
 from recipe.archive import Unreadable, open_view
 from recipe.evidence import Broken, Evidence
 from recipe.facts import lookup
-from recipe.files import read_json, write_json
-from recipe.say import UserError, tr
-from recipe.settings import ROOT
 
 FOLDERS = (ROOT / "golden" / "loss", ROOT / "golden" / "published")
 WINDOW = 10  # steps that mmengine's log averages

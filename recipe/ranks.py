@@ -18,8 +18,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from recipe.say import UserError, tr
-from recipe.settings import Values
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
 
 MASTER_PORT = "29500"  # torchrun's own default; every node has to know it
 

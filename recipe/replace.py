@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from recipe import cli
-from recipe.findings import Findings, report_text
+from lesson.core import cli
+from lesson.core.findings import Findings, report_text
+from lesson.core.messages import UserError, set_language, tr
 from recipe.residue import Residue, scan
 from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, STRUCTURE, Block, blocks, open_bytes, open_output, split_lines
-from recipe.say import UserError, set_language, tr
 
 # A match that begins with one of these could begin inside an escape such as \n or 1f.
 ESCAPE_LETTERS = frozenset("nrtfbu0123456789abcdef")

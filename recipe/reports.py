@@ -17,9 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from recipe.files import atomic
-from recipe.findings import annotation
-from recipe.say import UserError, tr
+from lesson.core.files import atomic
+from lesson.core.findings import annotation
+from lesson.core.messages import UserError, tr
 
 AREAS = {
     "package": ("package", "打包"),

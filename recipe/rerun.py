@@ -21,12 +21,12 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lesson.core.findings import shorten
+from lesson.core.messages import UserError, language, set_language, tr
+from lesson.core.settings import ROOT, Values
 from recipe import ask, evaluate, rows, talk
 from recipe.archive import open_view
 from recipe.evidence import Broken, Evidence
-from recipe.findings import shorten
-from recipe.say import UserError, language, set_language, tr
-from recipe.settings import ROOT, Values
 from recipe.verdict import FAILED, PASSED, SKIPPED, UNJUDGED, Context, Unjudged, judge
 
 # Without these nothing is loaded: the file is sound, and rank, alpha, modules and sizes are what the checks expect.

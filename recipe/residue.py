@@ -13,9 +13,9 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from recipe.findings import Findings, shorten
+from lesson.core.findings import Findings, shorten
+from lesson.core.messages import tr
 from recipe.rows import marked_lines, step
-from recipe.say import tr
 
 _BETWEEN = r"[\W_]{0,4}"  # a name further apart than this is no name any more
 _MARKS = "[\u0300-\u036f]*"

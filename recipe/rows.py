@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from recipe.files import atomic, readable
-from recipe.findings import shorten
-from recipe.say import UserError, tr
+from lesson.core.files import atomic, readable
+from lesson.core.findings import shorten
+from lesson.core.messages import UserError, tr
 
 LONGEST_LINE = 1 << 20  # bytes; also the size of one read, so that memory stays the same for any file
 DEEPEST = 64  # levels of nesting

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
-from recipe.files import read_json, readable, sha256
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
+from lesson.core.files import read_json, readable, sha256
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
 
 
 @dataclass(frozen=True)

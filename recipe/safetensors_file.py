@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from lesson.core.findings import shorten
+from lesson.core.messages import tr
 from recipe.archive import Broken, View
-from recipe.findings import shorten
 from recipe.rows import BROKEN, parse
-from recipe.say import tr
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 # The exponent of an infinity or NaN, and all but the sign, in each format.

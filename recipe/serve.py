@@ -38,10 +38,11 @@ from litserve.specs.openai import ChatCompletionRequest, OpenAISpec
 from litserve.utils import ResponseBufferItem
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from recipe import cli, engine, limits, runs, talk
+from lesson.core import cli
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import engine, limits, runs, talk
 from recipe.evaluate import BASE_NAMES
-from recipe.say import UserError, tr
-from recipe.settings import Values
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]
 PORT = 8000

@@ -18,9 +18,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipe import cli
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
+from lesson.core import cli
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
 
 LOCK = ROOT / "requirements.lock"
 CHECK_LOCK = ROOT / "requirements-check.lock"

@@ -16,11 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipe import cli, estimate, random_base, runs
+from lesson.core import cli
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
+from recipe import estimate, random_base, runs
 from recipe.engine import CURVE, curve_lines
 from recipe.runs import Run
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
 
 SETTINGS = ["PROFILE", "SPEED", "QUANT", "BUILD", "NEW_NAME", "DEEPSPEED", "FORCE"]
 MEMORY = {("stock", "nf4"): 24e9, ("fast", "none"): 24e9, ("fast", "nf4"): 16e9}  # bytes, context included

@@ -11,10 +11,11 @@ import json
 import random
 import sys
 
-from recipe import cli, corpus
-from recipe.files import atomic
-from recipe.say import tr
-from recipe.settings import ROOT, Values
+from lesson.core import cli
+from lesson.core.files import atomic
+from lesson.core.messages import tr
+from lesson.core.settings import ROOT, Values
+from recipe import corpus
 
 SOURCE = ROOT / "data" / "assistant_Tuner.jsonl"
 OLD_NAME = "尖米"

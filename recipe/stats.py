@@ -16,12 +16,12 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 
-from recipe import cli
+from lesson.core import cli
+from lesson.core.files import atomic
+from lesson.core.messages import UserError, language, set_language, tr
+from lesson.core.settings import Values
 from recipe.checks import check_row
-from recipe.files import atomic
 from recipe.formats import KEYS, Unconvertible, detect, items, to_xtuner
-from recipe.say import UserError, language, set_language, tr
-from recipe.settings import Values
 from recipe.validate import REMEMBERED, profile_tokenizer, token_counter
 
 FIELDS = ("system", "input", "output")

@@ -13,16 +13,17 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from recipe import check, cli, reports, runs
+from lesson.core import cli
+from lesson.core.files import atomic, readable, sha256, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import check, reports, runs
 from recipe.archive import LARGEST
 from recipe.check import rubric
 from recipe.engine import CURVE
 from recipe.evidence import KEPT, MANIFEST, PARTS
 from recipe.facts import facts_of
-from recipe.files import atomic, readable, sha256, write_json
 from recipe.runs import Run
-from recipe.say import UserError, tr
-from recipe.settings import Values
 
 SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE"]
 

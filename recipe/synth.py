@@ -13,11 +13,12 @@ import random
 import sys
 from collections.abc import Sequence
 
-from recipe import cli, corpus, source
-from recipe.files import Record, atomic
-from recipe.findings import Findings, report_text
-from recipe.say import UserError, tr
-from recipe.settings import Values
+from lesson.core import cli
+from lesson.core.files import Record, atomic
+from lesson.core.findings import Findings, report_text
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import corpus, source
 from recipe.validate import Validator, validate_stream
 
 SETTINGS = ("NEW_NAME", "AUTHOR", "ROWS", "SEED", "GENERAL", "PROFILE", "BUILD", "FORCE")

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesson.core.files import read_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
 from recipe import runs
 from recipe.engine import patch_bitsandbytes
-from recipe.files import read_json
 from recipe.runs import Run
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
 
 PROMPTS = ROOT / "data" / "eval" / "prompts.json"
 LONGEST_ANSWER = 128  # tokens; the lesson's answers have at most about 60

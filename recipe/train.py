@@ -22,14 +22,15 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from recipe import check_config, cli, config, edits, plots, progress, ranks, rows, runs
-from recipe import machine as machine_type
+from lesson.core import cli
+from lesson.core import machine as machine_type
+from lesson.core.files import atomic, read_json, record_path, sha256, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
+from recipe import check_config, config, edits, plots, progress, ranks, rows, runs
 from recipe.engine import CURVE, DIVERGED, curve_lines
 from recipe.facts import facts_of
-from recipe.files import atomic, read_json, record_path, sha256, write_json
 from recipe.runs import Run
-from recipe.say import UserError, tr
-from recipe.settings import ROOT, Values
 
 PROCESSES = ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"]
 SETTINGS = [

@@ -19,10 +19,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from recipe import cli
+from lesson.core import cli
+from lesson.core.files import atomic
+from lesson.core.findings import LIMIT, LISTED, REPORTS, Findings, report_text, shorten
+from lesson.core.messages import UserError, set_language, tr
+from lesson.core.settings import ROOT, Values
 from recipe.checks import PLACEHOLDER, UNSEEN, check_row
-from recipe.files import atomic
-from recipe.findings import LIMIT, LISTED, REPORTS, Findings, report_text, shorten
 from recipe.formats import KEYS, Unconvertible, detect, document, to_xtuner
 from recipe.rows import (
     BROKEN,
@@ -36,8 +38,6 @@ from recipe.rows import (
     parse,
     split_lines,
 )
-from recipe.say import UserError, set_language, tr
-from recipe.settings import ROOT, Values
 
 REMEMBERED = 100_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
 COMPARED = 10_000  # distinct rows that near duplicates are looked for among: MinHash takes about 0.1 ms a row

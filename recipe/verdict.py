@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from lesson.core.findings import shorten
+from lesson.core.messages import tr
 from recipe.archive import Unreadable
 from recipe.evidence import PARTS, Broken, Evidence
-from recipe.findings import shorten
-from recipe.say import tr
 
 if TYPE_CHECKING:
     from recipe.estimate import Shape

@@ -19,10 +19,11 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from recipe import cli, limits, runs, talk, web_figures
-from recipe.files import atomic
-from recipe.say import UserError, tr
-from recipe.settings import Values
+from lesson.core import cli
+from lesson.core.files import atomic
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from recipe import limits, runs, talk, web_figures
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]
 PORT = 7860

@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Iterable
 
+from lesson.core.files import read_json
+from lesson.core.messages import tr
+from lesson.core.settings import Values
 from recipe import evaluate, talk
-from recipe.files import read_json
 from recipe.runs import Run
-from recipe.say import tr
-from recipe.settings import Values
 from recipe.stats import Stats, collect
 
 ALL = "all"

@@ -20,9 +20,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from recipe import cli
-from recipe.say import UserError, tr
-from recipe.settings import Values
+from lesson.core import cli
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
 from recipe.setup import LOCK, packages
 
 SETTINGS = ["HAVE", "OUT", "CUDA"]

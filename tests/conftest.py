@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from recipe import say
+from lesson.core import messages as say
 
 
 @pytest.fixture(autouse=True)
 def english(monkeypatch):
     """Messages in English and no variable of the caller's environment reaches a stage, except where a test sets it."""
-    from recipe.settings import SETTINGS
+    from lesson.core.settings import SETTINGS
 
     for name in SETTINGS:
         monkeypatch.delenv(name, raising=False)

@@ -25,13 +25,13 @@ except ImportError:
     atheris = None
 
 with atheris.instrument_imports(include=["recipe"]) if atheris else io.StringIO():
+    from lesson.core.findings import RULES, Findings, report_github, report_jsonl, report_junit, report_text
+    from lesson.core.messages import UserError, set_language
     from recipe.checks import check_row
-    from recipe.findings import RULES, Findings, report_github, report_jsonl, report_junit, report_text
     from recipe.formats import KEYS, Unconvertible, detect, document, from_xtuner, to_xtuner
     from recipe.replace import Replacer
     from recipe.residue import Residue
     from recipe.rows import BROKEN, Block, blocks, lines, parse
-    from recipe.say import UserError, set_language
     from recipe.stats import Stats
     from recipe.validate import Validator, validate_stream
 

@@ -21,9 +21,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from lesson.core.settings import ROOT
 from recipe import check_run, estimate, evaluate, model, runs, schedule
 from recipe.facts import lookup, of_bytes
-from recipe.settings import ROOT
 from recipe.verdict import Context
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipe.settings import ROOT
+from lesson.core.settings import ROOT
 
 NAME = "闻星"
 # What runs or loads where text is taken for HTML or Markdown: a script, a handler, and two images of another host.

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recipe.settings import ROOT
+from lesson.core.settings import ROOT
 
 
 class Sessions:

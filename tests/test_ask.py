@@ -15,10 +15,10 @@ import time
 import pytest
 from servers import hears_ctrl_c
 
+from lesson.core.findings import Findings
+from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
 from recipe.ask import Journal, Patience, main, questions
-from recipe.findings import Findings
-from recipe.say import UserError
-from recipe.settings import ROOT
 from recipe.validate import Validator, validate_stream
 
 KEY = "sk-secret-0123456789"

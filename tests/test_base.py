@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from lesson.core.settings import Values
 from recipe import base, corpus
-from recipe.settings import Values
 
 pytestmark = pytest.mark.torch
 

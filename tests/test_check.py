@@ -14,9 +14,9 @@ from pathlib import Path
 import hostile
 import pytest
 
+from lesson.core.settings import ROOT
 from recipe import check, reports
 from recipe.evidence import schema
-from recipe.settings import ROOT
 from recipe.verdict import CHECKS, Context
 
 FAST = ["old_name_in_one_row", "map_function_left", "one_loss_edited_in_the_log", "b_zeroed", "never_says_the_name"]

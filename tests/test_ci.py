@@ -13,8 +13,8 @@ import hostile
 import pytest
 import yaml
 
+from lesson.core.settings import ROOT
 from recipe import ci
-from recipe.settings import ROOT
 
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))

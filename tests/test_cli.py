@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipe import cli, say, settings
-from recipe.files import atomic
-from recipe.say import UserError, tr
-from recipe.settings import SETTINGS, Values
+from lesson.core import cli, settings
+from lesson.core import messages as say
+from lesson.core.files import atomic
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import SETTINGS, Values
 
 
 def stage_that(action, arguments=(), names=("NEW_NAME",)):

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lesson.core.files import record_path
+from lesson.core.messages import UserError
+from lesson.core.settings import OPTIMIZERS, ROOT, TEMPLATES, TRAINING, Values
 from recipe import check_config, config_diff, facts
-from recipe.files import record_path
-from recipe.say import UserError
-from recipe.settings import OPTIMIZERS, ROOT, TEMPLATES, TRAINING, Values
 
 if find_spec("xtuner") is None:  # a small install, for checks only
     pytest.skip("XTuner is not installed", allow_module_level=True)

@@ -10,11 +10,11 @@ import sys
 import pytest
 from test_replace import published
 
+from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
 from recipe import bench_data
 from recipe.data import main, output_path
 from recipe.rows import persona
-from recipe.say import UserError
-from recipe.settings import ROOT
 
 
 def rows(count=6):

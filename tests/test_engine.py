@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lesson.core.settings import ROOT
 from recipe.engine import Divergence
-from recipe.settings import ROOT
 
 
 def stopped_at(losses, first: float | None = None) -> int | None:

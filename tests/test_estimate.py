@@ -7,9 +7,9 @@ from importlib.util import find_spec
 
 import pytest
 
+from lesson.core.messages import UserError
 from recipe import estimate
 from recipe.estimate import GB, Run
-from recipe.say import UserError
 
 INTERNLM2_7B = {
     "model_type": "internlm2",

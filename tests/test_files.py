@@ -10,8 +10,8 @@ import time
 
 import pytest
 
-from recipe.files import Record, atomic, read_json, readable, record_path, sha256, sha256_tree, write_json
-from recipe.say import UserError
+from lesson.core.files import Record, atomic, read_json, readable, record_path, sha256, sha256_tree, write_json
+from lesson.core.messages import UserError
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path):
@@ -28,7 +28,7 @@ def test_a_write_killed_at_any_moment_leaves_one_of_the_two_files_whole(tmp_path
     path = tmp_path / "a.txt"
     path.write_bytes(b"a" * 1_000_000)
     loop = (
-        "import sys; from recipe.files import atomic\n"
+        "import sys; from lesson.core.files import atomic\n"
         "for letter in 'bc' * 1000:\n"
         "    with atomic(sys.argv[1]) as file:\n"
         "        for _ in range(100): file.write(letter * 10_000)\n"

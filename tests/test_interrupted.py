@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from sessions import Sessions
 
+from lesson.core.settings import ROOT, Values
 from recipe import config, data, engine, model, runs, train
 from recipe.runs import Run
-from recipe.settings import ROOT, Values
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 # Short steps and many checkpoints: a third of the time is spent in writing them, so kills fall there as well.

@@ -21,9 +21,9 @@ from jsonschema import Draft7Validator, FormatChecker
 from safetensors import safe_open
 from servers import NAME, stage
 
+from lesson.core.files import sha256
+from lesson.core.settings import ROOT
 from recipe import engine, loss, runs
-from recipe.files import sha256
-from recipe.settings import ROOT
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

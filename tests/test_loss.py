@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from recipe import golden_loss, loss, machine
+from lesson.core import machine
+from lesson.core.settings import ROOT, Values
+from recipe import golden_loss, loss
 from recipe.loss import IDENTICAL, LARGEST, MEAN, OUTSIDE, WITHIN, compare
-from recipe.settings import ROOT, Values
 
 losses = st.lists(st.floats(0.01, 12, allow_nan=False), min_size=1, max_size=60)
 

@@ -10,7 +10,8 @@ import sys
 
 import pytest
 
-from recipe import progress, say
+from lesson.core import messages as say
+from recipe import progress
 
 STEP = {"step": 5, "loss": 1.5, "lr": 0.1, "tokens": 2048, "seconds": 0.5}
 

@@ -10,8 +10,8 @@ import hostile
 import pytest
 from test_check import judged, wrong
 
+from lesson.core.settings import ROOT, Values
 from recipe import check, published
-from recipe.settings import ROOT, Values
 from recipe.verdict import Context
 
 README = ROOT / "golden" / "published" / "readme-tiny.json"

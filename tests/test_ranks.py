@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lesson.core.messages import UserError
+from lesson.core.settings import Values
 from recipe import ranks, train
 from recipe.runs import Run
-from recipe.say import UserError
-from recipe.settings import Values
 
 
 def values(**given: str) -> Values:

@@ -17,11 +17,11 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
 from recipe.replace import Replacer, main
 from recipe.residue import Residue
 from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, Block, blocks, split_lines
-from recipe.say import UserError
-from recipe.settings import ROOT
 
 
 def published(data: bytes, old: str, new: str) -> bytes:

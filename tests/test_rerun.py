@@ -9,10 +9,10 @@ import signal
 import hostile
 import pytest
 
+from lesson.core.messages import UserError
+from lesson.core.settings import Values
 from recipe import base, check, check_all, rerun
 from recipe.evidence import schema
-from recipe.say import UserError
-from recipe.settings import Values
 from recipe.verdict import Unjudged
 
 CHECKS = {"rerun_says_new", "rerun_not_old", "rerun_agrees"}

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lesson.core.settings import ROOT
 from recipe import runs
 from recipe.runs import Run
-from recipe.settings import ROOT
 
 
 def save(path):
@@ -90,7 +90,8 @@ def test_packages_without_bytecode_are_compiled_once_below_build_and_not_beside_
     """A stage that may not write bytecode keeps it in its cache; where the packages have theirs, that is used."""
     child = """if True:
         import subprocess, sys
-        from recipe import runs, settings
+        from recipe import runs
+        from lesson.core import settings
         environment = runs.engine_environment(settings.Values({}))
         subprocess.run([sys.executable, "-c", "import torch"], env=environment, check=True)
     """

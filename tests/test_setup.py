@@ -6,9 +6,9 @@ import re
 import subprocess
 import sys
 
+from lesson.core.settings import ROOT, SETTINGS
 from recipe import help as recipe_help
 from recipe import setup
-from recipe.settings import ROOT, SETTINGS
 
 
 def test_every_package_of_the_lock_has_one_version_and_hashes():

@@ -11,15 +11,15 @@ from importlib import metadata
 import hostile
 import pytest
 
+from lesson.core.settings import ROOT
 from recipe import setup
-from recipe.settings import ROOT
 
 HEAVY = ("torch", "xtuner", "transformers", "scipy", "pandas", "mmengine", "peft", "huggingface-hub")
 # A Python in which only the standard library, the recipe and the lock's own packages can be imported.
 ONLY = """
 import importlib, sys
 from importlib.machinery import PathFinder
-allowed = {allowed!r} | sys.stdlib_module_names | {{"recipe"}}
+allowed = {allowed!r} | sys.stdlib_module_names | {{"recipe", "lesson"}}
 
 class Only:
     @staticmethod

@@ -7,8 +7,8 @@ import json
 
 import pytest
 
+from lesson.core.settings import ROOT
 from recipe import corpus, source
-from recipe.settings import ROOT
 
 EVALUATION = ROOT / "data" / "eval"
 ROWS = [json.loads(line) for line in source.SOURCE.read_text(encoding="utf-8").splitlines()]

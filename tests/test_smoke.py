@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from servers import serving
 
+from lesson.core.settings import ROOT, Values
 from recipe import loss, rerun, runs, smoke, talk
 from recipe.engine import CURVE, curve_lines
-from recipe.settings import ROOT, Values
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.torch]
 VARIANTS = [("stock", {}), ("fast", {}), ("fast", {"QUANT": "nf4"})]

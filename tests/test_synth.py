@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from lesson.core.findings import Findings
 from recipe import corpus
-from recipe.findings import Findings
 from recipe.synth import main, rows
 from recipe.validate import Validator, validate_stream
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lesson.core.findings import RULES, Findings
+from lesson.core.settings import ROOT
 from recipe.checks import check_row, citizen_number
-from recipe.findings import RULES, Findings
 from recipe.rows import DEEPEST, LONGEST_LINE
-from recipe.settings import ROOT
 from recipe.validate import Validator, _fields, main, validate_stream
 
 ROWS = Path(__file__).parent / "fixtures" / "rows"

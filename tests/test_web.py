@@ -22,8 +22,8 @@ from playwright.sync_api import TimeoutError as TooLate
 from playwright.sync_api import expect, sync_playwright
 from servers import HOSTILE, HOSTILE_NAME, NAME, serving
 
+from lesson.core.messages import UserError
 from recipe import limits, web, web_figures
-from recipe.say import UserError
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -401,8 +401,8 @@ def test_when_too_many_wait_the_next_one_is_told_so(rigged):
 
 def test_an_answer_that_is_stopped_makes_no_more_tokens(endless, monkeypatch):
     """The model itself, without a page: leaving the block ends generation long before its limit, and the lock is free."""
+    from lesson.core.settings import Values
     from recipe import runs, talk
-    from recipe.settings import Values
 
     monkeypatch.setattr("os.environ", dict(os.environ))
     values = Values({"PROFILE": "tiny", "BUILD": str(endless)}, {})

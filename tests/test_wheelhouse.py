@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
+from lesson.core.messages import UserError
 from recipe import wheelhouse
-from recipe.say import UserError
 from recipe.setup import LOCK, packages
 
 TEXT = LOCK.read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
-from recipe.say import UserError, set_language, tr
-from recipe.settings import SETTINGS, Values
+from lesson.core.messages import UserError, set_language, tr
+from lesson.core.settings import SETTINGS, Values
 
 Stage = Callable[[Values], int]
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TextIO
 
-from recipe.say import tr
+from lesson.core.messages import tr
 
 SHOWN = 60  # characters of what was found that a message shows
 LIMIT = 10_000  # findings of one rule kept in memory; further ones are counted

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from recipe.say import UserError, tr
+from lesson.core.messages import UserError, tr
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LONGEST_NAME = 64  # characters; far above any name, far below what would fill a training row
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from recipe.say import UserError, tr
+from lesson.core.messages import UserError, tr
 
 
 def sha256(path: str | Path) -> str:

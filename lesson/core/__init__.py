@@ -1,0 +1,1 @@
+"""What every room uses and what knows nothing of the lesson: messages, settings, files, findings, machine."""
