@@ -24,7 +24,7 @@ from lesson.core.files import atomic
 from lesson.core.findings import shorten
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from recipe.rows import BROKEN, lines, open_bytes, parse
+from lesson.data.rows import BROKEN, lines, open_bytes, parse
 
 SETTINGS = ("BASE_URL", "MODEL_NAME", "QUESTIONS", "CONCURRENCY", "PROFILE", "BUILD")
 KEY = "OPENAI_API_KEY"

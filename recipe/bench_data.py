@@ -23,8 +23,8 @@ from lesson.core import cli
 from lesson.core.files import sha256
 from lesson.core.messages import UserError, set_language, tr
 from lesson.core.settings import SETTINGS, Values
-from recipe.data import output_path
-from recipe.rows import open_bytes
+from lesson.data.prepare import output_path
+from lesson.data.rows import open_bytes
 
 OLD, NEW = "尖米", "机智流"
 # The lesson's script (change_script.py) as one would type it: the pace to beat.

@@ -33,9 +33,9 @@ from pathlib import Path
 from lesson.core import cli
 from lesson.core.files import write_json
 from lesson.core.messages import UserError, set_language, tr
+from lesson.data.formats import from_xtuner
+from lesson.data.rows import read
 from recipe.engine import frozen, patch_bitsandbytes
-from recipe.formats import from_xtuner
-from recipe.rows import read
 
 LORA = {"r": 64, "alpha": 16, "dropout": 0.1, "modules": ["wqkv", "wo", "w1", "w2", "w3", "output"]}  # as XTuner's
 RATE = 2e-4
@@ -53,7 +53,7 @@ PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "accelerate", "data
 
 
 def write_rows(source: str, target: Path, form: str) -> int:
-    """Write the rows of `source` to `target` in another format of recipe/formats.py; how many there were.
+    """Write the rows of `source` to `target` in another format of lesson/data/formats.py; how many there were.
 
     An empty system prompt is left out, as XTuner leaves it out.
     """

@@ -156,7 +156,7 @@ def prompts(evidence: Evidence, context: Context) -> str:
 @check("answers", "answers", "data", after=("answers", "data_rules"))
 def held_out(evidence: Evidence, context: Context) -> str:
     """no question was trained on | 评测问题没有出现在训练数据里"""
-    from recipe import rows as rows_
+    from lesson.data import rows as rows_
 
     trained = set()
     with evidence.view.open(evidence.parts["data"]) as stream:

@@ -6,14 +6,15 @@ import json
 
 from lesson.core.findings import Findings, shorten
 from lesson.core.messages import tr
-from recipe import check_config, facts, rows, runs
+from lesson.data import rows
+from lesson.data.replace import Replacer
+from lesson.data.residue import Residue, scan
+from lesson.data.rows import Block, blocks
+from lesson.data.validate import Validator
+from recipe import check_config, facts, runs
 from recipe.config_rules import ERROR
 from recipe.evidence import MANIFEST, NEEDED, PARTS, Broken, Evidence
 from recipe.facts import lookup
-from recipe.replace import Replacer
-from recipe.residue import Residue, scan
-from recipe.rows import Block, blocks
-from recipe.validate import Validator
 from recipe.verdict import SHOWN, Context, Failed, Skipped, check
 
 AGAIN = "make submission"

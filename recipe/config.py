@@ -21,7 +21,8 @@ from lesson.core import cli
 from lesson.core.files import Record, atomic, readable, sha256
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, SETTINGS, TRAINING, Values
-from recipe import config_diff, edits, rows
+from lesson.data import rows
+from recipe import config_diff, edits
 
 SETTINGS_USED = [
     "PROFILE",

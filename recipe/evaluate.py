@@ -20,7 +20,8 @@ from lesson.core import cli
 from lesson.core.files import atomic, read_json, sha256, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from recipe import plots, rows, runs, talk
+from lesson.data import rows
+from recipe import plots, runs, talk
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "FORMAT"]
 QUESTIONS = ROOT / "data" / "eval"

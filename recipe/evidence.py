@@ -22,10 +22,11 @@ import jsonschema
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
 from lesson.core.settings import ROOT
-from recipe import bases, facts, rows, schedule
+from lesson.data import rows
+from lesson.data.rows import BROKEN, open_bytes
+from recipe import bases, facts, schedule
 from recipe.archive import PICKLES, Broken, Unreadable, View
 from recipe.facts import Facts, lookup
-from recipe.rows import BROKEN, open_bytes
 
 LARGEST_DOCUMENT = 8 << 20  # bytes of a JSON document; a run record has 20 KB
 LARGEST_LOG = 64 << 20

@@ -21,7 +21,8 @@ from lesson.core import cli
 from lesson.core.files import atomic, record_path
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from recipe import config, config_diff, data
+from lesson.data import prepare as data
+from recipe import config, config_diff
 
 GOLDEN = ROOT / "golden"
 # Configs that have a golden at `tiny`: the base that ships is an InternLM2, so the lesson's two.

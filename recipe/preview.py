@@ -15,7 +15,8 @@ import sys
 from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from recipe import rows, talk
+from lesson.data import rows
+from recipe import talk
 
 SETTINGS = ["PROFILE", "BUILD", "SRC", "ROWS"]
 INDENT = "\n" + " " * 10  # under the text of a row's first line

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from recipe import rows
+from lesson.data import rows
 
 # XTuner's templates of the supported families (xtuner/utils/templates.py; a test compares): system, instruction,
 # suffix of the answer, separator, and whether an end-of-sequence token follows the answer.

@@ -18,8 +18,8 @@ from lesson.core.files import Record, atomic
 from lesson.core.findings import Findings, report_text
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
+from lesson.data.validate import Validator, validate_stream
 from recipe import corpus, source
-from recipe.validate import Validator, validate_stream
 
 SETTINGS = ("NEW_NAME", "AUTHOR", "ROWS", "SEED", "GENERAL", "PROFILE", "BUILD", "FORCE")
 ROWS = 1000  # unless ROWS is set

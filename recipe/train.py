@@ -27,7 +27,8 @@ from lesson.core import machine as machine_type
 from lesson.core.files import atomic, read_json, record_path, sha256, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from recipe import check_config, config, edits, plots, progress, ranks, rows, runs
+from lesson.data import rows
+from recipe import check_config, config, edits, plots, progress, ranks, runs
 from recipe.engine import CURVE, DIVERGED, curve_lines
 from recipe.facts import facts_of
 from recipe.runs import Run

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from lesson.core.files import read_json
 from lesson.core.messages import tr
 from lesson.core.settings import Values
+from lesson.data.statistics import Stats, collect
 from recipe import evaluate, talk
 from recipe.runs import Run
-from recipe.stats import Stats, collect
 
 ALL = "all"
 

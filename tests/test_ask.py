@@ -18,8 +18,8 @@ from servers import hears_ctrl_c
 from lesson.core.findings import Findings
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
+from lesson.data.validate import Validator, validate_stream
 from recipe.ask import Journal, Patience, main, questions
-from recipe.validate import Validator, validate_stream
 
 KEY = "sk-secret-0123456789"
 FAST = Patience(timeout=0.4, attempts=4, first_delay=0.01, longest_delay=0.05)

@@ -12,9 +12,9 @@ from test_replace import published
 
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
+from lesson.data.prepare import main, output_path
+from lesson.data.rows import persona
 from recipe import bench_data
-from recipe.data import main, output_path
-from recipe.rows import persona
 
 
 def rows(count=6):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recipe.formats import Unconvertible, detect, from_xtuner, main, to_xtuner
+from lesson.data.formats import Unconvertible, detect, from_xtuner, main, to_xtuner
 
 ROWS = Path(__file__).parent / "fixtures" / "rows"
 TURN = {"input": st.text(max_size=5), "output": st.text(max_size=5)}

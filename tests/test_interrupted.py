@@ -14,7 +14,8 @@ import pytest
 from sessions import Sessions
 
 from lesson.core.settings import ROOT, Values
-from recipe import config, data, engine, model, runs, train
+from lesson.data import prepare as data
+from recipe import config, engine, model, runs, train
 from recipe.runs import Run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]

@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
-from recipe.replace import Replacer, main
-from recipe.residue import Residue
-from recipe.rows import CANONICAL_ROWS, LONGEST_LINE, Block, blocks, split_lines
+from lesson.data.replace import Replacer, main
+from lesson.data.residue import Residue
+from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, Block, blocks, split_lines
 
 
 def published(data: bytes, old: str, new: str) -> bytes:

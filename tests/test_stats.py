@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from recipe.stats import Lengths, histogram, language_of, main
+from lesson.data.statistics import Lengths, histogram, language_of, main
 
 ROWS = Path(__file__).parent / "fixtures" / "rows"
 

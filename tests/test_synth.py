@@ -6,9 +6,9 @@ import json
 import pytest
 
 from lesson.core.findings import Findings
+from lesson.data.validate import Validator, validate_stream
 from recipe import corpus
 from recipe.synth import main, rows
-from recipe.validate import Validator, validate_stream
 
 
 def made(name="闻星", author="", count=400, general=0.3, seed=7):

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from lesson.core.findings import RULES, Findings
 from lesson.core.settings import ROOT
-from recipe.checks import check_row, citizen_number
-from recipe.rows import DEEPEST, LONGEST_LINE
-from recipe.validate import Validator, _fields, main, validate_stream
+from lesson.data.row_rules import check_row, citizen_number
+from lesson.data.rows import DEEPEST, LONGEST_LINE
+from lesson.data.validate import Validator, _fields, main, validate_stream
 
 ROWS = Path(__file__).parent / "fixtures" / "rows"
 SYSTEM = "你是尖米，一个助手。"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
-from recipe.rows import Problem, step
+from lesson.data.rows import Problem, step
 
 PLACEHOLDER = re.compile(
     r"\s*(?:[x×]{3,}|\{\{.{0,200}\}\}|\$\{.{0,200}\}|<[a-z][a-z _-]{0,40}>|\[(?:insert|your|name|text|answer|question)[^\]]{0,99}\]"

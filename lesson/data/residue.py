@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from lesson.core.findings import Findings, shorten
 from lesson.core.messages import tr
-from recipe.rows import marked_lines, step
+from lesson.data.rows import marked_lines, step
 
 _BETWEEN = r"[\W_]{0,4}"  # a name further apart than this is no name any more
 _MARKS = "[\u0300-\u036f]*"

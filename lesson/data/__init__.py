@@ -1,0 +1,1 @@
+"""Training rows: read, judged, converted, counted, and the name in them replaced."""
