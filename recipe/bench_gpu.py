@@ -22,7 +22,8 @@ from lesson.core import cli
 from lesson.core.files import read_json, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from recipe import estimate, random_base, runs, smoke
+from lesson.model import random_base
+from recipe import estimate, runs, smoke
 from recipe.engine import CURVE, curve_lines
 from recipe.train import machine
 

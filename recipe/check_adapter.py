@@ -8,7 +8,7 @@ import re
 
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
-from recipe import safetensors_file
+from lesson.model import safetensors_file
 from recipe.check_run import shape
 from recipe.evidence import Evidence
 from recipe.facts import lookup

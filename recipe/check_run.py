@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from lesson.core.files import read_json
 from lesson.core.messages import tr
 from lesson.core.settings import ROOT
-from recipe import bases, estimate, safetensors_file, schedule
+from lesson.model import known_bases as bases
+from lesson.model import safetensors_file
+from lesson.model.link import SIZES_7B
+from recipe import estimate, schedule
 from recipe.evidence import Evidence, Point
 from recipe.facts import lookup
-from recipe.model import SIZES_7B
 from recipe.verdict import Context, Failed, Skipped, Unjudged, check
 
 FELL = 0.7  # the last losses are below this share of the first; the lesson's fall to a tenth

@@ -24,7 +24,8 @@ from lesson.core.messages import tr
 from lesson.core.settings import ROOT
 from lesson.data import rows
 from lesson.data.rows import BROKEN, open_bytes
-from recipe import bases, facts, schedule
+from lesson.model import known_bases as bases
+from recipe import facts, schedule
 from recipe.archive import PICKLES, Broken, Unreadable, View
 from recipe.facts import Facts, lookup
 
@@ -288,7 +289,7 @@ class Evidence:
 
     @functools.cached_property
     def base(self) -> tuple[str, str] | None:
-        """Family and size of the base, as config, adapter or the stock config's name tell it (recipe/bases.py)."""
+        """Family and size of the base, as config, adapter or the stock config's name tell it (lesson/model/known_bases.py)."""
         sources = (
             lambda: lookup(self.config, "model_path")[0],
             lambda: self.adapter_config.get("base_model_name_or_path"),

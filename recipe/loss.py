@@ -173,7 +173,7 @@ def machine_type(facts: dict) -> str:
 def golden_of(curve: Curve) -> str:
     """The golden to hold `curve` against. Raises UserError with the goldens that there are.
 
-    A golden of another base is none: those of 7b are of random weights (recipe/random_base.py).
+    A golden of another base is none: those of 7b are of random weights (lesson/model/random_base.py).
     """
     path = golden_path(curve.facts) if "machine" in curve.facts else None
     if path and path.exists() and read_json(path, "")["inputs"]["base"] == curve.facts["inputs"]["base"]:

@@ -204,7 +204,8 @@ def matrices(evidence: Evidence) -> Iterator[tuple[str, str, object]]:
     """
     import torch
 
-    from recipe import check_adapter, safetensors_file
+    from lesson.model import safetensors_file
+    from recipe import check_adapter
 
     kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
     for tensor, data in safetensors_file.contents(evidence.view, evidence.parts["adapter"]):

@@ -1,6 +1,6 @@
 """make smoke-7b: the whole lesson at 7B on this machine's GPU, with random weights, in a few minutes; all removed after.
 
-Every stage runs as make runs it, on a random base of the real shape (recipe/random_base.py), one epoch of the shipped
+Every stage runs as make runs it, on a random base of the real shape (lesson/model/random_base.py), one epoch of the shipped
 rows, 22 steps. What it learned means nothing; that it trains, in which memory, and what it leaves, is checked. Each
 check's docstring is the line that is printed. `pytest -m gpu` runs the same checks.
 """
@@ -19,7 +19,8 @@ from pathlib import Path
 from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from recipe import estimate, random_base, runs
+from lesson.model import random_base
+from recipe import estimate, runs
 from recipe.engine import CURVE, curve_lines
 from recipe.runs import Run
 

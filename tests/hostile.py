@@ -22,7 +22,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from lesson.core.settings import ROOT
-from recipe import check_run, estimate, evaluate, model, runs, schedule
+from lesson.model import link as model
+from recipe import check_run, estimate, evaluate, runs, schedule
 from recipe.facts import lookup, of_bytes
 from recipe.verdict import Context
 

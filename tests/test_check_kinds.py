@@ -9,7 +9,8 @@ import hostile
 import pytest
 from test_check import judged, wrong
 
-from recipe import bases, estimate
+from lesson.model import known_bases as bases
+from recipe import estimate
 from recipe.verdict import Context
 
 

@@ -15,7 +15,8 @@ from sessions import Sessions
 
 from lesson.core.settings import ROOT, Values
 from lesson.data import prepare as data
-from recipe import config, engine, model, runs, train
+from lesson.model import link as model
+from recipe import config, engine, runs, train
 from recipe.runs import Run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]

@@ -7,7 +7,8 @@ import struct
 
 import pytest
 
-from recipe import model, safetensors_file
+from lesson.model import link as model
+from lesson.model import safetensors_file
 from recipe.archive import Broken
 
 

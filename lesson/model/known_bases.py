@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from recipe.model import SIZES_7B
+from lesson.model.link import SIZES_7B
 
 FAMILY = re.compile(r"(internlm2(?:_5)?|internlm3|internlm|qwen1_5|qwen2(?:_5)?|qwen3|qwen|llama_?[23]?|baichuan2?|mistral|gemma)"
                     r"(?:_chat|_instruct|_base)*_(\d+(?:_\d+)?)b(?![a-z])")  # fmt: skip

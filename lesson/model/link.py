@@ -1,0 +1,178 @@
+"""make model: the base model at BUILD/model, checked before anything is trained on it.
+
+At `tiny` it is the base that ships in data/tiny-base, with the modelling files of the installed xtuner. At `7b` it is
+a link to MODEL=, after its config.json proved to be InternLM2 of the expected sizes and every shard to be there with
+its full length. Nothing of the model is executed here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from lesson.core import cli
+from lesson.core.files import Record, read_json, sha256, sha256_tree, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from lesson.model import safetensors_file
+from recipe import base
+from recipe.archive import Broken
+
+SETTINGS = ["PROFILE", "BUILD", "MODEL", "FORCE"]
+
+# config.json of internlm/internlm2_5-7b-chat (InternLM2-Chat-7B has the same sizes: see `check_name`).
+SIZES_7B = {
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 92544,
+}
+
+
+def model(values: Values) -> int:
+    target = values.build / "model"
+    shipped = values.profile == "tiny" and not values.model
+    done = (install_tiny if shipped else link)(target, values)
+    print(tr(f"base model: {target} ({done})", f"基座模型：{target}（{done}）"))
+    return 0
+
+
+def install_tiny(target: Path, values: Values) -> str:
+    shipped = sha256_tree(base.SHIPPED)
+    record = Record(target, {"shipped": shipped}, {"profile": "tiny"})
+    if record.up_to_date():
+        return tr("up to date", "已是最新")
+    if target.is_symlink():
+        target.unlink()
+    record.guard(values.force)
+    base.install_base(target)
+    record.write()
+    return tr("the tiny base that ships", "随仓库附带的小模型")
+
+
+def link(target: Path, values: Values) -> str:
+    remedy = tr(
+        "set MODEL= to the folder of InternLM2.5-7B-Chat that you downloaded",
+        "请用 MODEL= 指定下载好的 InternLM2.5-7B-Chat 目录",
+    )
+    if not values.model:
+        if target.is_symlink() and target.exists():
+            return tr("linked before", "之前已链接")
+        raise UserError("MODEL", tr("no base model is named", "没有指定基座模型"), remedy)
+    folder = Path(values.model)
+    if not folder.is_dir():
+        raise UserError(folder, tr("not a folder", "不是目录"), remedy)
+    check_config(folder, remedy)
+    shards = check_shards(folder, remedy)
+    for warning in check_name(folder, values):
+        print(tr("warning: ", "警告：") + warning, file=sys.stderr)
+    if target.exists() and not target.is_symlink():
+        raise UserError(
+            target, tr("is a folder, not a link of ours", "是目录，不是我们建的链接"), tr("move it away", "请先移走")
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".model.{os.getpid()}")
+    temporary.symlink_to(folder.resolve(), target_is_directory=True)
+    os.replace(temporary, target)
+    # Hashing 15 GB takes a minute: headers and lengths of the shards stand for them.
+    write_json(
+        target.with_name("model.record.json"),
+        {"inputs": {}, "parameters": {"profile": values.profile}, "output": shards},
+    )
+    return tr(f"link to {folder}", f"链接到 {folder}")
+
+
+def check_config(folder: Path, remedy: str) -> None:
+    """Raise UserError when config.json is not InternLM2 of the 7B sizes, naming the key, found and expected."""
+    path = folder / "config.json"
+    config = read_json(path, remedy)
+    architectures = config.get("architectures") if isinstance(config, dict) else None
+    if architectures != ["InternLM2ForCausalLM"]:
+        raise UserError(
+            f"{path}: $.architectures",
+            tr(f"{architectures} instead of InternLM2ForCausalLM", f"是 {architectures}，应为 InternLM2ForCausalLM"),
+            remedy,
+        )
+    for key, expected in SIZES_7B.items():
+        if config.get(key) != expected:
+            raise UserError(
+                f"{path}: $.{key}",
+                tr(f"{config.get(key)} instead of {expected}", f"是 {config.get(key)}，应为 {expected}"),
+                remedy,
+            )
+
+
+def check_shards(folder: Path, remedy: str) -> str:
+    """Check that each tensor of the index lies whole in its shard; returns a hash over config and shard headers."""
+    import hashlib
+
+    again = tr("download the model again", "请重新下载模型")
+    digest = hashlib.sha256(sha256(folder / "config.json").encode())
+    index = folder / "model.safetensors.index.json"
+    if index.exists():
+        weight_map = read_json(index, again).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise UserError(index, tr("no weight_map", "缺少 weight_map"), again)
+    elif (folder / "model.safetensors").exists():
+        weight_map = None
+    else:
+        raise UserError(
+            folder,
+            tr(
+                "no model.safetensors and no model.safetensors.index.json",
+                "没有 model.safetensors，也没有 model.safetensors.index.json",
+            ),
+            remedy,
+        )
+    for name in sorted(set(weight_map.values())) if weight_map else ["model.safetensors"]:
+        shard = folder / name
+        if Path(name).name != name:
+            raise UserError(index, tr(f"a shard outside the folder: {name!r}", f"分片不在目录内：{name!r}"), again)
+        if not shard.is_file():
+            raise UserError(shard, tr("this shard is missing", "缺少这个分片"), again)
+        header = safetensors_header(shard, again)
+        missing = [key for key, where in (weight_map or {}).items() if where == name and key not in header]
+        if missing:
+            raise UserError(shard, tr(f"tensor {missing[0]} is missing", f"缺少张量 {missing[0]}"), again)
+        digest.update(json.dumps([name, shard.stat().st_size, header], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def safetensors_header(path: Path, remedy: str) -> dict:
+    """The header of a shard, after checking that the tensors it names fill the file. Raises UserError."""
+    try:
+        with open(path, "rb") as file:
+            header, _, _ = safetensors_file.read_header(file, path.stat().st_size, "", safetensors_file.SHARD)
+    except Broken as error:
+        raise UserError(path, str(error).removeprefix(": "), remedy) from None
+    return header
+
+
+def check_name(folder: Path, values: Values) -> list[str]:
+    """A warning when the folder looks like InternLM2-Chat while the config is InternLM2.5's: same sizes, other model."""
+    wants = "internlm2_5" in values.base_config
+    card = folder / "README.md"
+    text = (
+        card.read_text(encoding="utf-8", errors="replace")[:20000].lower()
+        if card.is_file()
+        else folder.resolve().name.lower()
+    )
+    is_25 = any(mark in text for mark in ("internlm2_5", "internlm2.5"))
+    if wants and not is_25:
+        return [
+            tr(
+                f"{folder} does not call itself InternLM2.5, which {values.base_config} means",
+                f"{folder} 看起来不是 InternLM2.5，而 {values.base_config} 需要它",
+            )
+        ]
+    return []
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return cli.run(
+        "model", __doc__, [*SETTINGS, "BASE_CONFIG"], model, sys.argv[1:] if arguments is None else arguments
+    )
