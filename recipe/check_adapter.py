@@ -6,12 +6,12 @@ import collections
 import hashlib
 import re
 
+from lesson.config.reading import lookup
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
 from lesson.model import safetensors_file
 from recipe.check_run import shape
 from recipe.evidence import Evidence
-from recipe.facts import lookup
 from recipe.verdict import Context, Failed, Skipped, check
 
 CONVERT = "make convert"

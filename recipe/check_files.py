@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 
+from lesson.config import check as check_config
+from lesson.config import reading as facts
+from lesson.config.reading import lookup
+from lesson.config.rules import ERROR
 from lesson.core.findings import Findings, shorten
 from lesson.core.messages import tr
 from lesson.data import rows
@@ -11,10 +15,8 @@ from lesson.data.replace import Replacer
 from lesson.data.residue import Residue, scan
 from lesson.data.rows import Block, blocks
 from lesson.data.validate import Validator
-from recipe import check_config, facts, runs
-from recipe.config_rules import ERROR
+from recipe import runs
 from recipe.evidence import MANIFEST, NEEDED, PARTS, Broken, Evidence
-from recipe.facts import lookup
 from recipe.verdict import SHOWN, Context, Failed, Skipped, check
 
 AGAIN = "make submission"

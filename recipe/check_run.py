@@ -6,15 +6,16 @@ import itertools
 import math
 from datetime import UTC, datetime, timedelta
 
+from lesson.config import schedule
+from lesson.config.reading import lookup
 from lesson.core.files import read_json
 from lesson.core.messages import tr
 from lesson.core.settings import ROOT
 from lesson.model import known_bases as bases
 from lesson.model import safetensors_file
 from lesson.model.link import SIZES_7B
-from recipe import estimate, schedule
+from recipe import estimate
 from recipe.evidence import Evidence, Point
-from recipe.facts import lookup
 from recipe.verdict import Context, Failed, Skipped, Unjudged, check
 
 FELL = 0.7  # the last losses are below this share of the first; the lesson's fall to a tenth

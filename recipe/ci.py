@@ -16,14 +16,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lesson.config import check as check_config
+from lesson.config.reading import LARGEST_SOURCE
+from lesson.config.rules import ERROR
 from lesson.core import cli
 from lesson.core.findings import Findings, annotation, report_github, report_text
 from lesson.core.messages import UserError, set_language, tr
 from lesson.data.rows import open_bytes
 from lesson.data.validate import Validator, validate_stream
-from recipe import check_config
-from recipe.config_rules import ERROR
-from recipe.facts import LARGEST_SOURCE
 
 PATTERNS = {"data": ["*.jsonl", "*.jsonl.gz", "*.jsonl.zst"], "config": ["*.py"]}
 NOTHING = "0" * 40  # what GitHub calls the commit before the first push of a branch

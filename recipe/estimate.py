@@ -14,12 +14,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lesson.config import check as check_config
+from lesson.config import reading as facts
+from lesson.config.reading import Ref, lookup
 from lesson.core import cli
 from lesson.core.files import read_json, readable
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import GPUS, Values
-from recipe import check_config, facts, ranks
-from recipe.facts import Ref, lookup
+from recipe import ranks
 
 SETTINGS_USED = [
     "PROFILE",

@@ -19,15 +19,16 @@ from pathlib import Path
 
 import jsonschema
 
+from lesson.config import reading as facts
+from lesson.config import schedule
+from lesson.config.reading import Facts, lookup
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
 from lesson.core.settings import ROOT
 from lesson.data import rows
 from lesson.data.rows import BROKEN, open_bytes
 from lesson.model import known_bases as bases
-from recipe import facts, schedule
 from recipe.archive import PICKLES, Broken, Unreadable, View
-from recipe.facts import Facts, lookup
 
 LARGEST_DOCUMENT = 8 << 20  # bytes of a JSON document; a run record has 20 KB
 LARGEST_LOG = 64 << 20

@@ -10,12 +10,12 @@ import hashlib
 import sys
 from pathlib import Path
 
+from lesson.config.reading import facts_of
 from lesson.core import cli
 from lesson.core.files import write_json
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from recipe import loss, runs
-from recipe.facts import facts_of
 from recipe.runs import Run
 
 SETTINGS = ["PROFILE", "BUILD", "A"]

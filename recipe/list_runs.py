@@ -12,11 +12,11 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lesson.config.reading import facts_of
 from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from recipe.engine import CURVE, curve_lines
-from recipe.facts import facts_of
 from recipe.help import width
 from recipe.runs import Run
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lesson.config.reading import lookup
 from lesson.core import cli
 from lesson.core.files import read_json, write_json
 from lesson.core.messages import UserError, tr
@@ -21,7 +22,6 @@ from lesson.core.settings import ROOT
 from recipe import check_adapter
 from recipe.archive import Unreadable, open_view
 from recipe.evidence import Broken, Evidence
-from recipe.facts import lookup
 
 FOLDERS = (ROOT / "golden" / "loss", ROOT / "golden" / "published")
 WINDOW = 10  # steps that mmengine's log averages

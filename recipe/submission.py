@@ -13,6 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from lesson.config.reading import facts_of
 from lesson.core import cli
 from lesson.core.files import atomic, readable, sha256, write_json
 from lesson.core.messages import UserError, tr
@@ -22,7 +23,6 @@ from recipe.archive import LARGEST
 from recipe.check import rubric
 from recipe.engine import CURVE
 from recipe.evidence import KEPT, MANIFEST, PARTS
-from recipe.facts import facts_of
 from recipe.runs import Run
 
 SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE"]

@@ -22,15 +22,18 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
+from lesson.config import check as check_config
+from lesson.config import edits
+from lesson.config import make as config
+from lesson.config.reading import facts_of
 from lesson.core import cli
 from lesson.core import machine as machine_type
 from lesson.core.files import atomic, read_json, record_path, sha256, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import rows
-from recipe import check_config, config, edits, plots, progress, ranks, runs
+from recipe import plots, progress, ranks, runs
 from recipe.engine import CURVE, DIVERGED, curve_lines
-from recipe.facts import facts_of
 from recipe.runs import Run
 
 PROCESSES = ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"]

@@ -21,10 +21,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from lesson.config import schedule
+from lesson.config.reading import lookup, of_bytes
 from lesson.core.settings import ROOT
 from lesson.model import link as model
-from recipe import check_run, estimate, evaluate, runs, schedule
-from recipe.facts import lookup, of_bytes
+from recipe import check_run, estimate, evaluate, runs
 from recipe.verdict import Context
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"

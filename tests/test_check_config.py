@@ -14,9 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lesson.config import check as check_config
+from lesson.config import reading as facts
+from lesson.config import rules as config_rules
+from lesson.config import schedule
+from lesson.config.check import Context
 from lesson.core.settings import ROOT
-from recipe import check_config, config_rules, facts, schedule
-from recipe.check_config import Context
 
 FIXTURES = sorted((ROOT / "tests" / "fixtures" / "configs").glob("*.py"))
 SCHEMA = jsonschema.Draft7Validator(json.loads((ROOT / "schemas" / "config.schema.json").read_text(encoding="utf-8")))
@@ -26,7 +29,7 @@ DONE = (ROOT / "tests" / "fixtures" / "configs" / "lesson_done_right.py").read_t
 
 def supported_stock_configs() -> dict[str, Path]:
     """The supported stock configs where XTuner is installed; check-config itself needs neither it nor libcst."""
-    config = pytest.importorskip("recipe.config")
+    config = pytest.importorskip("lesson.config.make")
     if find_spec("xtuner") is None:
         pytest.skip("XTuner is not installed")
     return {name: path for name, path in config.stock_configs().items() if config.supported(name)}
@@ -399,7 +402,7 @@ def test_known_objects_cover_the_supported_configs():
 def test_start_is_fast_and_imports_nothing_heavy(tmp_path):
     heavy = ("torch", "xtuner", "mmengine", "transformers", "libcst", "datasets", "jsonschema", "numpy")
     code = (
-        "import sys; from recipe import check_config; "
+        "import sys; from lesson.config import check as check_config; "
         f"check_config.main([{str(FIXTURES[0])!r}]); print([m for m in {heavy!r} if m in sys.modules])"
     )
     walls = []

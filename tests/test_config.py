@@ -12,14 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lesson.config import check as check_config
+from lesson.config import diff as config_diff
+from lesson.config import reading as facts
 from lesson.core.files import record_path
 from lesson.core.messages import UserError
 from lesson.core.settings import OPTIMIZERS, ROOT, TEMPLATES, TRAINING, Values
-from recipe import check_config, config_diff, facts
 
 if find_spec("xtuner") is None:  # a small install, for checks only
     pytest.skip("XTuner is not installed", allow_module_level=True)
-from recipe import config, edits, golden  # they need libcst
+from lesson.config import (
+    edits,
+    golden,  # they need libcst
+)
+from lesson.config import make as config
 
 SUPPORTED = [name for name in config.stock_configs() if config.supported(name)]
 LESSON = "internlm2_5_chat_7b_qlora_alpaca_e3"
@@ -396,7 +402,7 @@ def test_broken_profile_is_one_line(tmp_path, monkeypatch, text, problem):
 
 def test_make_config_imports_neither_torch_nor_xtuner(tmp_path):
     code = (
-        "import sys; from recipe import config; "
+        "import sys; from lesson.config import make as config; "
         f"status = config.main(['--build', {str(built(tmp_path))!r}, '--profile', 'tiny']); "
         "sys.exit(status or any(m in sys.modules for m in ('torch', 'xtuner', 'mmengine', 'transformers')))"
     )

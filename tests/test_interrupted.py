@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from sessions import Sessions
 
+from lesson.config import make as config
 from lesson.core.settings import ROOT, Values
 from lesson.data import prepare as data
 from lesson.model import link as model
-from recipe import config, engine, runs, train
+from recipe import engine, runs, train
 from recipe.runs import Run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]

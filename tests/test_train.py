@@ -9,8 +9,9 @@ import shutil
 import pytest
 from jsonschema import Draft7Validator
 
+from lesson.config import make as config
 from lesson.core.settings import ROOT, Values
-from recipe import config, engine, runs, train
+from recipe import engine, runs, train
 from recipe.runs import Run
 
 ROW = {"conversation": [{"system": "你是机智流。", "input": "你是谁？", "output": "我是机智流。"}]}

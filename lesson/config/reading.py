@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recipe.config_diff import ast_hash
+from lesson.config.diff import ast_hash
 
 LARGEST_SOURCE = 64 * 1024  # bytes; XTuner's longest stock config has 20 KB
 LARGEST_RESULT = 20_000  # folded values in all; a stock config has 200
@@ -75,6 +75,8 @@ _KNOWN = {
     "xtuner.engine.runner": ["TrainLoop"],
     "recipe.dequantised": ["DequantisedFinetune"],
     "recipe.fast": ["FastFinetune"],
+    "lesson.training.dequantised": ["DequantisedFinetune"],
+    "lesson.training.fast": ["FastFinetune"],
     "xtuner.model": ["SupervisedFinetune"],
     "xtuner.parallel.sequence": ["SequenceParallelSampler"],
     "xtuner.utils": ["PROMPT_TEMPLATE", "SYSTEM_TEMPLATE"],
@@ -123,7 +125,7 @@ class Dict(dict):
 
 @dataclass(frozen=True)
 class Problem:
-    """Something in the source that a config has no use for. `kind` is the id of a rule of recipe/check_config.py."""
+    """Something in the source that a config has no use for. `kind` is the id of a rule of lesson/config/check.py."""
 
     kind: str
     line: int

@@ -1,0 +1,1 @@
+"""XTuner's configs: copied, edited, read without running them, and judged."""
