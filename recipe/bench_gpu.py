@@ -23,7 +23,8 @@ from lesson.core.files import read_json, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
-from recipe import estimate, runs, smoke
+from lesson.runs import folder as runs
+from recipe import estimate, smoke
 from recipe.engine import CURVE, curve_lines
 from recipe.train import machine
 

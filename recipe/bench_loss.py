@@ -15,7 +15,9 @@ from pathlib import Path
 from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from recipe import loss, ranks, runs
+from lesson.runs import folder as runs
+from lesson.runs import loss_band as loss
+from recipe import ranks
 from recipe.engine import CURVE, curve_lines
 
 SETTINGS = ["NEW_NAME"]

@@ -15,7 +15,7 @@ from lesson.data.replace import Replacer
 from lesson.data.residue import Residue, scan
 from lesson.data.rows import Block, blocks
 from lesson.data.validate import Validator
-from recipe import runs
+from lesson.runs import folder as runs
 from recipe.evidence import MANIFEST, NEEDED, PARTS, Broken, Evidence
 from recipe.verdict import SHOWN, Context, Failed, Skipped, check
 

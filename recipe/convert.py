@@ -13,8 +13,8 @@ from lesson.core import cli
 from lesson.core.files import Record, atomic, hash_of
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from recipe import runs
-from recipe.runs import Run
+from lesson.runs import folder as runs
+from lesson.runs.folder import Run
 
 SETTINGS = ["PROFILE", "BUILD", "FORCE"]
 

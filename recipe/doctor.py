@@ -23,7 +23,7 @@ from pathlib import Path
 from lesson.core import cli
 from lesson.core.messages import tr
 from lesson.core.settings import Values
-from recipe import runs
+from lesson.runs import folder as runs
 from recipe.setup import LOCK, PYTHONS, packages
 from recipe.train import LEAST_FREE
 

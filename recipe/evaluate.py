@@ -21,7 +21,9 @@ from lesson.core.files import atomic, read_json, sha256, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import rows
-from recipe import plots, runs, talk
+from lesson.runs import folder as runs
+from lesson.runs import pictures as plots
+from recipe import talk
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "FORMAT"]
 QUESTIONS = ROOT / "data" / "eval"

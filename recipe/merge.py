@@ -9,7 +9,7 @@ from lesson.core import cli
 from lesson.core.files import Record, hash_of, read_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from recipe import runs
+from lesson.runs import folder as runs
 from recipe.convert import build_folder, require, tool
 
 SETTINGS = ["PROFILE", "BUILD", "FORCE"]

@@ -41,7 +41,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from recipe import engine, limits, runs, talk
+from lesson.runs import folder as runs
+from recipe import engine, limits, talk
 from recipe.evaluate import BASE_NAMES
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]

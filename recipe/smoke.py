@@ -20,9 +20,10 @@ from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
-from recipe import estimate, runs
+from lesson.runs import folder as runs
+from lesson.runs.folder import Run
+from recipe import estimate
 from recipe.engine import CURVE, curve_lines
-from recipe.runs import Run
 
 SETTINGS = ["PROFILE", "SPEED", "QUANT", "BUILD", "NEW_NAME", "DEEPSPEED", "FORCE"]
 MEMORY = {("stock", "nf4"): 24e9, ("fast", "none"): 24e9, ("fast", "nf4"): 16e9}  # bytes, context included

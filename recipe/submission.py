@@ -18,12 +18,13 @@ from lesson.core import cli
 from lesson.core.files import atomic, readable, sha256, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from recipe import check, reports, runs
+from lesson.runs import folder as runs
+from lesson.runs.folder import Run
+from recipe import check, reports
 from recipe.archive import LARGEST
 from recipe.check import rubric
 from recipe.engine import CURVE
 from recipe.evidence import KEPT, MANIFEST, PARTS
-from recipe.runs import Run
 
 SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE"]
 

@@ -1,7 +1,7 @@
 """make train: XTuner's trainer in a process of its own; believed only by its exit status and what it left.
 
 Inputs: the config (BUILD/config/…, or CONFIG=), the rows and the base that it names. Output: a run folder (see
-recipe/runs.py). The same command resumes a run that was stopped, and is up to date when the run is finished.
+lesson/runs/folder.py). The same command resumes a run that was stopped, and is up to date when the run is finished.
 """
 
 from __future__ import annotations
@@ -32,9 +32,11 @@ from lesson.core.files import atomic, read_json, record_path, sha256, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import rows
-from recipe import plots, progress, ranks, runs
+from lesson.runs import folder as runs
+from lesson.runs import pictures as plots
+from lesson.runs.folder import Run
+from recipe import progress, ranks
 from recipe.engine import CURVE, DIVERGED, curve_lines
-from recipe.runs import Run
 
 PROCESSES = ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"]
 SETTINGS = [

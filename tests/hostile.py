@@ -25,7 +25,8 @@ from lesson.config import schedule
 from lesson.config.reading import lookup, of_bytes
 from lesson.core.settings import ROOT
 from lesson.model import link as model
-from recipe import check_run, estimate, evaluate, runs
+from lesson.runs import folder as runs
+from recipe import check_run, estimate, evaluate
 from recipe.verdict import Context
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"

@@ -17,8 +17,9 @@ from lesson.config import make as config
 from lesson.core.settings import ROOT, Values
 from lesson.data import prepare as data
 from lesson.model import link as model
-from recipe import engine, runs, train
-from recipe.runs import Run
+from lesson.runs import folder as runs
+from lesson.runs.folder import Run
+from recipe import engine, train
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 # Short steps and many checkpoints: a third of the time is spent in writing them, so kills fall there as well.

@@ -23,7 +23,9 @@ from servers import NAME, stage
 
 from lesson.core.files import sha256
 from lesson.core.settings import ROOT
-from recipe import engine, loss, runs
+from lesson.runs import folder as runs
+from lesson.runs import loss_band as loss
+from recipe import engine
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

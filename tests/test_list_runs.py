@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipe import compare, list_runs
+from lesson.runs import compare
+from lesson.runs import listing as list_runs
 from recipe.help import width
 
 

@@ -12,8 +12,9 @@ from jsonschema import Draft7Validator
 
 from lesson.core import machine
 from lesson.core.settings import ROOT, Values
-from recipe import golden_loss, loss
-from recipe.loss import IDENTICAL, LARGEST, MEAN, OUTSIDE, WITHIN, compare
+from lesson.runs import golden_loss
+from lesson.runs import loss_band as loss
+from lesson.runs.loss_band import IDENTICAL, LARGEST, MEAN, OUTSIDE, WITHIN, compare
 
 losses = st.lists(st.floats(0.01, 12, allow_nan=False), min_size=1, max_size=60)
 

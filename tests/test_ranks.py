@@ -8,8 +8,8 @@ import pytest
 
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
+from lesson.runs.folder import Run
 from recipe import ranks, train
-from recipe.runs import Run
 
 
 def values(**given: str) -> Values:

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesson.core.settings import ROOT
-from recipe import runs
-from recipe.runs import Run
+from lesson.runs import folder as runs
+from lesson.runs.folder import Run
 
 
 def save(path):
@@ -90,7 +90,7 @@ def test_packages_without_bytecode_are_compiled_once_below_build_and_not_beside_
     """A stage that may not write bytecode keeps it in its cache; where the packages have theirs, that is used."""
     child = """if True:
         import subprocess, sys
-        from recipe import runs
+        from lesson.runs import folder as runs
         from lesson.core import settings
         environment = runs.engine_environment(settings.Values({}))
         subprocess.run([sys.executable, "-c", "import torch"], env=environment, check=True)

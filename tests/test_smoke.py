@@ -16,7 +16,9 @@ import pytest
 from servers import serving
 
 from lesson.core.settings import ROOT, Values
-from recipe import loss, rerun, runs, smoke, talk
+from lesson.runs import folder as runs
+from lesson.runs import loss_band as loss
+from recipe import rerun, smoke, talk
 from recipe.engine import CURVE, curve_lines
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.torch]

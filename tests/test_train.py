@@ -11,8 +11,9 @@ from jsonschema import Draft7Validator
 
 from lesson.config import make as config
 from lesson.core.settings import ROOT, Values
-from recipe import engine, runs, train
-from recipe.runs import Run
+from lesson.runs import folder as runs
+from lesson.runs.folder import Run
+from recipe import engine, train
 
 ROW = {"conversation": [{"system": "你是机智流。", "input": "你是谁？", "output": "我是机智流。"}]}
 

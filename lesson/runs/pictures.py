@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lesson.core.files import atomic
 from lesson.core.settings import Values
-from recipe import runs
+from lesson.runs import folder as runs
 
 
 @contextlib.contextmanager

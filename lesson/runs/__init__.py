@@ -1,0 +1,1 @@
+"""A training run as a folder: its paths, its curve, and runs held against each other."""
