@@ -24,9 +24,10 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
 from lesson.runs import folder as runs
-from recipe import estimate, smoke
-from recipe.engine import CURVE, curve_lines
-from recipe.train import machine
+from lesson.training import estimate
+from lesson.training.engine import CURVE, curve_lines
+from lesson.training.session import machine
+from recipe import smoke
 
 SETTINGS = ["BUILD", "NEW_NAME"]
 LENGTH = 2048  # tokens of a pack

@@ -17,8 +17,8 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
-from recipe import ranks
-from recipe.engine import CURVE, curve_lines
+from lesson.training import ranks
+from lesson.training.engine import CURVE, curve_lines
 
 SETTINGS = ["NEW_NAME"]
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -49,7 +49,7 @@ def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], nam
         tool = ["train", str(config), "--work-dir", str(work)]
         environment = runs.engine_environment(values) | libraries
         if "DEEPSPEED" in variables:
-            from recipe.train import deepspeed_config, one_process
+            from lesson.training.session import deepspeed_config, one_process
 
             tool += ["--deepspeed", deepspeed_config(values)]
             environment |= one_process()

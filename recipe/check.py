@@ -23,17 +23,8 @@ from lesson.core.files import read_json, readable
 from lesson.core.findings import shorten
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from recipe import (
-    check_adapter,
-    check_answers,
-    check_files,
-    check_rerun,
-    check_run,
-    estimate,
-    published,
-    reports,
-    rerun,
-)
+from lesson.training import estimate
+from recipe import check_adapter, check_answers, check_files, check_rerun, check_run, published, reports, rerun
 from recipe.archive import Unreadable, open_view
 from recipe.evidence import Broken, Evidence, schema
 from recipe.verdict import CHECKS, FAILED, PASSED, SKIPPED, UNJUDGED, Context, judge

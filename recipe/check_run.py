@@ -14,7 +14,7 @@ from lesson.core.settings import ROOT
 from lesson.model import known_bases as bases
 from lesson.model import safetensors_file
 from lesson.model.link import SIZES_7B
-from recipe import estimate
+from lesson.training import estimate
 from recipe.evidence import Evidence, Point
 from recipe.verdict import Context, Failed, Skipped, Unjudged, check
 

@@ -24,8 +24,8 @@ from lesson.core import cli
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
+from lesson.training.session import LEAST_FREE
 from recipe.setup import LOCK, PYTHONS, packages
-from recipe.train import LEAST_FREE
 
 SETTINGS = ["PROFILE", "BUILD", "FORMAT"]
 LEAST_MEMORY = {"tiny": 4 << 30, "7b": 16 << 30}  # bytes of host memory

@@ -1,87 +1,8 @@
 """make merge: adapter and base as one model in the run folder; fails when the merged weights equal the base's."""
 
-from __future__ import annotations
-
 import sys
-from pathlib import Path
 
-from lesson.core import cli
-from lesson.core.files import Record, hash_of, read_json
-from lesson.core.messages import UserError, tr
-from lesson.core.settings import Values
-from lesson.runs import folder as runs
-from recipe.convert import build_folder, require, tool
-
-SETTINGS = ["PROFILE", "BUILD", "FORCE"]
-
-
-def merge(values: Values) -> int:
-    run = runs.last_run(values)
-    base = values.build / "model"
-    if not (run.adapter / "adapter_config.json").is_file():
-        raise UserError(run.adapter, tr("no adapter", "没有适配器"), tr("run make convert", "请先运行 make convert"))
-    if runs.base_hash(base) != run.facts()["inputs"]["base"]:
-        raise UserError(
-            base,
-            tr("is not the base that the adapter was trained on", "不是训练该适配器时的基座"),
-            tr("run make model with the MODEL= of that time", "请用当时的 MODEL= 运行 make model"),
-        )
-    record = Record(run.merged, {"adapter": hash_of(run.adapter), "base": runs.base_hash(base)}, {})
-
-    def make(folder: Path) -> None:
-        device = "cpu" if values.profile == "tiny" else "auto"
-        tool(values, run, "merge", str(base), str(run.adapter), str(folder), "--safe-serialization", "--device", device)
-        require(folder, "config.json", "tokenizer_config.json")
-        changed, total = compare(base, folder)
-        if not changed:
-            raise UserError(
-                run.adapter,
-                tr(
-                    "the merged weights equal the base's: the adapter changes nothing",
-                    "合并后的权重与基座相同：适配器没有任何作用",
-                ),
-                tr("train again: make train", "请重新训练：make train"),
-            )
-        print(tr(f"{changed} of {total} tensors differ from the base's", f"{total} 个张量中有 {changed} 个与基座不同"))
-
-    return build_folder(values, record, make, tr("merged model", "合并后的模型"), "make eval, make chat")
-
-
-def compare(base: Path, merged: Path) -> tuple[int, int]:
-    """How many of the merged tensors differ from the base's of the same name (in float16), and how many there are."""
-    import torch
-
-    theirs, changed, total = tensors(base), 0, 0
-    for name, get in tensors(merged).items():
-        if name not in theirs:
-            raise UserError(
-                merged,
-                tr(f"tensor {name} is not in the base", f"基座里没有张量 {name}"),
-                tr("run make convert and make merge again", "请重新运行 make convert 和 make merge"),
-            )
-        total += 1
-        changed += not torch.equal(get().to(torch.float16), theirs[name]().to(torch.float16))
-    return changed, total
-
-
-def tensors(folder: Path) -> dict:
-    """{name: function that reads the tensor} over all shards of a model folder; one tensor at a time in memory."""
-    from safetensors import safe_open
-
-    index = folder / "model.safetensors.index.json"
-    names = ["model.safetensors"]
-    if index.exists():
-        names = sorted(set(read_json(index, tr("merge again", "请重新合并"))["weight_map"].values()))
-    found = {}
-    for shard in names:
-        file = safe_open(folder / shard, framework="pt")
-        found |= {name: lambda file=file, name=name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return found
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run("merge", __doc__, SETTINGS, merge, sys.argv[1:] if arguments is None else arguments)
-
+from lesson.training.merge import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

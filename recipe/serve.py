@@ -42,7 +42,8 @@ from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
-from recipe import engine, limits, talk
+from lesson.training import engine
+from recipe import limits, talk
 from recipe.evaluate import BASE_NAMES
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]

@@ -22,8 +22,8 @@ from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
 from lesson.runs import folder as runs
 from lesson.runs.folder import Run
-from recipe import estimate
-from recipe.engine import CURVE, curve_lines
+from lesson.training import estimate
+from lesson.training.engine import CURVE, curve_lines
 
 SETTINGS = ["PROFILE", "SPEED", "QUANT", "BUILD", "NEW_NAME", "DEEPSPEED", "FORCE"]
 MEMORY = {("stock", "nf4"): 24e9, ("fast", "none"): 24e9, ("fast", "nf4"): 16e9}  # bytes, context included

@@ -20,10 +20,10 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
 from lesson.runs.folder import Run
+from lesson.training.engine import CURVE
 from recipe import check, reports
 from recipe.archive import LARGEST
 from recipe.check import rubric
-from recipe.engine import CURVE
 from recipe.evidence import KEPT, MANIFEST, PARTS
 
 SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE"]

@@ -18,7 +18,7 @@ from recipe.archive import Unreadable
 from recipe.evidence import PARTS, Broken, Evidence
 
 if TYPE_CHECKING:
-    from recipe.estimate import Shape
+    from lesson.training.estimate import Shape
     from recipe.published import Published
 
 PASSED, FAILED, SKIPPED, UNJUDGED = "passed", "failed", "skipped", "unjudged"

@@ -26,7 +26,8 @@ from lesson.config.reading import lookup, of_bytes
 from lesson.core.settings import ROOT
 from lesson.model import link as model
 from lesson.runs import folder as runs
-from recipe import check_run, estimate, evaluate
+from lesson.training import estimate
+from recipe import check_run, evaluate
 from recipe.verdict import Context
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"

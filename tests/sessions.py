@@ -52,7 +52,7 @@ class Sessions:
 def main() -> None:
     import xtuner.tools.train  # noqa: F401 (what takes the time)
 
-    from recipe import engine
+    from lesson.training import engine
 
     for line in sys.stdin:
         order = json.loads(line)

@@ -10,7 +10,7 @@ import pytest
 from test_check import judged, wrong
 
 from lesson.model import known_bases as bases
-from recipe import estimate
+from lesson.training import estimate
 from recipe.verdict import Context
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesson.core.settings import ROOT
-from recipe.engine import Divergence
+from lesson.training.engine import Divergence
 
 
 def stopped_at(losses, first: float | None = None) -> int | None:

@@ -8,8 +8,8 @@ from importlib.util import find_spec
 import pytest
 
 from lesson.core.messages import UserError
-from recipe import estimate
-from recipe.estimate import GB, Run
+from lesson.training import estimate
+from lesson.training.estimate import GB, Run
 
 INTERNLM2_7B = {
     "model_type": "internlm2",

@@ -76,7 +76,7 @@ def test_loss_and_every_gradient_equal_autograd_without_dropout(small, kept):
     """Without dropout, loss and the gradient of every LoRA weight equal those of the stock model to float32's rounding."""
     from xtuner.model import SupervisedFinetune
 
-    from recipe.fast import FastFinetune
+    from lesson.training.fast import FastFinetune
 
     stock = finetune(SupervisedFinetune, small, 0.0, use_activation_checkpointing=False)
     fast = finetune(FastFinetune, small, 0.0, kept_bytes=kept * 4 * 448 * batch()["input_ids"].numel())
@@ -95,7 +95,7 @@ def test_half_precision_is_near_float32(small):
     """In bfloat16 the loss is within 1% of float32's and each gradient points the same way (cosine above 0.97)."""
     import torch
 
-    from recipe.fast import FastFinetune
+    from lesson.training.fast import FastFinetune
 
     exact = finetune(FastFinetune, small, 0.0)
     half = finetune(FastFinetune, small, 0.0, "bfloat16")
@@ -112,7 +112,7 @@ def test_a_captured_graph_gives_what_single_launches_give(small):
     """The first step launches kernels one by one, later ones replay a graph: same dropout, loss and gradients."""
     import torch
 
-    from recipe.fast import FastFinetune
+    from lesson.training.fast import FastFinetune
 
     model = finetune(FastFinetune, small, 0.1)
     seen, data = [], batch()
@@ -131,7 +131,7 @@ def test_a_captured_graph_draws_dropout_anew_and_accumulates(small):
     """Other seeds give other losses through the same graph, and gradients of several passes add up."""
     import torch
 
-    from recipe.fast import FastFinetune
+    from lesson.training.fast import FastFinetune
 
     model, data = finetune(FastFinetune, small, 0.1), batch()
     losses, each = [], []
@@ -155,7 +155,7 @@ def test_dropout_keeps_its_share_and_draws_the_same_again(size):
     """Dropout keeps 1 - p of the places, scales by 1/(1 - p), repeats by seed and adds onto another tensor alike."""
     import torch
 
-    from recipe.fast import Seed, dropout
+    from lesson.training.fast import Seed, dropout
 
     seven = Seed(torch.tensor([7], device="cuda"))
     x = torch.rand(size, device="cuda") + 1
@@ -174,7 +174,7 @@ def test_gradients_with_dropout_equal_autograd_through_the_same_masks(small):
     """With dropout on, forward and backward use the same masks: each gradient equals autograd's through those masks."""
     import torch
 
-    from recipe.fast import FastFinetune, LinearResidual, LoraLinear, Seed, dropout
+    from lesson.training.fast import FastFinetune, LinearResidual, LoraLinear, Seed, dropout
 
     model = finetune(FastFinetune, small, 0.3)
     layer = LoraLinear(model.llm.base_model.model.model.layers[0].attention.wo)
@@ -196,7 +196,7 @@ def test_the_quantised_base_computes_with_its_dequantised_weights(small):
     import torch
     from bitsandbytes.functional import dequantize_4bit
 
-    from recipe.fast import FastFinetune
+    from lesson.training.fast import FastFinetune
 
     quantised = finetune(FastFinetune, small, 0.0, "bfloat16", quantised=True)
     plain = finetune(FastFinetune, small, 0.0, "bfloat16")
@@ -215,7 +215,7 @@ def test_another_architecture_is_refused(tmp_path):
     """A model that is not InternLM2 is refused by name, not computed wrongly."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from recipe.fast import FastFinetune
+    from lesson.training.fast import FastFinetune
 
     sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1}
     LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).save_pretrained(tmp_path)

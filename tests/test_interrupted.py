@@ -19,7 +19,8 @@ from lesson.data import prepare as data
 from lesson.model import link as model
 from lesson.runs import folder as runs
 from lesson.runs.folder import Run
-from recipe import engine, train
+from lesson.training import engine
+from lesson.training import session as train
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 # Short steps and many checkpoints: a third of the time is spent in writing them, so kills fall there as well.

@@ -25,7 +25,7 @@ from lesson.core.files import sha256
 from lesson.core.settings import ROOT
 from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
-from recipe import engine
+from lesson.training import engine
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from lesson.core import messages as say
-from recipe import progress
+from lesson.training import progress
 
 STEP = {"step": 5, "loss": 1.5, "lr": 0.1, "tokens": 2048, "seconds": 0.5}
 

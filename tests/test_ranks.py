@@ -9,7 +9,8 @@ import pytest
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.runs.folder import Run
-from recipe import ranks, train
+from lesson.training import ranks
+from lesson.training import session as train
 
 
 def values(**given: str) -> Values:
@@ -22,7 +23,7 @@ def judge(deepspeed: str | None = None, parallel: int = 1, **given: str) -> None
 
 def test_one_process_is_started_without_torchrun():
     command = ranks.command(values(), ["train", "c.py"])
-    assert command[1:] == ["-m", "recipe.engine", "train", "c.py"]
+    assert command[1:] == ["-m", "lesson.training.engine", "train", "c.py"]
     assert ranks.world(values()) == 1
 
 
@@ -30,7 +31,7 @@ def test_several_processes_go_through_torchrun_with_every_variable_and_xtuner_s_
     given = {"NPROC_PER_NODE": "4", "NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "3000"}
     command = ranks.command(values(**given), ["train", "c.py"])
     assert ranks.world(values(**given)) == 8
-    assert command[1:3] == ["-m", "recipe.ranks"]
+    assert command[1:3] == ["-m", "lesson.training.ranks"]
     options = dict(zip(command[3:13:2], command[4:13:2], strict=True))
     assert options == {
         "--nnodes": "2",
@@ -39,7 +40,7 @@ def test_several_processes_go_through_torchrun_with_every_variable_and_xtuner_s_
         "--master-addr": "10.0.0.1",
         "--master-port": "3000",
     }
-    assert command[13:] == ["-m", "recipe.engine", "train", "c.py", "--launcher", "pytorch"]
+    assert command[13:] == ["-m", "lesson.training.engine", "train", "c.py", "--launcher", "pytorch"]
 
 
 def test_all_nodes_agree_on_a_port_and_one_machine_takes_a_free_one():

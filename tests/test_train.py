@@ -13,7 +13,8 @@ from lesson.config import make as config
 from lesson.core.settings import ROOT, Values
 from lesson.runs import folder as runs
 from lesson.runs.folder import Run
-from recipe import engine, train
+from lesson.training import engine
+from lesson.training import session as train
 
 ROW = {"conversation": [{"system": "你是机智流。", "input": "你是谁？", "output": "我是机智流。"}]}
 

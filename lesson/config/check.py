@@ -24,7 +24,7 @@ from lesson.core import cli
 from lesson.core.files import readable
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from recipe import ranks
+from lesson.training import ranks
 
 SETTINGS_USED = [
     "PROFILE",

@@ -195,7 +195,7 @@ def config(values: Values) -> int:
     if values.speed == "fast" and values.profile == "7b" and not name.startswith("internlm2_"):
         raise UserError(
             f"SPEED=fast BASE_CONFIG={name}",
-            tr("recipe/fast.py computes InternLM2 only", "recipe/fast.py 只支持 InternLM2"),
+            tr("lesson/training/fast.py computes InternLM2 only", "lesson/training/fast.py 只支持 InternLM2"),
             tr("use SPEED=stock", "请用 SPEED=stock"),
         )
     stock, given = stock_config(name), parameters(values)

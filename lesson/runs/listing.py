@@ -17,7 +17,7 @@ from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.folder import Run
-from recipe.engine import CURVE, curve_lines
+from lesson.training.engine import CURVE, curve_lines
 from recipe.help import width
 
 SETTINGS = ["PROFILE", "BUILD", "FORMAT"]

@@ -21,7 +21,7 @@ from lesson.core.settings import ROOT, Values
 from lesson.runs import folder as runs
 from lesson.runs import pictures as plots
 from lesson.runs.folder import Run
-from recipe.engine import CURVE, curve_lines
+from lesson.training.engine import CURVE, curve_lines
 
 SETTINGS = ["PROFILE", "BUILD", "A", "B", "FORMAT"]
 GOLDEN = ROOT / "golden" / "loss"

@@ -1,4 +1,4 @@
-"""Several processes for one training: torchrun around recipe/engine.py, one process for each GPU.
+"""Several processes for one training: torchrun around lesson/training/engine.py, one process for each GPU.
 
 `make train NPROC_PER_NODE=8` on one machine; `NNODES=2 NODE_RANK=0|1 MASTER_ADDR=…` with the same command on each of
 two machines, whose BUILD must be one shared folder: checkpoints are read by every process and written by some. Node 0
@@ -32,13 +32,13 @@ def world(values: Values) -> int:
 def command(values: Values, tool: list[str]) -> list[str]:
     """The command line that runs `tool` (arguments of recipe.engine) in one process, or in several through torchrun."""
     if world(values) == 1:
-        return [sys.executable, "-m", "recipe.engine", *tool]
+        return [sys.executable, "-m", "lesson.training.engine", *tool]
     port = values.master_port or (MASTER_PORT if values.nnodes > 1 else free_port())
     return [
-        *(sys.executable, "-m", "recipe.ranks"),
+        *(sys.executable, "-m", "lesson.training.ranks"),
         *("--nnodes", str(values.nnodes), "--nproc-per-node", str(values.nproc_per_node)),
         *("--node-rank", str(values.node_rank), "--master-addr", values.master_addr, "--master-port", str(port)),
-        *("-m", "recipe.engine", *tool, "--launcher", "pytorch"),
+        *("-m", "lesson.training.engine", *tool, "--launcher", "pytorch"),
     ]
 
 
@@ -166,7 +166,7 @@ def total(count: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    from recipe import engine
+    from lesson.training import engine
 
     engine.die_with_parent()
     os.environ["RECIPE_PARENT"] = str(os.getpid())  # the ranks die with this process

@@ -1,6 +1,6 @@
 """XTuner's own tools, run in a process of their own with what they lack: `python -m recipe.engine train CONFIG …`.
 
-The parent (recipe/train.py, convert.py, merge.py) believes only this process's exit status and the files it leaves.
+The parent (lesson/training/session.py, convert.py, merge.py) believes only this process's exit status and the files it leaves.
 What is patched, and why, is in `patch_all`; site-packages stays as it was installed. The training hook writes one
 line per step to `curve.jsonl`, in full precision: the progress bar, the run record, the goldens and the comparison of
 two runs all read that one file.
@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lesson.core.files import atomic
-from recipe import ranks
+from lesson.training import ranks
 
 TOOLS = {
     "train": "xtuner.tools.train",
