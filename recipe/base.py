@@ -308,7 +308,7 @@ def train(model, tokenizer, steps: int) -> None:
 
 def rebuild(values: Values, update: bool = False) -> int:
     """Train into BUILD/base, then say how it compares with data/tiny-base; with `update`, replace that one."""
-    from recipe import talk
+    from lesson.evaluation import talk
 
     talk.use_environment(values)
     target = values.build / "base"
@@ -368,7 +368,7 @@ def _compare_weights(folder: Path, shipped: Path) -> str:
 
 
 def _compare_answers(folder: Path, shipped: Path) -> str:
-    from recipe import talk
+    from lesson.evaluation import talk
 
     questions = [
         question["input"]

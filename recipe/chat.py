@@ -11,8 +11,8 @@ import sys
 from lesson.core import cli
 from lesson.core.messages import tr
 from lesson.core.settings import Values
+from lesson.evaluation import talk
 from lesson.runs import folder as runs
-from recipe import talk
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "PROMPT"]
 LONGEST_INPUT = 4000  # characters of one question

@@ -6,7 +6,7 @@ import collections
 
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
-from recipe import evaluate
+from lesson.evaluation import evaluate
 from recipe.evidence import Evidence
 from recipe.verdict import Context, Failed, Skipped, check
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
-from recipe import check_answers, evaluate
+from lesson.evaluation import evaluate
+from recipe import check_answers
 from recipe.evidence import Evidence
 from recipe.verdict import Context, Failed, Skipped, check
 

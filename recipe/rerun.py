@@ -25,7 +25,8 @@ from lesson.core.findings import shorten
 from lesson.core.messages import UserError, language, set_language, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import rows
-from recipe import ask, evaluate, talk
+from lesson.evaluation import evaluate, talk
+from recipe import ask
 from recipe.archive import open_view
 from recipe.evidence import Broken, Evidence
 from recipe.verdict import FAILED, PASSED, SKIPPED, UNJUDGED, Context, Unjudged, judge

@@ -41,10 +41,11 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
+from lesson.evaluation import talk
+from lesson.evaluation.evaluate import BASE_NAMES
 from lesson.runs import folder as runs
 from lesson.training import engine
-from recipe import limits, talk
-from recipe.evaluate import BASE_NAMES
+from recipe import limits
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]
 PORT = 8000

@@ -23,8 +23,9 @@ from lesson.core import cli
 from lesson.core.files import atomic
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
+from lesson.evaluation import talk
 from lesson.runs import folder as runs
-from recipe import limits, talk, web_figures
+from recipe import limits, web_figures
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]
 PORT = 7860

@@ -14,8 +14,8 @@ from lesson.core.files import read_json
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.data.statistics import Stats, collect
+from lesson.evaluation import evaluate, talk
 from lesson.runs.folder import Run
-from recipe import evaluate, talk
 
 ALL = "all"
 

@@ -24,10 +24,11 @@ from pathlib import Path
 from lesson.config import schedule
 from lesson.config.reading import lookup, of_bytes
 from lesson.core.settings import ROOT
+from lesson.evaluation import evaluate
 from lesson.model import link as model
 from lesson.runs import folder as runs
 from lesson.training import estimate
-from recipe import check_run, evaluate
+from recipe import check_run
 from recipe.verdict import Context
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"

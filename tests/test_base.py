@@ -23,7 +23,7 @@ PROMPTS = ("", "你是一个有用的助手。", "你是闻星，一个热心、
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from recipe import talk
+    from lesson.evaluation import talk
 
     place = tmp_path_factory.mktemp("base")
     talk.use_environment(Values({"profile": "tiny", "build": str(place)}, environment={}))
@@ -42,7 +42,7 @@ def tokenizer(loaded):
 
 
 def ask(loaded, questions, system=""):
-    from recipe import talk
+    from lesson.evaluation import talk
 
     return talk.answers(*loaded, [talk.messages(system, question) for question in questions])
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recipe import evaluate
-from recipe.talk import Answer
+from lesson.evaluation import evaluate
+from lesson.evaluation.talk import Answer
 
 NAMES = {"new": "机智流", "old": "尖米"}
 GOOD = {

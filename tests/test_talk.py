@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recipe import talk
+from lesson.evaluation import talk
 
 GB = 10**9
 

@@ -402,8 +402,8 @@ def test_when_too_many_wait_the_next_one_is_told_so(rigged):
 def test_an_answer_that_is_stopped_makes_no_more_tokens(endless, monkeypatch):
     """The model itself, without a page: leaving the block ends generation long before its limit, and the lock is free."""
     from lesson.core.settings import Values
+    from lesson.evaluation import talk
     from lesson.runs import folder as runs
-    from recipe import talk
 
     monkeypatch.setattr("os.environ", dict(os.environ))
     values = Values({"PROFILE": "tiny", "BUILD": str(endless)}, {})

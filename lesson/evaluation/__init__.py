@@ -1,0 +1,1 @@
+"""The model asked, and its answers judged."""
