@@ -12,7 +12,8 @@ from fastapi import HTTPException
 from litserve.specs.openai import ChatCompletionRequest
 from servers import NAME, serving
 
-from recipe import limits, serve
+from lesson.serving import endpoint as serve
+from lesson.serving import request_limits as limits
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 WHO = [{"role": "user", "content": "你是谁？"}]

@@ -23,7 +23,9 @@ from playwright.sync_api import expect, sync_playwright
 from servers import HOSTILE, HOSTILE_NAME, NAME, serving
 
 from lesson.core.messages import UserError
-from recipe import limits, web, web_figures
+from lesson.serving import page as web
+from lesson.serving import page_figures as web_figures
+from lesson.serving import request_limits as limits
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

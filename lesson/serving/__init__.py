@@ -1,0 +1,1 @@
+"""The assistant for people and programs: terminal, page, endpoint."""

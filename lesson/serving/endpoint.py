@@ -1,0 +1,286 @@
+"""make serve: the tuned model behind OpenAI's chat protocol, so that any chat client can talk to it.
+
+    client = openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")
+    client.chat.completions.create(model="闻星", messages=[{"role": "user", "content": "你是谁？"}])
+
+Which engine, and why (tried in November 2026, with requirements.lock as constraint):
+- transformers serve came with 4.5x; InternLM2.5's own code breaks on 4.49 and later, the lock has 4.48.0.
+- vLLM 0.6 and later, LMDeploy 0.5 and later, SGLang and Aphrodite pin other versions of torch, torchvision or triton.
+- MS-Swift and OpenLLM pin peft or openai elsewhere. LLaMA-Factory resolves to 0.8.2, which does not import with
+  transformers 4.48 (LlamaFlashAttention2 is gone) and opens local files that a request names.
+- FastChat knows InternLM 1's template only; Xinference 1.5 resolves, with 29 more packages and a cluster of actors.
+- LitServe fits: seven small packages. It has the protocol, its schema, the queue and the worker process; the answers
+  are talk.py's. What it lacks is added here: errors in OpenAI's form, limits, the list of models, the true
+  finish_reason, and an answer that ends when its reader goes away.
+
+One model, loaded once, one answer at a time; MOST_WAITING requests may wait, the next one gets status 429.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import litserve
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from litserve.specs.openai import ChatCompletionRequest, OpenAISpec
+from litserve.utils import ResponseBufferItem
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from lesson.core import cli
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from lesson.evaluation import talk
+from lesson.evaluation.evaluate import BASE_NAMES
+from lesson.runs import folder as runs
+from lesson.serving import request_limits as limits
+from lesson.training import engine
+
+SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]
+PORT = 8000
+MOST_WAITING = 64  # requests, the one that is answered included
+LONGEST_MESSAGES = 100_000  # characters of a whole conversation
+MOST_MESSAGES = 1000
+LONGEST_ANSWER = 1024  # tokens that a request may ask for
+USUAL_ANSWER = 256
+PATIENCE = 600  # seconds that a request may wait for its turn
+ROLES = ("system", "user", "assistant")
+
+
+def asked(request: ChatCompletionRequest) -> tuple[list[dict[str, str]], talk.Sampling]:
+    """The conversation and the sampling of a request. Raises HTTPException (400) with what is not taken.
+
+    Greedy where no temperature is given, as everywhere in the recipe (OpenAI's default is 1).
+    """
+    chat = []
+    for message in request.messages[: MOST_MESSAGES + 1]:
+        content = message.content
+        if isinstance(content, list):
+            parts = [getattr(part, "text", None) for part in content]
+            content = None if None in parts else "".join(parts)
+        if message.role not in ROLES or not isinstance(content, str):
+            raise HTTPException(400, "messages: only text of the roles system, user and assistant")
+        chat.append({"role": message.role, "content": content})
+    if not 1 <= len(chat) <= MOST_MESSAGES:
+        raise HTTPException(400, f"messages: from 1 to {MOST_MESSAGES}")
+    if sum(len(message["content"]) for message in chat) > LONGEST_MESSAGES:
+        raise HTTPException(400, f"messages: at most {LONGEST_MESSAGES} characters in all")
+    given = request.model_fields_set
+    limit = [n for n in (request.max_completion_tokens, request.max_tokens) if n is not None]
+    most = limit[0] if limit else USUAL_ANSWER
+    heat = (request.temperature if "temperature" in given else 0.0) or 0.0
+    top_p = 1.0 if request.top_p is None else request.top_p
+    for name, value, low, high in (
+        ("max_tokens", most, 1, LONGEST_ANSWER),
+        ("temperature", heat, 0, 2),
+        ("top_p", top_p, 0.01, 1),
+        ("n", 1 if request.n is None else request.n, 1, 1),
+    ):
+        if not low <= value <= high:  # also false for NaN
+            raise HTTPException(400, f"{name}: from {low} to {high}")
+    for name in ("stop", "tools", "response_format"):
+        if getattr(request, name):
+            raise HTTPException(400, f"{name}: not supported")
+    return chat, talk.Sampling(heat, top_p, most)
+
+
+class Assistant(litserve.LitAPI):
+    """LitServe's worker: loads the model in a process of its own and turns requests into pieces of an answer."""
+
+    def __init__(self, flags: dict[str, str], use: str, stopped) -> None:
+        """`stopped` is an array shared with the server: 1 at the slot of a request that nobody waits for any more."""
+        super().__init__(spec=Spec(stopped))
+        self.flags, self.use, self.stopped = flags, use, stopped
+
+    def setup(self, device: str) -> None:
+        engine.die_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+        values = Values(self.flags, {})
+        talk.use_environment(values)
+        self.models = talk.Models(values, self.use, None if self.use == "base" else runs.last_run(values))
+        self.models.warm()
+
+    def decode_request(self, request: ChatCompletionRequest):
+        return int(request.metadata["slot"]), *asked(request)
+
+    def predict(self, inputs) -> Iterator[dict]:
+        """Pieces of the answer; the last one is empty and holds the usage, which LitServe adds up."""
+        slot, chat, sampling = inputs
+        try:
+            with self.models.ask(chat, sampling) as reply:
+                for piece in reply:
+                    if self.stopped[slot]:
+                        break
+                    yield {"role": "assistant", "content": piece}
+                yield {
+                    "role": "assistant",
+                    "content": "",
+                    "prompt_tokens": reply.prompt_tokens,
+                    "completion_tokens": reply.tokens,
+                    "total_tokens": reply.prompt_tokens + reply.tokens,
+                }
+        except UserError as error:
+            raise HTTPException(400, f"{error.where}: {error.what}") from None
+
+
+class Spec(OpenAISpec):
+    """LitServe's protocol with limits, a true finish_reason, and answers that end with their reader."""
+
+    def __init__(self, stopped) -> None:
+        super().__init__()
+        self.stopped = stopped
+        self.free = list(range(len(stopped)))
+        self.tasks: set = set()
+
+    async def chat_completion(self, request: ChatCompletionRequest, http: Request):
+        _, sampling = asked(request)
+        if not self.free:
+            raise HTTPException(429, "too many requests are waiting; try again later")
+        slot, uid, event = self.free.pop(), uuid.uuid4(), asyncio.Event()
+        self.stopped[slot] = 0
+        request.metadata, request.n = {"slot": str(slot)}, 1
+        pieces: collections.deque = collections.deque()
+        self.response_buffer[uid] = ResponseBufferItem(response_queue=pieces, event=event)
+        self.request_queue.put((self.response_queue_id, uid, time.monotonic(), request))
+        out: asyncio.Queue = asyncio.Queue()
+
+        async def pump() -> None:
+            # Reads to the worker's last word, whoever listens: only then is the slot free for another request.
+            try:
+                async for piece in self.data_streamer(pieces, event, send_status=True):
+                    out.put_nowait(piece)
+            finally:
+                out.put_nowait(None)
+                del self.response_buffer[uid]
+                self.free.append(slot)
+
+        async def answer() -> AsyncIterator[tuple]:
+            while (piece := await out.get()) is not None:
+                yield piece
+
+        task = asyncio.create_task(pump())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        if request.stream:
+            return StreamingResponse(
+                self.streamed(request, answer(), slot, task, sampling.max_tokens), media_type="text/event-stream"
+            )
+        whole = asyncio.create_task(self.non_streaming_completion(request, [answer()]))
+        while not whole.done():
+            await asyncio.wait({whole}, timeout=0.2)
+            if not whole.done() and await http.is_disconnected():
+                self.stopped[slot] = 1
+        result = whole.result()
+        result.choices[0].finish_reason = reason(result.usage.completion_tokens, sampling.max_tokens)
+        return result
+
+    async def streamed(self, request, pieces, slot: int, task: asyncio.Task, most: int) -> AsyncIterator[str]:
+        """LitServe's stream of events, each ended by a blank line, under one id, with the true finish_reason."""
+        name = f"chatcmpl-{uuid.uuid4().hex}"
+        try:
+            async for text in self.streaming_completion(request, [pieces]):
+                data = text.removeprefix("data: ").strip()
+                if data != "[DONE]":
+                    chunk = json.loads(data)
+                    if "error" not in chunk:
+                        chunk["id"] = name
+                        if chunk["choices"][0]["finish_reason"]:
+                            chunk["choices"][0]["finish_reason"] = reason(chunk["usage"]["completion_tokens"], most)
+                    data = json.dumps(chunk, ensure_ascii=False)
+                yield f"data: {data}\n\n"
+        finally:
+            if not task.done():
+                self.stopped[slot] = 1
+
+
+def reason(tokens: int, most: int) -> str:
+    """Why an answer of `tokens` tokens, its end token not counted, ended when `most` were allowed with it."""
+    return "length" if tokens >= most else "stop"
+
+
+def error(status: int, message: str) -> JSONResponse:
+    """An error as OpenAI's clients expect it."""
+    kind = {429: "rate_limit_error"}.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
+
+
+def add_routes(app, name: str) -> None:
+    """The list of models, and errors in OpenAI's form, on LitServe's FastAPI application."""
+
+    @app.get("/v1/models")
+    async def models() -> dict:
+        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "local"}]}
+
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(_: Request, problem: StarletteHTTPException) -> JSONResponse:
+        return error(problem.status_code, str(problem.detail))
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(_: Request, problem: RequestValidationError) -> JSONResponse:
+        first = problem.errors()[0]
+        return error(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+
+
+def serve(values: Values) -> int:
+    talk.use_environment(values)
+    limits.direct_loopback()
+    run = None if values.use == "base" else runs.last_run(values)
+    talk.weights_folder(
+        values, values.use, run
+    )  # what is missing is said here in one line; the worker's would be a traceback
+    name = run.facts()["names"]["new"] if run else BASE_NAMES[0]
+    flags = {"PROFILE": values.profile, "BUILD": str(values.build)}
+    stopped = multiprocessing.get_context("spawn").Array("b", MOST_WAITING)
+    host, port = values.host, values.port or PORT
+    limits.can_listen(host, port)
+    server = litserve.LitServer(
+        Assistant(flags, values.use, stopped),
+        accelerator="auto" if values.profile == "7b" else "cpu",
+        devices=1,
+        timeout=PATIENCE,
+        middlewares=[(part.cls, part.kwargs) for part in limits.middleware(host)],
+        disable_openapi_url=True,
+    )
+    add_routes(server.app, name)
+    # What it would print, with a traceback, is what it sends to the client: a request that was refused.
+    logging.getLogger("litserve.specs.openai").setLevel(logging.CRITICAL)
+    if not limits.loopback(host):
+        print(tr("anybody who reaches this machine can use the model", "能访问本机的任何人都可以使用此模型"))
+    shown = f"[{host}]" if ":" in host else host
+    print(tr(f"model {name} at http://{shown}:{port}/v1", f"模型 {name}：http://{shown}:{port}/v1"), flush=True)
+    main = os.getpid()
+
+    def ended(*_: object) -> None:
+        # LitServe puts its processes away after Ctrl-C; a plain kill would leave them, and the port taken. In the
+        # forked process that listens, which inherits this, there is nothing to put away and nothing to say.
+        if os.getpid() == main:
+            raise KeyboardInterrupt
+        os._exit(0)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ended)
+    server.run(
+        host=host,
+        port=port,
+        num_api_servers=1,
+        api_server_worker_type="process",
+        generate_client_file=False,
+        log_level="warning",
+        access_log=False,
+    )
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return cli.run("serve", __doc__, SETTINGS, serve, sys.argv[1:] if arguments is None else arguments)
