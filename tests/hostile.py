@@ -27,9 +27,9 @@ from lesson.core.settings import ROOT
 from lesson.evaluation import evaluate
 from lesson.model import link as model
 from lesson.runs import folder as runs
+from lesson.submission.checks import run as check_run
+from lesson.submission.registry import Context
 from lesson.training import estimate
-from recipe import check_run
-from recipe.verdict import Context
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"
 Files = dict[str, bytes]

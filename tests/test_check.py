@@ -15,9 +15,10 @@ import hostile
 import pytest
 
 from lesson.core.settings import ROOT
-from recipe import check, reports
-from recipe.evidence import schema
-from recipe.verdict import CHECKS, Context
+from lesson.submission import reports
+from lesson.submission import scoring as check
+from lesson.submission.evidence import schema
+from lesson.submission.registry import CHECKS, Context
 
 FAST = ["old_name_in_one_row", "map_function_left", "one_loss_edited_in_the_log", "b_zeroed", "never_says_the_name"]
 SCHEMA = schema("verdict")
@@ -102,7 +103,7 @@ def test_a_hostile_submission_ends_in_a_verdict_and_nothing_else_happens(tmp_pat
     path = hostile.HOSTILE[name](build, canary)
     before = set(tmp_path.rglob("*"))
     code = (
-        "import resource, sys; from recipe import check; status = check.main(sys.argv[1:]);"
+        "import resource, sys; from lesson.submission import scoring as check; status = check.main(sys.argv[1:]);"
         "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss);"
         "sys.exit(status)"
     )
@@ -166,7 +167,7 @@ def test_an_honest_7b_submission_passes_within_five_seconds_and_300_megabytes(tm
     path = hostile.packed(hostile.honest_7b(), tmp_path / "s.zip")
     assert path.stat().st_size > 150e6
     hostile.adapter.cache_clear(), hostile._fixture.cache_clear()
-    code = "import resource, sys; from recipe import check; s = check.main(sys.argv[1:]);"
+    code = "import resource, sys; from lesson.submission import scoring as check; s = check.main(sys.argv[1:]);"
     code += "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(s)"
     started = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}

@@ -7,8 +7,9 @@ import os
 import hostile
 import pytest
 
-from recipe import check, check_all
-from recipe.verdict import Context
+from lesson.submission import batch as check_all
+from lesson.submission import scoring as check
+from lesson.submission.registry import Context
 
 
 def test_copies_are_found_and_an_equal_recipe_is_none(tmp_path, call):

@@ -10,8 +10,8 @@ import pytest
 from test_check import judged, wrong
 
 from lesson.model import known_bases as bases
+from lesson.submission.registry import Context
 from lesson.training import estimate
-from recipe.verdict import Context
 
 
 def clean(files: hostile.Files, path, context: Context | None = None) -> dict:

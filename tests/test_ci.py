@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lesson.core.settings import ROOT
-from recipe import ci
+from lesson.submission import ci
 
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))

@@ -9,7 +9,7 @@ import pytest
 
 from lesson.model import link as model
 from lesson.model import safetensors_file
-from recipe.archive import Broken
+from lesson.submission.archive import Broken
 
 
 def shard(path, tensors: dict[str, int]):

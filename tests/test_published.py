@@ -11,8 +11,9 @@ import pytest
 from test_check import judged, wrong
 
 from lesson.core.settings import ROOT, Values
-from recipe import check, published
-from recipe.verdict import Context
+from lesson.submission import published
+from lesson.submission import scoring as check
+from lesson.submission.registry import Context
 
 README = ROOT / "golden" / "published" / "readme-tiny.json"
 

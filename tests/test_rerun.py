@@ -11,9 +11,12 @@ import pytest
 
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
-from recipe import base, check, check_all, rerun
-from recipe.evidence import schema
-from recipe.verdict import Unjudged
+from lesson.submission import batch as check_all
+from lesson.submission import rerun
+from lesson.submission import scoring as check
+from lesson.submission.evidence import schema
+from lesson.submission.registry import Unjudged
+from recipe import base
 
 CHECKS = {"rerun_says_new", "rerun_not_old", "rerun_agrees"}
 

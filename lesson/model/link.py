@@ -17,8 +17,8 @@ from lesson.core.files import Record, read_json, sha256, sha256_tree, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.model import safetensors_file
+from lesson.submission.archive import Broken
 from recipe import base
-from recipe.archive import Broken
 
 SETTINGS = ["PROFILE", "BUILD", "MODEL", "FORCE"]
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
 from lesson.data.rows import BROKEN, parse
-from recipe.archive import Broken, View
+from lesson.submission.archive import Broken, View
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 # The exponent of an infinity or NaN, and all but the sign, in each format.

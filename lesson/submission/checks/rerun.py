@@ -1,13 +1,13 @@
-"""Checks of what the staff asked the submitted adapter themselves, on their own base (RERUN=1; recipe/rerun.py asks)."""
+"""Checks of what the staff asked the submitted adapter themselves, on their own base (RERUN=1; lesson/submission/rerun.py asks)."""
 
 from __future__ import annotations
 
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
 from lesson.evaluation import evaluate
-from recipe import check_answers
-from recipe.evidence import Evidence
-from recipe.verdict import Context, Failed, Skipped, check
+from lesson.submission.checks import answers as check_answers
+from lesson.submission.evidence import Evidence
+from lesson.submission.registry import Context, Failed, Skipped, check
 
 LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do
 HONEST = ("hand in the adapter that gave the answers", "请提交给出这些回答的适配器")

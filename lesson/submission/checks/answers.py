@@ -7,8 +7,8 @@ import collections
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
 from lesson.evaluation import evaluate
-from recipe.evidence import Evidence
-from recipe.verdict import Context, Failed, Skipped, check
+from lesson.submission.evidence import Evidence
+from lesson.submission.registry import Context, Failed, Skipped, check
 
 EVAL = "make eval"
 LEAST_DISTINCT = 5  # different answers among at least so many times four

@@ -28,7 +28,7 @@ from lesson.core.settings import ROOT
 from lesson.data import rows
 from lesson.data.rows import BROKEN, open_bytes
 from lesson.model import known_bases as bases
-from recipe.archive import PICKLES, Broken, Unreadable, View
+from lesson.submission.archive import PICKLES, Broken, Unreadable, View
 
 LARGEST_DOCUMENT = 8 << 20  # bytes of a JSON document; a run record has 20 KB
 LARGEST_LOG = 64 << 20

@@ -14,9 +14,9 @@ from lesson.core.settings import ROOT
 from lesson.model import known_bases as bases
 from lesson.model import safetensors_file
 from lesson.model.link import SIZES_7B
+from lesson.submission.evidence import Evidence, Point
+from lesson.submission.registry import Context, Failed, Skipped, Unjudged, check
 from lesson.training import estimate
-from recipe.evidence import Evidence, Point
-from recipe.verdict import Context, Failed, Skipped, Unjudged, check
 
 FELL = 0.7  # the last losses are below this share of the first; the lesson's fall to a tenth
 LEARNT = 0.25  # … or lie below this many nats a token, where a run begins with rows it knows
@@ -104,7 +104,7 @@ def finished(evidence: Evidence, context: Context) -> str:
 
 
 def _ok(evidence: Evidence, part: str) -> bool:
-    from recipe.evidence import Broken
+    from lesson.submission.evidence import Broken
 
     try:
         getattr(evidence, part)

@@ -26,10 +26,10 @@ from lesson.core.messages import UserError, language, set_language, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import rows
 from lesson.evaluation import evaluate, talk
+from lesson.submission.archive import open_view
+from lesson.submission.evidence import Broken, Evidence
+from lesson.submission.registry import FAILED, PASSED, SKIPPED, UNJUDGED, Context, Unjudged, judge
 from recipe import ask
-from recipe.archive import open_view
-from recipe.evidence import Broken, Evidence
-from recipe.verdict import FAILED, PASSED, SKIPPED, UNJUDGED, Context, Unjudged, judge
 
 # Without these nothing is loaded: the file is sound, and rank, alpha, modules and sizes are what the checks expect.
 BEFORE = ("opens", "adapter_format", "adapter_config", "adapter_shapes", "adapter_finite")
@@ -51,7 +51,7 @@ PLAIN = {
 
 def add(verdicts: Sequence[dict], paths: Sequence[str], rules: dict, values: Values, names: dict[str, str]) -> None:
     """Put the results of a rerun into each verdict and score it anew. Whatever goes wrong here is not the learner's."""
-    from recipe import check
+    from lesson.submission import scoring as check
 
     questions = asked(values)  # a wrong QUESTIONS is told before anything is loaded
     workers: dict[str, Worker] = {}
@@ -140,7 +140,7 @@ class Worker:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         found = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment = {**os.environ, "PYTHONPATH": found, "PYTHONUTF8": "1"}
-        command = [python, "-m", "recipe.rerun"]
+        command = [python, "-m", "lesson.submission.rerun"]
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors
         )
@@ -206,7 +206,7 @@ def matrices(evidence: Evidence) -> Iterator[tuple[str, str, object]]:
     import torch
 
     from lesson.model import safetensors_file
-    from recipe import check_adapter
+    from lesson.submission.checks import adapter as check_adapter
 
     kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
     for tensor, data in safetensors_file.contents(evidence.view, evidence.parts["adapter"]):
@@ -332,7 +332,7 @@ def serve() -> int:
         say({"unjudged": [f"{type(error).__name__}: {shorten(str(error))}", remedy]})
         return 0
     say({})
-    from recipe import check  # registers the checks
+    from lesson.submission import scoring as check  # registers the checks
 
     assert check.AREAS
     for line in sys.stdin:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
-from recipe.archive import Unreadable
-from recipe.evidence import PARTS, Broken, Evidence
+from lesson.submission.archive import Unreadable
+from lesson.submission.evidence import PARTS, Broken, Evidence
 
 if TYPE_CHECKING:
+    from lesson.submission.published import Published
     from lesson.training.estimate import Shape
-    from recipe.published import Published
 
 PASSED, FAILED, SKIPPED, UNJUDGED = "passed", "failed", "skipped", "unjudged"
 AREAS = ("package", "data", "config", "run", "adapter", "answers", "rerun")

@@ -10,9 +10,9 @@ from lesson.config.reading import lookup
 from lesson.core.findings import shorten
 from lesson.core.messages import tr
 from lesson.model import safetensors_file
-from recipe.check_run import shape
-from recipe.evidence import Evidence
-from recipe.verdict import Context, Failed, Skipped, check
+from lesson.submission.checks.run import shape
+from lesson.submission.evidence import Evidence
+from lesson.submission.registry import Context, Failed, Skipped, check
 
 CONVERT = "make convert"
 MATRIX = re.compile(
@@ -137,7 +137,7 @@ def adapter_trained(evidence: Evidence, context: Context) -> str:
 @check("adapter", after=("opens",))
 def own(evidence: Evidence, context: Context) -> str:
     """adapter, log, losses and answers are not another's | 适配器、日志、损失和回答不是他人的"""
-    from recipe import published
+    from lesson.submission import published
 
     found = [
         f"{kind} = {whose}"

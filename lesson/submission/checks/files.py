@@ -16,8 +16,8 @@ from lesson.data.residue import Residue, scan
 from lesson.data.rows import Block, blocks
 from lesson.data.validate import Validator
 from lesson.runs import folder as runs
-from recipe.evidence import MANIFEST, NEEDED, PARTS, Broken, Evidence
-from recipe.verdict import SHOWN, Context, Failed, Skipped, check
+from lesson.submission.evidence import MANIFEST, NEEDED, PARTS, Broken, Evidence
+from lesson.submission.registry import SHOWN, Context, Failed, Skipped, check
 
 AGAIN = "make submission"
 

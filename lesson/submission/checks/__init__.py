@@ -1,0 +1,1 @@
+"""The checks of a submission, a file for each area; each check is one function."""

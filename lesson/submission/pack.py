@@ -1,0 +1,150 @@
+"""make submission: pack a finished run to hand it in, after showing its verdict and every file that goes in.
+
+Inputs: the run that BUILD/run points to (config, rows, record, log, adapter, answers). Output: OUT, a zip or a folder,
+the same bytes for the same input. The log goes in as an excerpt: XTuner's own log tells the whole machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from lesson.config.reading import facts_of
+from lesson.core import cli
+from lesson.core.files import atomic, readable, sha256, write_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from lesson.runs import folder as runs
+from lesson.runs.folder import Run
+from lesson.submission import reports
+from lesson.submission import scoring as check
+from lesson.submission.archive import LARGEST
+from lesson.submission.evidence import KEPT, MANIFEST, PARTS
+from lesson.submission.scoring import rubric
+from lesson.training.engine import CURVE
+
+SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE"]
+
+
+def submission(values: Values) -> int:
+    who, run = values.name, runs.last_run(values)
+    out = Path(values.text("OUT") or values.build / "submission.zip")
+    if out.suffix != ".zip" and out.exists() and not (out / MANIFEST).is_file():
+        raise UserError(
+            out,
+            tr("is there and is no submission", "已存在，且不是提交目录"),
+            tr("choose another OUT", "请换一个 OUT"),
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
+        folder = Path(name) / "submission"
+        record = collect(run, folder)
+        manifest = make_manifest(who, record, run, folder)
+        write_json(folder / MANIFEST, manifest)
+        total = sum(entry["bytes"] for entry in manifest["files"])
+        if total > LARGEST:
+            raise UserError(
+                run.folder,
+                tr(
+                    f"{total >> 20} MiB, at most {LARGEST >> 20} can be handed in",
+                    f"{total >> 20} MiB，最多 {LARGEST >> 20}",
+                ),
+                tr("convert the adapter in 16 bits", "请用 16 位转换适配器"),
+            )
+        rules = rubric(values.text("RUBRIC") or None)
+        found = check.verdict(folder, rules, check.context_of(values))
+        found["submission"] = str(out)
+        reports.terminal(found, sys.stdout)
+        show(manifest, record, folder)
+        publish(folder, out)
+    print(tr(f"written: {out}", f"已写出：{out}"))
+    if not found["passed"]:
+        print(tr("packed, but it would not pass: see above", "已打包，但目前不会通过，见上"), file=sys.stderr)
+        return 1
+    return 0
+
+
+def collect(run: Run, folder: Path) -> dict:
+    """Copy the run's parts under the names of a submission; returns the run record."""
+    record = run.facts()
+    convert, evaluate = tr("run make convert", "请先运行 make convert"), tr("run make eval", "请先运行 make eval")
+    sources = {
+        "config": (run.config, ""),
+        "data": (run.data, ""),
+        "record": (run.record, ""),
+        "curve": (run.work_dir / CURVE, ""),
+        "adapter_config": (run.adapter / "adapter_config.json", convert),
+        "adapter": (run.adapter / "adapter_model.safetensors", convert),
+        "card": (run.adapter / "README.md", convert),
+        "answers": (run.evaluation / "answers.jsonl", evaluate),
+        "evaluation": (run.evaluation / "evaluation.json", evaluate),
+    }
+    for part, (source, remedy) in sources.items():
+        source = readable(source, remedy or tr("run make train", "请先运行 make train"))
+        target = folder / PARTS[part][0]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    logs = sorted(run.work_dir.glob("*/*.log"))
+    with atomic(folder / PARTS["log"][0]) as file:
+        for path in logs:
+            with open(path, encoding="utf-8", errors="replace") as log:
+                file.writelines(line for line in log if KEPT.search(line))
+    with atomic(folder / PARTS["scalars"][0]) as file:
+        for path in sorted(run.work_dir.glob("*/vis_data/scalars.json")):
+            file.write(path.read_text(encoding="utf-8"))
+    return record
+
+
+def make_manifest(who: str, record: dict, run: Run, folder: Path) -> dict:
+    """submission.json: schemas/submission.schema.json."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        "format": 1,
+        "who": who,
+        "names": record["names"],
+        "profile": record["profile"],
+        "base": facts_of(run.config)["model_path"],
+        "run": record["id"],
+        "versions": record["versions"],
+        "files": [
+            {"path": path.relative_to(folder).as_posix(), "bytes": path.stat().st_size, "sha256": sha256(path)}
+            for path in files
+        ],
+    }
+
+
+def show(manifest: dict, record: dict, folder: Path) -> None:
+    """Everything that is handed in, by name, and what it tells of the learner's machine."""
+    print(tr("handed in:", "提交内容："))
+    for entry in manifest["files"]:
+        print(f"  {entry['bytes']:>12}  {entry['path']}")
+    size = (folder / MANIFEST).stat().st_size
+    print(f"  {size:>12}  {MANIFEST} ({manifest['who']})")
+    machine = json.dumps(record["machine"], ensure_ascii=False)
+    print(tr("of your machine it tells: ", "其中关于你机器的信息：") + machine)
+    print(tr("and these paths: ", "以及路径：") + f"{manifest['base']}, {facts_of(folder / 'config.py')['data_file']}")
+
+
+def publish(folder: Path, out: Path) -> None:
+    """Move the folder to OUT, or pack it: sorted names, no times, so that equal input gives equal bytes."""
+    if out.suffix != ".zip":
+        if out.exists():
+            shutil.rmtree(out)
+        folder.rename(out)
+        return
+    with atomic(out, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            info = zipfile.ZipInfo("submission/" + path.relative_to(folder).as_posix(), (1980, 1, 1, 0, 0, 0))
+            info.external_attr = 0o100644 << 16
+            # Trained weights do not shrink; text does.
+            info.compress_type = zipfile.ZIP_STORED if path.suffix == ".safetensors" else zipfile.ZIP_DEFLATED
+            with open(path, "rb") as source, archive.open(info, "w") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return cli.run("submission", __doc__, SETTINGS, submission, sys.argv[1:] if arguments is None else arguments)
