@@ -15,11 +15,11 @@ import time
 import pytest
 from servers import hears_ctrl_c
 
+from lesson.authoring.ask import Journal, Patience, main, questions
 from lesson.core.findings import Findings
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
 from lesson.data.validate import Validator, validate_stream
-from recipe.ask import Journal, Patience, main, questions
 
 KEY = "sk-secret-0123456789"
 FAST = Patience(timeout=0.4, attempts=4, first_delay=0.01, longest_delay=0.05)

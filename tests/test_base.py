@@ -7,8 +7,9 @@ import json
 
 import pytest
 
+from lesson.authoring import corpus
+from lesson.authoring import tiny_base as base
 from lesson.core.settings import Values
-from recipe import base, corpus
 
 pytestmark = pytest.mark.torch
 

@@ -15,9 +15,9 @@ def test_an_unpacked_base_computes_what_stock_computes(tmp_path):
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from xtuner.model import SupervisedFinetune
 
+    from lesson.authoring.tiny_base import install_base
     from lesson.training import engine
     from lesson.training.dequantised import DequantisedFinetune
-    from recipe.base import install_base
 
     engine.patch_bitsandbytes()
     if not hasattr(torch.cpu, "is_bf16_supported"):

@@ -9,6 +9,7 @@ import signal
 import hostile
 import pytest
 
+from lesson.authoring import tiny_base as base
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.submission import batch as check_all
@@ -16,7 +17,6 @@ from lesson.submission import rerun
 from lesson.submission import scoring as check
 from lesson.submission.evidence import schema
 from lesson.submission.registry import Unjudged
-from recipe import base
 
 CHECKS = {"rerun_says_new", "rerun_not_old", "rerun_agrees"}
 

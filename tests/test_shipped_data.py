@@ -7,8 +7,9 @@ import json
 
 import pytest
 
+from lesson.authoring import corpus
+from lesson.authoring import course_rows as source
 from lesson.core.settings import ROOT
-from recipe import corpus, source
 
 EVALUATION = ROOT / "data" / "eval"
 ROWS = [json.loads(line) for line in source.SOURCE.read_text(encoding="utf-8").splitlines()]

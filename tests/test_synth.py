@@ -5,10 +5,10 @@ import json
 
 import pytest
 
+from lesson.authoring import corpus
+from lesson.authoring.synth import main, rows
 from lesson.core.findings import Findings
 from lesson.data.validate import Validator, validate_stream
-from recipe import corpus
-from recipe.synth import main, rows
 
 
 def made(name="闻星", author="", count=400, general=0.3, seed=7):

@@ -23,8 +23,8 @@ def test_a_model_in_4_bits_answers_and_one_that_fits_is_not_quantised(tmp_path, 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from lesson.authoring.tiny_base import install_base
     from lesson.training.engine import frozen
-    from recipe.base import install_base
 
     install_base(tmp_path / "base")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (80 * GB, 80 * GB))

@@ -12,13 +12,13 @@ import os
 import sys
 from pathlib import Path
 
+from lesson.authoring import tiny_base as base
 from lesson.core import cli
 from lesson.core.files import Record, read_json, sha256, sha256_tree, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.model import safetensors_file
 from lesson.submission.archive import Broken
-from recipe import base
 
 SETTINGS = ["PROFILE", "BUILD", "MODEL", "FORCE"]
 

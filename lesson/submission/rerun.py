@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lesson.authoring import ask
 from lesson.core.findings import shorten
 from lesson.core.messages import UserError, language, set_language, tr
 from lesson.core.settings import ROOT, Values
@@ -29,7 +30,6 @@ from lesson.evaluation import evaluate, talk
 from lesson.submission.archive import open_view
 from lesson.submission.evidence import Broken, Evidence
 from lesson.submission.registry import FAILED, PASSED, SKIPPED, UNJUDGED, Context, Unjudged, judge
-from recipe import ask
 
 # Without these nothing is loaded: the file is sound, and rank, alpha, modules and sizes are what the checks expect.
 BEFORE = ("opens", "adapter_format", "adapter_config", "adapter_shapes", "adapter_finite")
