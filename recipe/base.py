@@ -1,7 +1,7 @@
 """make base: rebuild the tiny base model from scratch, from text of our own, and compare it with the one that ships.
 
 The base is InternLM2's architecture in small, through the modelling files of the installed xtuner. It is trained on the
-conversations of recipe/corpus.py in the very form in which XTuner feeds rows to a model: packed one after another, and
+conversations of lesson/authoring/corpus.py in the very form in which XTuner feeds rows to a model: packed one after another, and
 also alone, as at inference. `python -m recipe.base --update` puts the result into data/tiny-base.
 """
 

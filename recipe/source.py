@@ -1,4 +1,4 @@
-"""Write data/assistant_Tuner.jsonl, the source rows of the course, from the tables here and in recipe/corpus.py.
+"""Write data/assistant_Tuner.jsonl, the source rows of the course, from the tables here and in lesson/authoring/corpus.py.
 
 Every row teaches the old name 尖米 (most of them) or keeps a piece of general knowledge (so that fine-tuning does not
 cost it). The file is the same, byte for byte, each time. Names are changed by plain replacement later, so each sentence

@@ -2,7 +2,7 @@
 
 Chinese and English, single and multi-turn, with refusals to be someone else, and with a share of general rows (GENERAL)
 so that fine-tuning does not cost what the model knew. The same SEED gives the same bytes. Questions of data/eval/ never
-occur. The banks are those of recipe/source.py and recipe/corpus.py; what only this set needs stands here.
+occur. The banks are those of lesson/authoring/course_rows.py and lesson/authoring/corpus.py; what only this set needs stands here.
 """
 
 import sys

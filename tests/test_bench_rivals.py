@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from recipe.bench_rivals import real_tokens, write_rows
+from lesson.bench.rivals import real_tokens, write_rows
 
 PAD = 2
 

@@ -10,11 +10,11 @@ import sys
 import pytest
 from test_replace import published
 
+from lesson.bench import data as bench_data
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
 from lesson.data.prepare import main, output_path
 from lesson.data.rows import persona
-from recipe import bench_data
 
 
 def rows(count=6):

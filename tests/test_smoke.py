@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 from servers import serving
 
+from lesson.bench import smoke
 from lesson.core.settings import ROOT, Values
 from lesson.evaluation import talk
 from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
 from lesson.submission import rerun
 from lesson.training.engine import CURVE, curve_lines
-from recipe import smoke
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.torch]
 VARIANTS = [("stock", {}), ("fast", {}), ("fast", {"QUANT": "nf4"})]
