@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lesson.install.help import width
 from lesson.runs import compare
 from lesson.runs import listing as list_runs
-from recipe.help import width
 
 
 def record(name: str, finished: str, **changed) -> dict:

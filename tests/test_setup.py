@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from lesson.core.settings import ROOT, SETTINGS
-from recipe import help as recipe_help
-from recipe import setup
+from lesson.install import help as recipe_help
+from lesson.install import setup
 
 
 def test_every_package_of_the_lock_has_one_version_and_hashes():

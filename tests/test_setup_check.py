@@ -12,7 +12,7 @@ import hostile
 import pytest
 
 from lesson.core.settings import ROOT
-from recipe import setup
+from lesson.install import setup
 
 HEAVY = ("torch", "xtuner", "transformers", "scipy", "pandas", "mmengine", "peft", "huggingface-hub")
 # A Python in which only the standard library, the recipe and the lock's own packages can be imported.

@@ -9,8 +9,8 @@ import zipfile
 import pytest
 
 from lesson.core.messages import UserError
-from recipe import wheelhouse
-from recipe.setup import LOCK, packages
+from lesson.install import wheelhouse
+from lesson.install.setup import LOCK, packages
 
 TEXT = LOCK.read_text(encoding="utf-8")
 

@@ -1,0 +1,202 @@
+"""make setup: one venv from requirements.lock, every hash checked. Standard library only: it runs before the venv is.
+
+make setup-check (`python -m recipe.setup check`): another, from requirements-check.lock, for checking alone.
+
+The first takes two steps, because DeepSpeed is built here: first the build tools, then everything, without build
+isolation (which would fetch unpinned tools) and without dependency resolution (the lock is complete, and overrides one
+pin of XTuner's).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesson.core import cli
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT, Values
+
+LOCK = ROOT / "requirements.lock"
+CHECK_LOCK = ROOT / "requirements-check.lock"
+BUILD_TOOLS = ("packaging", "setuptools", "wheel")
+PYTHONS = ((3, 11), (3, 12))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One installation: what from, where to (a variable and its default), the bytes of disk it needs, what is next."""
+
+    lock: Path
+    variable: str
+    venv: str
+    least_free: int
+    size: tuple[str, str]
+    following: str
+    builds: bool  # something is built here, with the build tools of the lock
+
+
+PLANS = {
+    # 6.8 GiB installed, most of it CUDA's libraries in torch's wheel, and room to unpack.
+    "all": Plan(
+        LOCK,
+        "VENV",
+        ".venv",
+        9 << 30,
+        ("about 6.8 GiB on disk, 3 GiB to download", "占用约 6.8 GiB，下载约 3 GiB"),
+        "make data && make train",
+        True,
+    ),
+    "check": Plan(
+        CHECK_LOCK,
+        "CHECK_VENV",
+        ".venv-check",
+        300 << 20,
+        ("about 150 MiB on disk, 35 MiB to download", "占用约 150 MiB，下载约 35 MiB"),
+        "make check SUBMISSION=…",
+        False,
+    ),
+}
+
+
+def setup(values: Values) -> int:
+    return install(PLANS["all"])
+
+
+def setup_check(values: Values) -> int:
+    return install(PLANS["check"])
+
+
+def install(plan: Plan) -> int:
+    venv = Path(os.environ.get(plan.variable) or plan.venv)
+    lock = hashlib.sha256(plan.lock.read_bytes()).hexdigest()
+    stamp = venv / f"{plan.lock.name}.sha256"
+    if stamp.is_file() and stamp.read_text().strip() == lock and (venv / "bin" / "python").exists():
+        print(
+            tr(f"up to date: {venv} has everything in {plan.lock.name}", f"已是最新：{venv} 与 {plan.lock.name} 一致")
+        )
+        return 0
+    version = sys.version_info[:2]
+    if version not in PYTHONS:
+        known = tr(" or ", " 或 ").join(f"{a}.{b}" for a, b in PYTHONS)
+        raise UserError(
+            sys.executable,
+            tr(
+                f"is Python {version[0]}.{version[1]}; needed is {known}",
+                f"是 Python {version[0]}.{version[1]}，需要 {known}",
+            ),
+            tr("install one and run make setup PYTHON=python3.11", "请安装后运行 make setup PYTHON=python3.11"),
+        )
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(venv.parent).free
+    if free < plan.least_free and not venv.exists():
+        raise UserError(
+            venv.parent.resolve(),
+            tr(
+                f"{free / 2**30:.1f} GiB free, {plan.least_free / 2**30:.1f} GiB needed",
+                f"剩余 {free / 2**30:.1f} GiB，需要 {plan.least_free / 2**30:.1f} GiB",
+            ),
+            tr(
+                f"free some disk space or set {plan.variable} to another disk",
+                f"请清理磁盘，或把 {plan.variable} 设到别的磁盘",
+            ),
+        )
+    blocks = packages(plan.lock.read_text(encoding="utf-8"))
+    print(
+        tr(
+            f"installing {len(blocks)} packages into {venv}, hashes checked; {plan.size[0]}",
+            f"将 {len(blocks)} 个软件包装入 {venv}，逐一校验哈希；{plan.size[1]}",
+        ),
+        flush=True,
+    )
+    stamp.unlink(missing_ok=True)
+    step([sys.executable, "-m", "venv", str(venv)], venv, total=0)
+    if plan.builds:
+        with tempfile.NamedTemporaryFile("w", suffix=".lock") as tools:
+            tools.write("".join(text for name, text in blocks.items() if name in BUILD_TOOLS))
+            tools.flush()
+            pip(venv, tools.name, total=len(BUILD_TOOLS))
+        pip(venv, str(plan.lock), "--no-build-isolation", total=len(blocks))
+    else:
+        pip(venv, str(plan.lock), "--only-binary=:all:", total=len(blocks))
+    size = sum(path.lstat().st_size for path in venv.rglob("*"))
+    stamp.write_text(lock + "\n")
+    print(
+        tr(
+            f"done: {venv}, {size / 2**30:.1f} GiB; next: {plan.following}",
+            f"完成：{venv}，{size / 2**30:.1f} GiB；下一步：{plan.following}",
+        )
+    )
+    return 0
+
+
+def packages(lock: str) -> dict[str, str]:
+    """{name: its lines with version and hashes} of a lock in pip's format."""
+    blocks: dict[str, str] = {}
+    name = None
+    for line in lock.splitlines(keepends=True):
+        if line[:1].isalnum():
+            name = line.split("==")[0].split("[")[0].strip().lower()
+            blocks[name] = line
+        elif name and not line.lstrip().startswith("#"):
+            blocks[name] += line
+    return blocks
+
+
+def pip(venv: Path, lock: str, *options: str, total: int) -> None:
+    command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    step([*command, "--require-hashes", "--no-deps", *options, "-r", lock], venv, total)
+
+
+def step(command: list[str], venv: Path, total: int) -> None:
+    """Run `command`, one line of progress per package on a terminal, every 20th elsewhere. Raises UserError."""
+    # DeepSpeed would compile its CUDA operators now; the recipe uses none of them.
+    environment = {**os.environ, "DS_BUILD_OPS": "0", "PYTHONUTF8": "1"}
+    seen, lines, terminal = 0, [], sys.stdout.isatty()
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for line in process.stdout:
+            lines = [*lines[-30:], line.rstrip()]
+            if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+                seen += 1
+                what = (
+                    line.split(":")[-1]
+                    .split("(")[0]
+                    .removeprefix("Collecting ")
+                    .split(" in ")[0]
+                    .split("==")[0]
+                    .strip()
+                )
+                if terminal:
+                    print(f"\r\033[K[{seen}/{total}] {what}", end="", flush=True)
+                elif seen % 20 == 0:
+                    print(f"[{seen}/{total}] {what}", flush=True)
+            elif line.startswith(("Building wheel", "Installing collected")):
+                print(("\r\033[K" if terminal else "") + line.split(":")[0].strip() + " …", flush=True)
+    if terminal and total:
+        print()
+    if process.returncode:
+        print("\n".join(lines), file=sys.stderr)
+        raise UserError(
+            venv,
+            tr(
+                f"the installation failed with exit status {process.returncode}",
+                f"安装失败，退出码 {process.returncode}",
+            ),
+            tr(
+                "read the lines above; the same command goes on (network? disk?)",
+                "请查看上面的输出；再次运行同一命令可继续（网络？磁盘？）",
+            ),
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if arguments is None else arguments
+    stage, rest = (setup_check, arguments[1:]) if arguments[:1] == ["check"] else (setup, arguments)
+    return cli.run("setup", __doc__, [], stage, rest)
