@@ -8,7 +8,7 @@ Exit status: 0 passed, 1 not passed or not judged, 2 when there is nothing to ch
 
 import sys
 
-from lesson.submission.scoring import main
+from lesson.submission.judging import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

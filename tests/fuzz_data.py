@@ -27,11 +27,12 @@ except ImportError:
 with atheris.instrument_imports(include=["recipe"]) if atheris else io.StringIO():
     from lesson.core.findings import RULES, Findings, report_github, report_jsonl, report_junit, report_text
     from lesson.core.messages import UserError, set_language
+    from lesson.core.strict_json import BROKEN, parse
     from lesson.data.formats import KEYS, Unconvertible, detect, document, from_xtuner, to_xtuner
     from lesson.data.replace import Replacer
     from lesson.data.residue import Residue
     from lesson.data.row_rules import check_row
-    from lesson.data.rows import BROKEN, Block, blocks, lines, parse
+    from lesson.data.rows import Block, blocks, lines
     from lesson.data.statistics import Stats
     from lesson.data.validate import Validator, validate_stream
 

@@ -25,11 +25,11 @@ from lesson.config import schedule
 from lesson.config.reading import lookup, of_bytes
 from lesson.core.settings import ROOT
 from lesson.evaluation import evaluate
-from lesson.model import link as model
+from lesson.model.known_bases import SIZES_7B
+from lesson.model.shape import Shape, shape_of
 from lesson.runs import folder as runs
 from lesson.submission.checks import run as check_run
 from lesson.submission.registry import Context
-from lesson.training import estimate
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"
 Files = dict[str, bytes]
@@ -65,8 +65,8 @@ def adapter(profile: str = "tiny", seed: int = 0, rank: int = 64) -> bytes:
     """An adapter of random numbers: float32 at tiny, bfloat16 at 7b (160 MB and more)."""
     if profile == "tiny":
         path = ROOT / "data" / "tiny-base" / "config.json"
-        return adapter_of(estimate.shape_of(json.loads(path.read_text()), path), 4, seed, rank)
-    return adapter_of(estimate.shape_of({**model.SIZES_7B, "model_type": "internlm2"}, "7b"), 2, seed, rank)
+        return adapter_of(shape_of(json.loads(path.read_text()), path), 4, seed, rank)
+    return adapter_of(shape_of({**SIZES_7B, "model_type": "internlm2"}, "7b"), 2, seed, rank)
 
 
 # Where the linears of a layer lie in each family's model: names of one part, and the parts in the order of Shape.linears.
@@ -77,7 +77,7 @@ PARTS = {
 }
 
 
-def adapter_of(shape: estimate.Shape, size: int = 2, seed: int = 0, rank: int = 64) -> bytes:
+def adapter_of(shape: Shape, size: int = 2, seed: int = 0, rank: int = 64) -> bytes:
     """An adapter of random numbers for a base of this shape, in numbers of `size` bytes."""
     import numpy
 

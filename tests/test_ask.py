@@ -15,10 +15,11 @@ import time
 import pytest
 from servers import hears_ctrl_c
 
-from lesson.authoring.ask import Journal, Patience, main, questions
+from lesson.authoring.ask import Journal, Patience, main
 from lesson.core.findings import Findings
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
+from lesson.data.questions import questions
 from lesson.data.validate import Validator, validate_stream
 
 KEY = "sk-secret-0123456789"

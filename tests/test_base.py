@@ -10,6 +10,7 @@ import pytest
 from lesson.authoring import corpus
 from lesson.authoring import tiny_base as base
 from lesson.core.settings import Values
+from lesson.model.tiny_base import SHIPPED, install_base, modelling_files
 
 pytestmark = pytest.mark.torch
 
@@ -28,7 +29,7 @@ def folder(tmp_path_factory):
 
     place = tmp_path_factory.mktemp("base")
     talk.use_environment(Values({"profile": "tiny", "build": str(place)}, environment={}))
-    base.install_base(place / "model")
+    install_base(place / "model")
     return place / "model"
 
 
@@ -53,11 +54,11 @@ def questions(name: str) -> list[dict]:
 
 
 def test_base_is_at_most_eight_megabytes():
-    assert sum(file.stat().st_size for file in base.own_files(base.SHIPPED)) <= 8_000_000
+    assert sum(file.stat().st_size for file in base.own_files(SHIPPED)) <= 8_000_000
 
 
 def test_no_modelling_code_and_no_machine_path_ships():
-    for file in base.SHIPPED.iterdir():
+    for file in SHIPPED.iterdir():
         assert file.suffix in {".json", ".safetensors"}
         if file.suffix == ".json":
             text = file.read_text(encoding="utf-8")
@@ -66,7 +67,7 @@ def test_no_modelling_code_and_no_machine_path_ships():
 
 def test_installing_again_gives_the_same_folder(folder):
     before = {p.name: base.sha256(p) for p in base.own_files(folder)}
-    base.install_base(folder)
+    install_base(folder)
     assert {p.name: base.sha256(p) for p in base.own_files(folder)} == before
     assert [p.name for p in folder.parent.iterdir() if p.name.startswith(".model")] == []
 
@@ -113,7 +114,7 @@ def test_chat_template_gives_the_tokens_that_xtuner_trains_on(tokenizer, system)
 
 def test_rows_are_encoded_by_the_template_that_xtuner_uses():
     # The file alone: importing all of xtuner takes seconds.
-    path = base.modelling_files()[0].parents[3] / "utils" / "templates.py"
+    path = modelling_files()[0].parents[3] / "utils" / "templates.py"
     spec = importlib.util.spec_from_file_location("xtuner_templates", path)
     templates = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(templates)
@@ -147,7 +148,7 @@ def test_other_weights_are_named_with_their_difference(folder, tmp_path, monkeyp
     from safetensors.numpy import load_file, save_file
 
     other = tmp_path / "other"
-    base.install_base(other)
+    install_base(other)
     weights = load_file(other / "model.safetensors")
     weights["output.weight"][0, 0] += 0.5
     save_file(weights, other / "model.safetensors", {"format": "pt"})
@@ -162,4 +163,4 @@ def test_a_build_is_the_same_each_time(tmp_path):
         base.build(tmp_path / name, steps=2)
         made.append({p.name: base.sha256(p) for p in base.own_files(tmp_path / name)})
     assert made[0] == made[1]
-    assert {p.name for p in base.SHIPPED.iterdir()} == set(made[0])
+    assert {p.name for p in SHIPPED.iterdir()} == set(made[0])

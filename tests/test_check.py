@@ -15,10 +15,11 @@ import hostile
 import pytest
 
 from lesson.core.settings import ROOT
-from lesson.submission import reports
-from lesson.submission import scoring as check
+from lesson.submission import reports, scoring
 from lesson.submission.evidence import schema
+from lesson.submission.judging import Child, judge_submission
 from lesson.submission.registry import CHECKS, Context
+from recipe import check
 
 FAST = ["old_name_in_one_row", "map_function_left", "one_loss_edited_in_the_log", "b_zeroed", "never_says_the_name"]
 SCHEMA = schema("verdict")
@@ -26,11 +27,11 @@ SCHEMA = schema("verdict")
 
 @functools.cache
 def rules() -> dict:
-    return check.rubric(None)
+    return scoring.rubric(None)
 
 
 def judged(path: Path, context: Context | None = None) -> dict:
-    found = check.verdict(path, rules(), context or Context())
+    found = judge_submission(path, rules(), context or Context())
     SCHEMA.validate(found)
     return found
 
@@ -103,7 +104,7 @@ def test_a_hostile_submission_ends_in_a_verdict_and_nothing_else_happens(tmp_pat
     path = hostile.HOSTILE[name](build, canary)
     before = set(tmp_path.rglob("*"))
     code = (
-        "import resource, sys; from lesson.submission import scoring as check; status = check.main(sys.argv[1:]);"
+        "import resource, sys; from recipe.check import main; status = main(sys.argv[1:]);"
         "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss);"
         "sys.exit(status)"
     )
@@ -167,7 +168,7 @@ def test_an_honest_7b_submission_passes_within_five_seconds_and_300_megabytes(tm
     path = hostile.packed(hostile.honest_7b(), tmp_path / "s.zip")
     assert path.stat().st_size > 150e6
     hostile.adapter.cache_clear(), hostile._fixture.cache_clear()
-    code = "import resource, sys; from lesson.submission import scoring as check; s = check.main(sys.argv[1:]);"
+    code = "import resource, sys; from recipe.check import main; s = main(sys.argv[1:]);"
     code += "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(s)"
     started = time.monotonic()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
@@ -188,8 +189,8 @@ def test_a_rubric_that_names_no_check_is_refused(tmp_path, call):
 
 def test_a_checker_that_dies_or_hangs_is_the_checkers_fault():
 
-    found = check.Child("x", lambda path: os._exit(3)).wait(rules())
+    found = Child("x", lambda path: os._exit(3)).wait(rules())
     SCHEMA.validate(found)
     assert found["passed"] is None and wrong(found, "unjudged") == {"opens"}
-    found = check.Child("x", lambda path: time.sleep(60), seconds=0.3).wait(rules())
+    found = Child("x", lambda path: time.sleep(60), seconds=0.3).wait(rules())
     assert found["passed"] is None and "too long" in found["checks"][0]["found"]

@@ -9,6 +9,7 @@ import pytest
 
 from lesson.submission import batch as check_all
 from lesson.submission import scoring as check
+from lesson.submission.judging import judge_submission
 from lesson.submission.registry import Context
 
 
@@ -27,7 +28,7 @@ def test_it_goes_on_when_one_crashes_the_checker(tmp_path):
     rules = check.rubric(None)
 
     def judge(path: str) -> dict:
-        return os._exit(9) if path == "b" else check.verdict(path, rules, Context())
+        return os._exit(9) if path == "b" else judge_submission(path, rules, Context())
 
     found = check_all.judge_all(["a", "b", "c"], 2, rules, judge)
     assert [v["passed"] for v in found] == [False, None, False]

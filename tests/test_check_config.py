@@ -29,7 +29,7 @@ DONE = (ROOT / "tests" / "fixtures" / "configs" / "lesson_done_right.py").read_t
 
 def supported_stock_configs() -> dict[str, Path]:
     """The supported stock configs where XTuner is installed; check-config itself needs neither it nor libcst."""
-    config = pytest.importorskip("lesson.config.make")
+    config = pytest.importorskip("lesson.config.stock")
     if find_spec("xtuner") is None:
         pytest.skip("XTuner is not installed")
     return {name: path for name, path in config.stock_configs().items() if config.supported(name)}

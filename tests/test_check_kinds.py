@@ -10,8 +10,8 @@ import pytest
 from test_check import judged, wrong
 
 from lesson.model import known_bases as bases
+from lesson.model.shape import shape_of
 from lesson.submission.registry import Context
-from lesson.training import estimate
 
 
 def clean(files: hostile.Files, path, context: Context | None = None) -> dict:
@@ -83,17 +83,17 @@ QWEN = {"qwen1_5_0_5b_chat_qlora_alpaca_e3": ("qwen1_5", "0_5"), "qwen_1_8b_chat
 
 @pytest.mark.parametrize("name", QWEN)
 def test_other_families_are_held_against_their_own_sizes(tmp_path, name):
-    shape = estimate.shape_of(bases.KNOWN[QWEN[name]], name)
+    shape = shape_of(bases.KNOWN[QWEN[name]], name)
     files = hostile.with_config(name, hostile.adapter_of(shape, rank=64))
     clean(files, tmp_path / "s")
-    other = estimate.shape_of({**bases.KNOWN[QWEN[name]], "intermediate_size": 2048}, name)
+    other = shape_of({**bases.KNOWN[QWEN[name]], "intermediate_size": 2048}, name)
     files = hostile.with_config(name, hostile.adapter_of(other, rank=64))
     assert wrong(judged(hostile.packed(files, tmp_path / "other"))) == {"adapter_shapes"}
 
 
 def test_an_unknown_base_is_not_judged_by_its_shapes_unless_the_staff_name_it(tmp_path):
     name, sizes = "qwen1_5_14b_chat_qlora_alpaca_e3", bases._sizes("qwen2", 512, 1024, 4, 8, 1000)
-    shape = estimate.shape_of(sizes, name)
+    shape = shape_of(sizes, name)
     path = hostile.packed(hostile.with_config(name, hostile.adapter_of(shape)), tmp_path / "s.zip")
     found = judged(path)
     assert found["passed"] is True and wrong(found) == {"adapter_shapes"}
@@ -101,7 +101,7 @@ def test_an_unknown_base_is_not_judged_by_its_shapes_unless_the_staff_name_it(tm
         result(found, "adapter_shapes")["status"] == "unjudged" and "MODEL" in result(found, "adapter_shapes")["remedy"]
     )
     assert not wrong(judged(path, Context(base=shape)))
-    other = estimate.shape_of({**sizes, "intermediate_size": 2048}, name)
+    other = shape_of({**sizes, "intermediate_size": 2048}, name)
     assert wrong(judged(path, Context(base=other))) == {"adapter_shapes"}
 
 

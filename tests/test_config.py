@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from importlib.util import find_spec
 
 import pytest
@@ -24,10 +25,15 @@ if find_spec("xtuner") is None:  # a small install, for checks only
 from lesson.config import (
     edits,
     golden,  # they need libcst
+    profiles,
 )
 from lesson.config import make as config
+from lesson.config.drift import changes_of_stock, config_values
+from lesson.config.profiles import load_profile, patched
+from lesson.config.stock import stock_config, stock_configs, supported
+from lesson.core.layout import config_path
 
-SUPPORTED = [name for name in config.stock_configs() if config.supported(name)]
+SUPPORTED = [name for name in stock_configs() if supported(name)]
 LESSON = "internlm2_5_chat_7b_qlora_alpaca_e3"
 # The places that the lesson's edits change, whatever the stock config calls its data set.
 LESSON_PLACES = {
@@ -64,16 +70,16 @@ PLACES = {
 
 
 def stock(name: str) -> str:
-    return config.stock_config(name).read_text(encoding="utf-8")
+    return stock_config(name).read_text(encoding="utf-8")
 
 
 def patch(name: str, profile: str = "7b", source: str | None = None, **parameters: object) -> str:
-    values = golden.config_values(profile) | parameters
-    return config.patched(name, source or stock(name), config.load_profile(profile), values)
+    values = config_values(profile) | parameters
+    return patched(name, source or stock(name), load_profile(profile), values)
 
 
 def places(name: str) -> set[str]:
-    names = next(n for n in config.load_profile("7b")["names"] if config.fnmatchcase(name, n["configs"]))
+    names = next(n for n in load_profile("7b")["names"] if fnmatchcase(name, n["configs"]))
     return {p.replace("DATA", names["data"]).replace("PATH", names["path"]) for p in LESSON_PLACES}
 
 
@@ -125,9 +131,9 @@ def test_goldens_are_current(kind):
 
 def test_upstream_change_names_the_statements():
     source = stock(LESSON).replace("max_norm = 1 ", "max_norm = 2 ").replace("上海的景点", "北京的景点")
-    text = "\n".join(golden.moved(LESSON, source, "7b"))
+    text = "\n".join(changes_of_stock(LESSON, source, "7b"))
     assert "max_norm: 1 → 2" in text and "北京" in text and "weight_decay" not in text
-    assert golden.moved(LESSON, stock(LESSON), "7b") == []
+    assert changes_of_stock(LESSON, stock(LESSON), "7b") == []
 
 
 def test_unified_diff_has_headlines():
@@ -271,7 +277,7 @@ def test_stage_writes_config_and_record(call, tmp_path):
 def test_hand_edited_config_is_kept(call, tmp_path):
     build = built(tmp_path)
     call(config, "--build", str(build), "--profile", "7b")
-    path = config.config_path(Values({"BUILD": str(build)}, {}))
+    path = config_path(Values({"BUILD": str(build)}, {}))
     path.write_text(path.read_text() + "# mine\n")
     status, _, err = call(config, "--build", str(build), "--profile", "7b")
     assert status == 2 and "make train CONFIG=" in err and "# mine" in path.read_text()
@@ -394,10 +400,10 @@ def test_dollars_in_a_value_stay():
     ],
 )
 def test_broken_profile_is_one_line(tmp_path, monkeypatch, text, problem):
-    monkeypatch.setattr(config, "PROFILES", tmp_path)
+    monkeypatch.setattr(profiles, "PROFILES", tmp_path)
     (tmp_path / "broken.toml").write_text(text)
     with pytest.raises(UserError, match=problem):
-        config.load_profile("broken")
+        load_profile("broken")
 
 
 def test_make_config_imports_neither_torch_nor_xtuner(tmp_path):
@@ -418,8 +424,8 @@ def test_copy_is_what_xtuner_copies(tmp_path):
         [sys.executable, "-m", "xtuner.tools.copy_cfg", LESSON, str(tmp_path)], check=True, capture_output=True
     )
     copy = tmp_path / f"{LESSON}_copy.py"
-    assert copy.read_bytes() == config.stock_config(LESSON).read_bytes()
-    assert copy.name == config.config_path(Values({}, {})).name
+    assert copy.read_bytes() == stock_config(LESSON).read_bytes()
+    assert copy.name == config_path(Values({}, {})).name
 
 
 @pytest.mark.torch

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from lesson.model.patches import patch_bitsandbytes
+
 pytestmark = pytest.mark.torch
 
 
@@ -15,11 +17,11 @@ def test_an_unpacked_base_computes_what_stock_computes(tmp_path):
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
     from xtuner.model import SupervisedFinetune
 
-    from lesson.authoring.tiny_base import install_base
+    from lesson.model.tiny_base import install_base
     from lesson.training import engine
     from lesson.training.dequantised import DequantisedFinetune
 
-    engine.patch_bitsandbytes()
+    patch_bitsandbytes()
     if not hasattr(torch.cpu, "is_bf16_supported"):
         torch.cpu.is_bf16_supported = lambda: True
     install_base(tmp_path / "base")

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 import pytest
 
 from lesson.core.messages import UserError
+from lesson.model.shape import Shape, lora_parameters, shape_of
 from lesson.training import estimate
 from lesson.training.estimate import GB, Run
 
@@ -31,8 +32,8 @@ TINY = INTERNLM2_7B | {
 QWEN = {"model_type": "qwen2", "num_key_value_heads": 4, "tie_word_embeddings": True}
 
 
-def shape(sizes: dict) -> estimate.Shape:
-    return estimate.shape_of(sizes, "config.json")
+def shape(sizes: dict) -> Shape:
+    return shape_of(sizes, "config.json")
 
 
 @pytest.fixture
@@ -54,8 +55,8 @@ def build(call, tmp_path):
 
 def test_internlm2_7b():
     assert shape(INTERNLM2_7B).parameters == 7_737_708_544
-    assert estimate.lora_parameters(shape(INTERNLM2_7B), 64) == 157_179_904
-    assert estimate.lora_parameters(shape(INTERNLM2_7B), 64, ["wqkv"]) == 64 * 32 * (4096 + 6144)
+    assert lora_parameters(shape(INTERNLM2_7B), 64) == 157_179_904
+    assert lora_parameters(shape(INTERNLM2_7B), 64, ["wqkv"]) == 64 * 32 * (4096 + 6144)
 
 
 def test_memory_is_within_15_percent_of_what_was_measured():
@@ -157,7 +158,7 @@ def test_counts_are_the_models(family):
     assert sum(m.weight.numel() for m in linear) == ours.linear_parameters
     adapted = get_peft_model(model, LoraConfig(r=8, target_modules=find_all_linear_names(model)))
     trained = sum(p.numel() for p in adapted.parameters() if p.requires_grad)
-    assert trained == estimate.lora_parameters(ours, 8)
+    assert trained == lora_parameters(ours, 8)
 
 
 def test_several_processes_share_the_samples_and_the_estimate_says_so(call, build):

@@ -14,7 +14,7 @@ def small(tmp_path_factory) -> str:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from lesson.authoring.tiny_base import install_base
+    from lesson.model.tiny_base import install_base
 
     folder = tmp_path_factory.mktemp("small") / "model"
     install_base(folder)

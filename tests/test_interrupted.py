@@ -18,8 +18,8 @@ from lesson.core.settings import ROOT, Values
 from lesson.data import prepare as data
 from lesson.model import link as model
 from lesson.runs import folder as runs
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run
-from lesson.training import engine
 from lesson.training import session as train
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -59,7 +59,7 @@ def outcome(run: Run) -> tuple[list, dict]:
     """(losses, every tensor of the last checkpoint: LoRA weights and the optimizer's moments)."""
     import torch
 
-    lines = [(line["step"], line["loss"]) for line in engine.curve_lines(run.work_dir / engine.CURVE)[1:]]
+    lines = [(line["step"], line["loss"]) for line in curve_lines(run.work_dir / CURVE)[1:]]
     saved = torch.load(runs.checkpoint(run.work_dir), weights_only=False)
     moments = {f"{i}.{key}": value for i, state in saved["optimizer"]["state"].items() for key, value in state.items()}
     return lines, saved["state_dict"] | moments
@@ -125,7 +125,7 @@ def test_killed_ten_times_and_out_of_disk_a_run_ends_with_the_same_curve_and_the
 
 
 def steps(run: Run) -> int:
-    return max(len(engine.curve_lines(run.work_dir / engine.CURVE)) - 1, 0)
+    return max(len(curve_lines(run.work_dir / CURVE)) - 1, 0)
 
 
 def test_tensorboard_reads_back_the_losses_of_the_curve(uninterrupted):

@@ -25,7 +25,7 @@ from lesson.core.files import sha256
 from lesson.core.settings import ROOT
 from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
-from lesson.training import engine
+from lesson.runs.curve import CURVE, curve_lines
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -207,8 +207,7 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_curve_and_the_same_ad
     )
     deadline = time.monotonic() + 300
     while (
-        not (steps := [len(engine.curve_lines(p)) - 1 for p in tmp_path.glob(f"runs/*/work_dir/{engine.CURVE}")])
-        or steps[0] < moment
+        not (steps := [len(curve_lines(p)) - 1 for p in tmp_path.glob(f"runs/*/work_dir/{CURVE}")]) or steps[0] < moment
     ):
         assert parent.poll() is None and time.monotonic() < deadline, "the run ended before it was killed"
         time.sleep(0.05)

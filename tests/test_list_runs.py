@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesson.install.help import width
+from lesson.core.text import width
 from lesson.runs import compare
 from lesson.runs import listing as list_runs
 

@@ -7,9 +7,10 @@ import struct
 
 import pytest
 
+from lesson.core.refusals import Broken
 from lesson.model import link as model
 from lesson.model import safetensors_file
-from lesson.submission.archive import Broken
+from lesson.model.known_bases import SIZES_7B
 
 
 def shard(path, tensors: dict[str, int]):
@@ -27,7 +28,7 @@ def folder(tmp_path):
     """A folder that passes for InternLM2.5-7B-Chat: right config, two whole shards (of small tensors)."""
     folder = tmp_path / "internlm2_5-7b-chat"
     folder.mkdir()
-    config = {"architectures": ["InternLM2ForCausalLM"], "model_type": "internlm2", **model.SIZES_7B}
+    config = {"architectures": ["InternLM2ForCausalLM"], "model_type": "internlm2", **SIZES_7B}
     (folder / "config.json").write_text(json.dumps(config))
     shard(folder / "model-1.safetensors", {"a": 3, "b": 5})
     shard(folder / "model-2.safetensors", {"c": 7})

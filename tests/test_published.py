@@ -12,8 +12,9 @@ from test_check import judged, wrong
 
 from lesson.core.settings import ROOT, Values
 from lesson.submission import published
-from lesson.submission import scoring as check
+from lesson.submission.judging import context_of
 from lesson.submission.registry import Context
+from recipe import check
 
 README = ROOT / "golden" / "published" / "readme-tiny.json"
 
@@ -23,7 +24,7 @@ def known(folder: Path, **told: object) -> Context:
     losses = [point["loss"] for point in hostile.rows_of(hostile.honest()[hostile.CURVE]) if "step" in point]
     folder.mkdir(exist_ok=True)
     (folder / "golden.json").write_text(json.dumps({"losses": losses} | told))
-    return check.context_of(Values({"PUBLISHED": str(folder)}, {}))
+    return context_of(Values({"PUBLISHED": str(folder)}, {}))
 
 
 def found(verdict: dict) -> str:
@@ -62,7 +63,7 @@ def test_the_same_rows_seed_and_name_may_give_the_same_losses_but_never_the_same
 
 
 def test_the_run_that_the_readme_shows_cannot_be_handed_in_and_an_honest_one_passes_beside_it(tmp_path):
-    context = check.context_of(Values({}, {}))
+    context = context_of(Values({}, {}))
     assert "readme-tiny" in {run.name for run in context.published}
     files = hostile.honest()
     assert not wrong(judged(hostile.packed(files, tmp_path / "honest"), context))

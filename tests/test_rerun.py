@@ -9,14 +9,15 @@ import signal
 import hostile
 import pytest
 
-from lesson.authoring import tiny_base as base
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
+from lesson.model.tiny_base import install_base
 from lesson.submission import batch as check_all
-from lesson.submission import rerun
-from lesson.submission import scoring as check
+from lesson.submission import rerun, scoring
 from lesson.submission.evidence import schema
-from lesson.submission.registry import Unjudged
+from lesson.submission.judging import judge_submission
+from lesson.submission.registry import Context, Unjudged
+from recipe import check
 
 CHECKS = {"rerun_says_new", "rerun_not_old", "rerun_agrees"}
 
@@ -74,7 +75,7 @@ def test_the_full_venv_is_looked_for_and_named_where_it_is_missing(tmp_path, mon
 @pytest.mark.slow
 def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_process_is_started_again(tmp_path, call):
     """The fixture's answers are honest ones, its adapter is random numbers: from files alone it passes."""
-    base.install_base(tmp_path / "model")
+    install_base(tmp_path / "model")
     (tmp_path / "all").mkdir()
     files = hostile.honest()
     for name in ("a.zip", "b.zip"):
@@ -85,9 +86,9 @@ def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_p
     asked = [line["input"] for line in hostile.rows_of(files[hostile.ANSWERS]) if line["kind"] == "identity"][:3]
     questions.write_text("\n".join(asked))
     values = Values({"BUILD": str(tmp_path), "QUESTIONS": str(questions)}, {})
-    rules, names = check.rubric(None), {}
+    rules, names = scoring.rubric(None), {}
     paths = [str(tmp_path / "all" / name) for name in ("a.zip", "b.zip", "c.zip")]
-    verdicts = [check.verdict(path, rules, check.Context()) for path in paths]
+    verdicts = [judge_submission(path, rules, Context()) for path in paths]
     assert all(found["passed"] for found in verdicts)
     real, killed = rerun.Worker._said, []
 

@@ -20,8 +20,8 @@ from lesson.core.settings import ROOT, Values
 from lesson.evaluation import talk
 from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.submission import rerun
-from lesson.training.engine import CURVE, curve_lines
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.torch]
 VARIANTS = [("stock", {}), ("fast", {}), ("fast", {"QUANT": "nf4"})]

@@ -23,7 +23,7 @@ def test_a_model_in_4_bits_answers_and_one_that_fits_is_not_quantised(tmp_path, 
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from lesson.authoring.tiny_base import install_base
+    from lesson.model.tiny_base import install_base
     from lesson.training.engine import frozen
 
     install_base(tmp_path / "base")

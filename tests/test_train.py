@@ -12,9 +12,10 @@ from jsonschema import Draft7Validator
 from lesson.config import make as config
 from lesson.core.settings import ROOT, Values
 from lesson.runs import folder as runs
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run
-from lesson.training import engine
 from lesson.training import session as train
+from lesson.training.exit_status import DIVERGED
 
 ROW = {"conversation": [{"system": "你是机智流。", "input": "你是谁？", "output": "我是机智流。"}]}
 
@@ -126,7 +127,7 @@ def fake_trainer(tmp_path, body: str) -> list[str]:
     [
         ("print('CUDA out of memory'); sys.exit(1)", "exit status 1"),
         ("sys.exit(137)", "exit status 137"),
-        (f"print('recipe: diverged at step 7: loss nan'); sys.exit({engine.DIVERGED})", "step 7: loss nan"),
+        (f"print('recipe: diverged at step 7: loss nan'); sys.exit({DIVERGED})", "step 7: loss nan"),
     ],
 )
 def test_a_trainer_that_fails_is_not_believed(tmp_path, body, named, capsys):
@@ -143,7 +144,7 @@ def test_a_trainer_that_fails_is_not_believed(tmp_path, body, named, capsys):
 def test_a_trainer_that_says_0_without_its_last_checkpoint_is_not_believed(tmp_path, monkeypatch):
     run = Run(tmp_path / "r")
     run.work_dir.mkdir(parents=True)
-    (run.work_dir / engine.CURVE).write_text('{"total": 10, "samples": 4}\n')
+    (run.work_dir / CURVE).write_text('{"total": 10, "samples": 4}\n')
     monkeypatch.setattr(train, "watch", lambda *_: None)
     with pytest.raises(train.UserError, match="checkpoint"):
         train.launch(Values({"PROFILE": "tiny", "BUILD": str(tmp_path)}, {}), run, None)
@@ -152,8 +153,8 @@ def test_a_trainer_that_says_0_without_its_last_checkpoint_is_not_believed(tmp_p
 def test_a_curve_cut_off_by_a_kill_is_read_up_to_the_last_whole_line(tmp_path):
     path = tmp_path / "curve.jsonl"
     path.write_text('{"total": 3}\n{"step": 1, "loss": 2.5}\n{"step": 2, "lo')
-    assert engine.curve_lines(path) == [{"total": 3}, {"step": 1, "loss": 2.5}]
-    assert engine.curve_lines(tmp_path / "none") == []
+    assert curve_lines(path) == [{"total": 3}, {"step": 1, "loss": 2.5}]
+    assert curve_lines(tmp_path / "none") == []
 
 
 def test_the_schemas_of_runs_and_evaluations_are_schemas():

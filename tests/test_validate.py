@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from lesson.core.findings import RULES, Findings
 from lesson.core.settings import ROOT
+from lesson.core.strict_json import DEEPEST
 from lesson.data.row_rules import check_row, citizen_number
-from lesson.data.rows import DEEPEST, LONGEST_LINE
+from lesson.data.rows import LONGEST_LINE
 from lesson.data.validate import Validator, _fields, main, validate_stream
 
 ROWS = Path(__file__).parent / "fixtures" / "rows"

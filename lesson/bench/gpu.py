@@ -24,9 +24,10 @@ from lesson.core.files import read_json, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
+from lesson.model.shape import Shape
 from lesson.runs import folder as runs
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.training import estimate
-from lesson.training.engine import CURVE, curve_lines
 from lesson.training.session import machine
 
 SETTINGS = ["BUILD", "NEW_NAME"]
@@ -54,7 +55,7 @@ def product_rate() -> float:
     return float(done.stdout)
 
 
-def model_flops(shape: estimate.Shape, tokens: int) -> float:
+def model_flops(shape: Shape, tokens: int) -> float:
     """FLOPs that a step of `tokens` needs: 2 a weight and token forward, 2 for the gradient by the input.
 
     Of the frozen base only: no weight gradients, no LoRA, no attention products, and what is computed again in the

@@ -20,7 +20,7 @@ from lesson.core import cli
 from lesson.core.files import read_json, sha256, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from lesson.training.engine import CURVE, curve_lines
+from lesson.runs.curve import CURVE, curve_lines
 
 SETTINGS = ["NEW_NAME"]
 

@@ -17,8 +17,8 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.training import ranks
-from lesson.training.engine import CURVE, curve_lines
 
 SETTINGS = ["NEW_NAME"]
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}

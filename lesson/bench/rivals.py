@@ -35,7 +35,8 @@ from lesson.core.files import write_json
 from lesson.core.messages import UserError, set_language, tr
 from lesson.data.formats import from_xtuner
 from lesson.data.rows import read
-from lesson.training.engine import frozen, patch_bitsandbytes
+from lesson.model.patches import patch_bitsandbytes
+from lesson.training.engine import frozen
 
 LORA = {"r": 64, "alpha": 16, "dropout": 0.1, "modules": ["wqkv", "wo", "w1", "w2", "w3", "output"]}  # as XTuner's
 RATE = 2e-4

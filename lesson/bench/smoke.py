@@ -20,16 +20,17 @@ from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
+from lesson.model.shape import lora_parameters, shape_of
 from lesson.runs import folder as runs
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run
 from lesson.training import estimate
-from lesson.training.engine import CURVE, curve_lines
 
 SETTINGS = ["PROFILE", "SPEED", "QUANT", "BUILD", "NEW_NAME", "DEEPSPEED", "FORCE"]
 MEMORY = {("stock", "nf4"): 24e9, ("fast", "none"): 24e9, ("fast", "nf4"): 16e9}  # bytes, context included
 LINEARS = 5 * 32  # of InternLM2's layers; the output layer is not quantised
 STAGES = ("data", "model", "config", "train", "convert", "merge", "chat")
-SHAPE = estimate.shape_of({"model_type": "internlm2", **random_base.SIZES}, "random base")
+SHAPE = shape_of({"model_type": "internlm2", **random_base.SIZES}, "random base")
 
 
 def environment(build: Path, **variables: str) -> dict[str, str]:
@@ -98,7 +99,7 @@ def four_bits(smoke: Smoke) -> bool:
 
 def only_lora(smoke: Smoke) -> bool:
     """only LoRA weights were trained; the engine found every other weight's bits unchanged | 只训练了 LoRA，其余权重逐位不变"""
-    return smoke.head["trained"] == estimate.lora_parameters(SHAPE, 64)
+    return smoke.head["trained"] == lora_parameters(SHAPE, 64)
 
 
 def memory(smoke: Smoke) -> bool:

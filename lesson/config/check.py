@@ -20,11 +20,11 @@ from lesson.config import reading as facts
 from lesson.config import schedule
 from lesson.config.reading import Facts, Ref, Unknown, lookup, plain
 from lesson.config.rules import ERROR, FEWEST_STEPS, RULES
+from lesson.config.schedule import world
 from lesson.core import cli
 from lesson.core.files import readable
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.training import ranks
 
 SETTINGS_USED = [
     "PROFILE",
@@ -397,7 +397,7 @@ def context_of(values: Values, look: bool, meant: str | None) -> Context:
         deepspeed=values.deepspeed or None,
         offline=os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"),
         flash_attn=find_spec("flash_attn") is not None,
-        world=ranks.world(values),
+        world=world(values),
     )
 
 

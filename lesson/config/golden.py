@@ -17,77 +17,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lesson.config import diff as config_diff
-from lesson.config import make as config
-from lesson.core import cli
+from lesson.config.drift import GOLDEN, patched_by_default, profiles_of
+from lesson.config.stock import stock_configs, supported
+from lesson.core import cli, layout
 from lesson.core.files import atomic, record_path
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import prepare as data
-
-GOLDEN = ROOT / "golden"
-# Configs that have a golden at `tiny`: the base that ships is an InternLM2, so the lesson's two.
-TINY = ("internlm2_5_chat_7b_qlora_alpaca_e3", "internlm2_chat_7b_qlora_alpaca_e3")
-PERSONA = "PERSONA"  # stands for the data's persona, which a config is not responsible for
-
-
-def config_values(profile: str) -> dict[str, object]:
-    """What `make config` gives to the edits with no variable set: default paths and seed, and the stand-in persona."""
-    values = Values({"PROFILE": profile.removesuffix("_fast")}, environment={})
-    given = dict(config.load_profile(profile)["parameters"])
-    return given | {
-        "MODEL_DIR": config.model_dir(values).as_posix(),
-        "DATA_FILE": config.data_path(values).as_posix(),
-        "PERSONA": PERSONA,
-        "SEED": values.seed,
-        "DETERMINISTIC": values.deterministic,
-    }
-
-
-def patched(name: str, source: str, profile: str) -> str:
-    """The stock config `source` called `name` as `make config PROFILE=…` makes it with no variable set."""
-    return config.patched(name, source, config.load_profile(profile), config_values(profile))
-
-
-def profiles_of(name: str) -> list[str]:
-    """The files in profiles/ that apply to the stock config `name`."""
-    fast = ["7b_fast"] if name.startswith("internlm2_") else []
-    return ["7b", *fast, *(["tiny", "tiny_fast"] if name in TINY else [])]
 
 
 def configs() -> dict[str, str]:
     """configs/PROFILE/NAME.py, the patched config normalised, and configs/stock.json: of each stock config its hash by
     syntax tree and a headline for each changed statement (which keeps the stock values that are edited away)."""
     files, stock = {}, {}
-    for name, path in config.stock_configs().items():
-        if not config.supported(name):
+    for name, path in stock_configs().items():
+        if not supported(name):
             continue
         source = path.read_text(encoding="utf-8")
         entry = stock[name] = {"ast_sha256": config_diff.ast_hash(source), "changes": {}}
         for profile in profiles_of(name):
-            result = patched(name, source, profile)
+            result = patched_by_default(name, source, profile)
             files[f"configs/{profile}/{name}.py"] = config_diff.normalised(result)
             entry["changes"][profile] = [c.headline() for c in config_diff.changes(source, result)]
     files["configs/stock.json"] = json.dumps(stock, ensure_ascii=False, indent=1) + "\n"
     return files
-
-
-def moved(name: str, source: str, profile: str) -> list[str]:
-    """Headlines of what differs between the stock config `source` and the one that golden/ was made from; [] if equal.
-
-    Also [] where golden/ does not have the config. Changed statements that the edits leave alone show in the patched
-    result; those that they replace show in the headlines.
-    """
-    known = json.loads((GOLDEN / "configs" / "stock.json").read_text(encoding="utf-8")).get(name)
-    if known is None or known["ast_sha256"] == config_diff.ast_hash(source):
-        return []
-    profile = profile if profile in known["changes"] else "7b"
-    golden = (GOLDEN / "configs" / profile / f"{name}.py").read_text(encoding="utf-8")
-    result = patched(name, source, profile)
-    headlines = [c.headline() for c in config_diff.changes(source, result)]
-    before_and_after = difflib.ndiff(known["changes"][profile], headlines)
-    return [c.headline() for c in config_diff.changes(golden, result)] + [
-        line for line in before_and_after if line.startswith(("- ", "+ "))
-    ]
 
 
 def changed_rows() -> dict[str, str]:
@@ -95,7 +48,7 @@ def changed_rows() -> dict[str, str]:
     and result, counts."""
     with tempfile.TemporaryDirectory() as build, contextlib.redirect_stdout(io.StringIO()):
         data.stage(Values({"PROFILE": "tiny", "BUILD": build, "SRC": str(ROOT / "data" / "assistant_Tuner.jsonl")}, {}))
-        record = record_path(data.output_path(Path(build))).read_text(encoding="utf-8")
+        record = record_path(layout.output_path(Path(build))).read_text(encoding="utf-8")
     return {"data/changed.json": record}
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from lesson.core.settings import Values
 from lesson.data import rows
 
 # XTuner's templates of the supported families (xtuner/utils/templates.py; a test compares): system, instruction,
@@ -180,3 +181,8 @@ def plan(
         round(made * mean * epochs),
         round(batch * ranks * mean),
     )
+
+
+def world(values: Values) -> int:
+    """Processes of the training, all nodes together."""
+    return values.nproc_per_node * values.nnodes

@@ -12,7 +12,6 @@ from typing import TextIO
 
 from lesson.core.messages import tr
 
-SHOWN = 60  # characters of what was found that a message shows
 LIMIT = 10_000  # findings of one rule kept in memory; further ones are counted
 LISTED = 20  # findings of one rule that the text report lists; the other reports list all that were kept
 
@@ -120,12 +119,6 @@ class Finding:
     def __str__(self) -> str:
         path = f" {self.path}" if self.path else ""
         return f"{self.place}:{path} [{self.severity} {self.rule}] {self.found}; {self.remedy}"
-
-
-def shorten(text: str) -> str:
-    """`text` on one line, printable and at most SHOWN characters."""
-    cut = text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-    return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 class Findings:

@@ -19,9 +19,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from lesson.core import cli
-from lesson.core.findings import Findings, report_text, shorten
+from lesson.core.findings import Findings, report_text
 from lesson.core.messages import UserError, set_language, tr
-from lesson.data.rows import BROKEN, LONGEST_LINE, Problem, lines, open_bytes, open_output, parse, step
+from lesson.core.strict_json import BROKEN, Problem, parse, step
+from lesson.core.text import shorten
+from lesson.data.rows import LONGEST_LINE, lines, open_bytes, open_output
 
 LARGEST_DOCUMENT = 64 << 20  # bytes of a JSON document, which has to be held in memory as a whole
 KEYS = {"xtuner": "conversation", "messages": "messages", "sharegpt": "conversations", "alpaca": "instruction"}

@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from lesson.core import cli
 from lesson.core.files import Record, atomic, record_path, sha256
 from lesson.core.findings import ERROR, RULES, Findings, report_text
+from lesson.core.layout import output_path
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data.replace import Replacer, pair
 from lesson.data.residue import Residue, scan
 from lesson.data.row_rules import check_row
-from lesson.data.rows import Block, blocks, open_bytes, output_path, source_remedy, split_lines
+from lesson.data.rows import Block, blocks, open_bytes, source_remedy, split_lines
 from lesson.data.validate import Validator
 
 SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")

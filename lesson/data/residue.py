@@ -13,9 +13,11 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from lesson.core.findings import Findings, shorten
+from lesson.core.findings import Findings
 from lesson.core.messages import tr
-from lesson.data.rows import marked_lines, step
+from lesson.core.strict_json import step
+from lesson.core.text import shorten
+from lesson.data.rows import marked_lines
 
 _BETWEEN = r"[\W_]{0,4}"  # a name further apart than this is no name any more
 _MARKS = "[\u0300-\u036f]*"

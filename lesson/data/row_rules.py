@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Iterator
 
-from lesson.core.findings import shorten
 from lesson.core.messages import tr
-from lesson.data.rows import Problem, step
+from lesson.core.strict_json import Problem, step
+from lesson.core.text import shorten
 
 PLACEHOLDER = re.compile(
     r"\s*(?:[x×]{3,}|\{\{.{0,200}\}\}|\$\{.{0,200}\}|<[a-z][a-z _-]{0,40}>|\[(?:insert|your|name|text|answer|question)[^\]]{0,99}\]"

@@ -11,21 +11,17 @@ import contextlib
 import functools
 import gzip
 import json
-import math
 import re
 import sys
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from lesson.core.files import atomic, readable
-from lesson.core.findings import shorten
 from lesson.core.messages import UserError, tr
 
 LONGEST_LINE = 1 << 20  # bytes; also the size of one read, so that memory stays the same for any file
-DEEPEST = 64  # levels of nesting
 
 # A row exactly as json.dumps(row, ensure_ascii=False) writes it: every key in its usual place, every escape in the one
 # form that json.dumps uses. Text that matches (decoded strictly from UTF-8) needs no parsing: loading and dumping it
@@ -37,11 +33,6 @@ CANONICAL_ROWS = re.compile(
 )
 # What stands outside of the string values of canonical rows, cut at the quotation marks.
 STRUCTURE = ("{", "conversation", ": [{", "system", "input", "output", ": ", ", ", "}, {", "}]}\n{")
-
-
-def output_path(build: Path) -> Path:
-    """Where make data writes the changed rows, and config and preview read them."""
-    return build / "data" / "assistant_Tuner_change.jsonl"
 
 
 def source_remedy() -> str:
@@ -193,130 +184,6 @@ def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
             yield number, None
         else:
             yield from enumerate(split_lines(block), number)
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something wrong at one place of a line: a rule of recipe.findings, a JSON path, a column from 1, what was found."""
-
-    rule: str
-    path: str
-    column: int | None
-    found: str
-
-
-BROKEN = object()  # what parse gives back when no value can be had
-TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},:]|[^\s\[\]{},:"]++', re.DOTALL)
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def step(path: str, key: str | int) -> str:
-    """The JSON path one key or index further: $.conversation[0], $["a key"]."""
-    if isinstance(key, int):
-        return f"{path}[{key}]"
-    return f"{path}.{key}" if key.isidentifier() and key.isascii() else f"{path}[{json.dumps(key[:60])}]"
-
-
-class _Strict:
-    """json.loads that notices what json.loads lets pass: duplicate keys, NaN, Infinity, floats too large for a float."""
-
-    def __init__(self) -> None:
-        self.noticed = False
-        self.decode = json.JSONDecoder(
-            object_pairs_hook=self._pairs, parse_constant=self._constant, parse_float=self._float
-        ).decode
-
-    def _pairs(self, pairs: list[tuple[str, object]]) -> dict:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            self.noticed = True
-        return result
-
-    def _constant(self, text: str) -> float:
-        self.noticed = True
-        return float(text)
-
-    def _float(self, text: str) -> float:
-        value = float(text)
-        if math.isinf(value):
-            self.noticed = True
-        return value
-
-
-_strict = _Strict()
-
-
-def parse(text: str) -> tuple[object, list[Problem]]:
-    """The value of one line and what is wrong with it as JSON; BROKEN where there is no value."""
-    if text.startswith("\ufeff"):
-        value, problems = parse(text[1:])
-        return value, [Problem("bom", "", 1, tr("a byte order mark", "字节顺序标记（BOM）")), *problems]
-    if text.count("[") + text.count("{") > DEEPEST and (column := _too_deep(text)):
-        return BROKEN, [Problem("too-deep", "", column, tr(f"more than {DEEPEST} levels", f"超过 {DEEPEST} 层"))]
-    _strict.noticed = False
-    try:
-        value = _strict.decode(text)
-    except json.JSONDecodeError as error:
-        near = text[max(0, error.pos - 10) : error.pos + 20]
-        return BROKEN, [Problem("bad-json", "", error.pos + 1, f"{error.msg}: …{shorten(near)}…")]
-    except ValueError:  # Python's limit on digits (sys.set_int_max_str_digits): quadratic time otherwise
-        return BROKEN, [Problem("bad-json", "", None, tr("an integer of thousands of digits", "数千位的整数"))]
-    if _strict.noticed or "\\ud" in text or "\\uD" in text:
-        return value, list(_locate(text))
-    return value, []
-
-
-def _too_deep(text: str) -> int | None:
-    """The column of the first bracket that opens a level too many."""
-    depth = 0
-    for match in TOKEN.finditer(text):
-        token = match[0]
-        if token in "[{":
-            depth += 1
-            if depth > DEEPEST:
-                return match.start() + 1
-        elif token in "]}":
-            depth -= 1
-    return None
-
-
-def _locate(text: str) -> Iterator[Problem]:
-    """Duplicate keys, numbers that are none, and lone surrogates of a line that json.loads accepts, with their places."""
-    path, keys, index = ["$"], [None], [0]  # for each open container: its path; the keys seen, or None for a list
-    at = "$"
-    for match in TOKEN.finditer(text):
-        token, column = match[0], match.start() + 1
-        if token == "{" or token == "[":
-            path.append(at)
-            keys.append(set() if token == "{" else None)
-            index.append(0)
-            expecting_key = token == "{"
-            at = at if expecting_key else step(at, 0)
-        elif token in "]}":
-            path.pop(), keys.pop(), index.pop()
-            expecting_key = False
-        elif token == ",":
-            index[-1] += 1
-            expecting_key = keys[-1] is not None
-            at = path[-1] if expecting_key else step(path[-1], index[-1])
-        elif token == ":":
-            expecting_key = False
-        elif token[0] == '"':
-            string = json.loads(token)
-            if keys[-1] is not None and expecting_key:
-                at = step(path[-1], string)
-                if string in keys[-1]:
-                    found = tr(f"the key {shorten(string)!r} again", f"键 {shorten(string)!r} 重复")
-                    yield Problem("duplicate-key", at, column, found)
-                keys[-1].add(string)
-            if lone := LONE_SURROGATE.search(string):
-                yield Problem("lone-surrogate", at, column, f"\\u{ord(lone[0]):04x}")
-        elif token in ("NaN", "Infinity", "-Infinity") or (token[-1].isdigit() and math.isinf(_as_float(token))):
-            yield Problem("not-finite", at, column, shorten(token))
-
-
-def _as_float(token: str) -> float:
-    return float(token) if "e" in token or "E" in token or "." in token else 0.0  # integers have no limit
 
 
 def persona(path: str | Path) -> str:

@@ -21,23 +21,14 @@ from typing import BinaryIO
 
 from lesson.core import cli
 from lesson.core.files import atomic
-from lesson.core.findings import LIMIT, LISTED, REPORTS, Findings, report_text, shorten
+from lesson.core.findings import LIMIT, LISTED, REPORTS, Findings, report_text
 from lesson.core.messages import UserError, set_language, tr
 from lesson.core.settings import ROOT, Values
+from lesson.core.strict_json import BROKEN, Problem, parse
+from lesson.core.text import shorten
 from lesson.data.formats import KEYS, Unconvertible, detect, document, to_xtuner
 from lesson.data.row_rules import PLACEHOLDER, UNSEEN, check_row
-from lesson.data.rows import (
-    BROKEN,
-    CANONICAL_ROWS,
-    LONGEST_LINE,
-    Block,
-    Problem,
-    blocks,
-    marked_lines,
-    open_bytes,
-    parse,
-    split_lines,
-)
+from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, Block, blocks, marked_lines, open_bytes, split_lines
 
 REMEMBERED = 100_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
 COMPARED = 10_000  # distinct rows that near duplicates are looked for among: MinHash takes about 0.1 ms a row

@@ -20,6 +20,7 @@ from lesson.core import cli
 from lesson.core.files import atomic, read_json, sha256, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
+from lesson.core.text import folded
 from lesson.data import rows
 from lesson.evaluation import talk
 from lesson.runs import folder as runs
@@ -80,12 +81,6 @@ def evaluate(values: Values) -> int:
 def questions(kind: str) -> list[dict]:
     """The questions of data/eval/KIND.json: {"input": str} and, for general ones, "accept": [str]."""
     return read_json(QUESTIONS / f"{kind}.json", tr("restore it from git", "请从 git 恢复"))["questions"]
-
-
-def folded(text: str) -> str:
-    """Text for comparison: compatibility forms, case, white space and punctuation folded away."""
-    text = unicodedata.normalize("NFKC", text).casefold()
-    return "".join(c for c in text if unicodedata.category(c)[0] not in "PZC")
 
 
 def held_out(identity: list[dict], data: Path) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 from lesson.core.files import read_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
+from lesson.model.patches import patch_bitsandbytes
 from lesson.runs import folder as runs
 from lesson.runs.folder import Run
-from lesson.training.engine import patch_bitsandbytes
 
 PROMPTS = ROOT / "data" / "eval" / "prompts.json"
 LONGEST_ANSWER = 128  # tokens; the lesson's answers have at most about 60

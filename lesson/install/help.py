@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import sys
-import unicodedata
 
 from lesson.core import cli
 from lesson.core.messages import language, tr
 from lesson.core.settings import ROOT, SETTINGS, TRAINING, Setting, Values
+from lesson.core.text import width
 
 TARGET = re.compile(r"^([a-z0-9-]+):[^#]*## (.*?) \| (.*?)(?: \| (.*))?$")
 
@@ -25,11 +25,6 @@ def targets(text: str) -> list[tuple[str, str, str, list[str]]]:
             name, en, zh, variables = match.groups()
             found.append((name, en.strip(), zh.strip(), (variables or "").split()))  # "training": see `show`
     return found
-
-
-def width(text: str) -> int:
-    """Columns that `text` takes on a terminal: wide characters take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def line(setting: Setting) -> None:

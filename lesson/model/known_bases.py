@@ -9,7 +9,15 @@ from __future__ import annotations
 
 import re
 
-from lesson.model.link import SIZES_7B
+# config.json of internlm/internlm2_5-7b-chat (InternLM2-Chat-7B has the same sizes: see `check_name`).
+SIZES_7B = {
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 92544,
+}
 
 FAMILY = re.compile(r"(internlm2(?:_5)?|internlm3|internlm|qwen1_5|qwen2(?:_5)?|qwen3|qwen|llama_?[23]?|baichuan2?|mistral|gemma)"
                     r"(?:_chat|_instruct|_base)*_(\d+(?:_\d+)?)b(?![a-z])")  # fmt: skip

@@ -12,25 +12,16 @@ import os
 import sys
 from pathlib import Path
 
-from lesson.authoring import tiny_base as base
 from lesson.core import cli
 from lesson.core.files import Record, read_json, sha256, sha256_tree, write_json
 from lesson.core.messages import UserError, tr
+from lesson.core.refusals import Broken
 from lesson.core.settings import Values
 from lesson.model import safetensors_file
-from lesson.submission.archive import Broken
+from lesson.model.known_bases import SIZES_7B
+from lesson.model.tiny_base import SHIPPED, install_base
 
 SETTINGS = ["PROFILE", "BUILD", "MODEL", "FORCE"]
-
-# config.json of internlm/internlm2_5-7b-chat (InternLM2-Chat-7B has the same sizes: see `check_name`).
-SIZES_7B = {
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 92544,
-}
 
 
 def model(values: Values) -> int:
@@ -42,14 +33,14 @@ def model(values: Values) -> int:
 
 
 def install_tiny(target: Path, values: Values) -> str:
-    shipped = sha256_tree(base.SHIPPED)
+    shipped = sha256_tree(SHIPPED)
     record = Record(target, {"shipped": shipped}, {"profile": "tiny"})
     if record.up_to_date():
         return tr("up to date", "已是最新")
     if target.is_symlink():
         target.unlink()
     record.guard(values.force)
-    base.install_base(target)
+    install_base(target)
     record.write()
     return tr("the tiny base that ships", "随仓库附带的小模型")
 

@@ -12,9 +12,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from lesson.authoring.tiny_base import install_base
 from lesson.core.messages import UserError, tr
-from lesson.model.link import SIZES_7B
+from lesson.model.known_bases import SIZES_7B
+from lesson.model.tiny_base import install_base
 
 # internlm/internlm2_5-7b-chat, config.json
 SIZES = {**SIZES_7B, "max_position_embeddings": 32768, "rope_theta": 1000000, "torch_dtype": "bfloat16"}

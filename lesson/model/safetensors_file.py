@@ -8,19 +8,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from lesson.core.findings import shorten
 from lesson.core.messages import tr
-from lesson.data.rows import BROKEN, parse
-from lesson.submission.archive import Broken, View
+from lesson.core.refusals import Broken
+from lesson.core.strict_json import BROKEN, parse
+from lesson.core.text import shorten
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 # The exponent of an infinity or NaN, and all but the sign, in each format.
 MASKS = {"F64": ("<u8", 0x7FF << 52, 2**63 - 1), "F32": ("<u4", 0x7F800000, 2**31 - 1)}
 MASKS |= {"F16": ("<u2", 0x7C00, 0x7FFF), "BF16": ("<u2", 0x7F80, 0x7FFF)}
 PIECE = 4 << 20
+
+
+class View(Protocol):
+    """Files by name, as lesson/submission/archive.py shows those of a stranger; `entries` has their sizes."""
+
+    entries: dict
+
+    def open(self, name: str) -> AbstractContextManager[BinaryIO]: ...
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from lesson.config.reading import facts_of
 from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.install.help import width
+from lesson.core.text import width
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run
-from lesson.training.engine import CURVE, curve_lines
 
 SETTINGS = ["PROFILE", "BUILD", "FORMAT"]
 

@@ -20,8 +20,8 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.runs import folder as runs
 from lesson.runs import pictures as plots
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run
-from lesson.training.engine import CURVE, curve_lines
 
 SETTINGS = ["PROFILE", "BUILD", "A", "B", "FORMAT"]
 GOLDEN = ROOT / "golden" / "loss"

@@ -40,12 +40,12 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lesson.core import cli
 from lesson.core.messages import UserError, tr
+from lesson.core.processes import die_with_parent
 from lesson.core.settings import Values
 from lesson.evaluation import talk
 from lesson.evaluation.evaluate import BASE_NAMES
 from lesson.runs import folder as runs
 from lesson.serving import request_limits as limits
-from lesson.training import engine
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]
 PORT = 8000
@@ -104,7 +104,7 @@ class Assistant(litserve.LitAPI):
         self.flags, self.use, self.stopped = flags, use, stopped
 
     def setup(self, device: str) -> None:
-        engine.die_with_parent()
+        die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
         values = Values(self.flags, {})
         talk.use_environment(values)

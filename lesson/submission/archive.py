@@ -22,8 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from lesson.core.findings import shorten
 from lesson.core.messages import tr
+from lesson.core.refusals import Unreadable
+from lesson.core.text import shorten
 
 LARGEST = 1 << 30  # bytes in all, unpacked: the limit of a submission
 MOST_FILES = 2000
@@ -37,14 +38,6 @@ CHUNK = 1 << 20
 LITTER = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|Thumbs\.db$|desktop\.ini$|\._)")
 # Formats that run code when they are loaded: reported, never opened.
 PICKLES = (".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
-
-
-class Unreadable(Exception):
-    """The submission cannot be opened; the message says why."""
-
-
-class Broken(Exception):
-    """A document that cannot be read; the message says where and why."""
 
 
 @dataclass(frozen=True)

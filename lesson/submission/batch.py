@@ -22,6 +22,7 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.submission import reports, rerun
 from lesson.submission import scoring as check
+from lesson.submission.judging import LONGEST, Child, context_of, judge_submission, names_of
 from lesson.submission.registry import FAILED
 
 SETTINGS = [
@@ -51,17 +52,17 @@ def submissions(folder: Path) -> list[str]:
     return found
 
 
-def judge_all(paths: Sequence[str], jobs: int, rules: dict, judge_it, seconds: float = check.LONGEST) -> list[dict]:
+def judge_all(paths: Sequence[str], jobs: int, rules: dict, judge_it, seconds: float = LONGEST) -> list[dict]:
     """The verdicts in the order of `paths`; `jobs` processes at a time, one for each submission."""
     waiting = collections.deque(enumerate(paths))
-    running: dict[int, check.Child] = {}
+    running: dict[int, Child] = {}
     verdicts: dict[int, dict] = {}
     with tqdm(total=len(paths), unit="submission", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
                     index, path = waiting.popleft()
-                    running[index] = check.Child(path, judge_it, seconds)
+                    running[index] = Child(path, judge_it, seconds)
                 multiprocessing.connection.wait([child.receiver for child in running.values()], timeout=0.5)
                 for index, child in list(running.items()):
                     if (found := child.result(rules)) is not None:
@@ -131,9 +132,9 @@ def check_all(values: Values) -> int:
     if not folder:
         raise UserError("DIR", tr("no folder is named", "没有指定目录"), "make check-all DIR=…")
     paths, rules = submissions(Path(folder)), check.rubric(values.text("RUBRIC") or None)
-    context, names = check.context_of(values), check.names_of(values)
+    context, names = context_of(values), names_of(values)
     wanted = reports.wanted(values.text("REPORT"))
-    verdicts = judge_all(paths, values.jobs, rules, lambda path: check.verdict(path, rules, context, names))
+    verdicts = judge_all(paths, values.jobs, rules, lambda path: judge_submission(path, rules, context, names))
     if values.rerun:
         rerun.add(verdicts, paths, rules, values, names)
     mark_copies(verdicts, rules)

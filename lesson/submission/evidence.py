@@ -22,13 +22,15 @@ import jsonschema
 from lesson.config import reading as facts
 from lesson.config import schedule
 from lesson.config.reading import Facts, lookup
-from lesson.core.findings import shorten
 from lesson.core.messages import tr
+from lesson.core.refusals import Broken, Unreadable
 from lesson.core.settings import ROOT
+from lesson.core.strict_json import BROKEN, parse
+from lesson.core.text import shorten
 from lesson.data import rows
-from lesson.data.rows import BROKEN, open_bytes
+from lesson.data.rows import open_bytes
 from lesson.model import known_bases as bases
-from lesson.submission.archive import PICKLES, Broken, Unreadable, View
+from lesson.submission.archive import PICKLES, View
 
 LARGEST_DOCUMENT = 8 << 20  # bytes of a JSON document; a run record has 20 KB
 LARGEST_LOG = 64 << 20
@@ -82,7 +84,7 @@ def document(data: bytes, name: str, rules: str | None = None) -> object:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise Broken(f"{name}: UTF-8: {error.reason}") from None
-    value, problems = rows.parse(text)
+    value, problems = parse(text)
     if problems or value is BROKEN:
         first = problems[0]
         raise Broken(f"{name}: {first.path} {first.found}".replace("  ", " "))

@@ -19,13 +19,13 @@ from lesson.core.files import atomic, readable, sha256, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
+from lesson.runs.curve import CURVE
 from lesson.runs.folder import Run
 from lesson.submission import reports
-from lesson.submission import scoring as check
 from lesson.submission.archive import LARGEST
 from lesson.submission.evidence import KEPT, MANIFEST, PARTS
+from lesson.submission.judging import context_of, judge_submission
 from lesson.submission.scoring import rubric
-from lesson.training.engine import CURVE
 
 SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE"]
 
@@ -56,7 +56,7 @@ def submission(values: Values) -> int:
                 tr("convert the adapter in 16 bits", "请用 16 位转换适配器"),
             )
         rules = rubric(values.text("RUBRIC") or None)
-        found = check.verdict(folder, rules, check.context_of(values))
+        found = judge_submission(folder, rules, context_of(values))
         found["submission"] = str(out)
         reports.terminal(found, sys.stdout)
         show(manifest, record, folder)

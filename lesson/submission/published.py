@@ -17,10 +17,11 @@ from lesson.config.reading import lookup
 from lesson.core import cli
 from lesson.core.files import read_json, write_json
 from lesson.core.messages import UserError, tr
+from lesson.core.refusals import Unreadable
 from lesson.core.settings import ROOT
-from lesson.submission.archive import Unreadable, open_view
-from lesson.submission.checks import adapter as check_adapter
+from lesson.submission.archive import open_view
 from lesson.submission.evidence import Broken, Evidence
+from lesson.submission.fingerprints import fingerprints
 
 FOLDERS = (ROOT / "golden" / "loss", ROOT / "golden" / "published")
 WINDOW = 10  # steps that mmengine's log averages
@@ -68,7 +69,7 @@ def _read(path: Path) -> Published:
 
 def alike(known: Published, evidence: Evidence) -> Iterator[str]:
     """What of the submission equals the published run's: adapter, log, answers, loss."""
-    for kind, digest in check_adapter.fingerprints(evidence).items():
+    for kind, digest in fingerprints(evidence).items():
         if known.prints.get(kind) == digest:
             yield kind
     exact: dict[int, float] = {}
@@ -121,7 +122,7 @@ def document(evidence: Evidence) -> dict:
         "names": evidence.record["names"],
         "seed": evidence.record["seed"],
         "inputs": evidence.record["inputs"],
-        "fingerprints": {k: v for k, v in check_adapter.fingerprints(evidence).items() if k != "inputs"},
+        "fingerprints": {k: v for k, v in fingerprints(evidence).items() if k != "inputs"},
         "curve": [{"step": point["step"], "loss": point["loss"]} for point in evidence.record["curve"]],
     }
 

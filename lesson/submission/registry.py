@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from lesson.core.findings import shorten
 from lesson.core.messages import tr
-from lesson.submission.archive import Unreadable
+from lesson.core.refusals import Unreadable
+from lesson.core.text import shorten
 from lesson.submission.evidence import PARTS, Broken, Evidence
 
 if TYPE_CHECKING:
+    from lesson.model.shape import Shape
     from lesson.submission.published import Published
-    from lesson.training.estimate import Shape
 
 PASSED, FAILED, SKIPPED, UNJUDGED = "passed", "failed", "skipped", "unjudged"
 AREAS = ("package", "data", "config", "run", "adapter", "answers", "rerun")

@@ -21,15 +21,18 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lesson.authoring import ask
-from lesson.core.findings import shorten
 from lesson.core.messages import UserError, language, set_language, tr
 from lesson.core.settings import ROOT, Values
+from lesson.core.strict_json import parse
+from lesson.core.text import folded, shorten
 from lesson.data import rows
+from lesson.data.questions import questions
 from lesson.evaluation import evaluate, talk
 from lesson.submission.archive import open_view
+from lesson.submission.checks import rerun as _registered  # noqa: F401 (importing it registers its checks)
 from lesson.submission.evidence import Broken, Evidence
 from lesson.submission.registry import FAILED, PASSED, SKIPPED, UNJUDGED, Context, Unjudged, judge
+from lesson.submission.scoring import clean, score
 
 # Without these nothing is loaded: the file is sound, and rank, alpha, modules and sizes are what the checks expect.
 BEFORE = ("opens", "adapter_format", "adapter_config", "adapter_shapes", "adapter_finite")
@@ -51,8 +54,6 @@ PLAIN = {
 
 def add(verdicts: Sequence[dict], paths: Sequence[str], rules: dict, values: Values, names: dict[str, str]) -> None:
     """Put the results of a rerun into each verdict and score it anew. Whatever goes wrong here is not the learner's."""
-    from lesson.submission import scoring as check
-
     questions = asked(values)  # a wrong QUESTIONS is told before anything is loaded
     workers: dict[str, Worker] = {}
     try:
@@ -77,8 +78,8 @@ def add(verdicts: Sequence[dict], paths: Sequence[str], rules: dict, values: Val
                     verdict["rerun"] = found["rerun"]
                 except Unjudged as error:
                     _all(verdict, UNJUDGED, str(error), error.remedy)
-            check.clean(verdict["checks"])
-            check.score(verdict, rules)
+            clean(verdict["checks"])
+            score(verdict, rules)
     finally:
         for worker in workers.values():
             worker.stop()
@@ -93,7 +94,7 @@ def _all(verdict: dict, status: str, found: str, remedy: str) -> None:
 def asked(values: Values) -> list[str]:
     """The staff's questions: QUESTIONS, else those of data/eval/identity.json. Raises UserError."""
     if values.questions:
-        return ask.questions(values.questions)
+        return questions(values.questions)
     return [question["input"] for question in evaluate.questions("identity")]
 
 
@@ -266,9 +267,9 @@ def trained_on(evidence: Evidence) -> set[str]:
     found = set()
     with evidence.view.open(evidence.parts["data"]) as stream:
         for _, line in rows.lines(stream):
-            value = rows.parse((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
+            value = parse((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
             with contextlib.suppress(TypeError, KeyError):
-                found |= {evaluate.folded(turn["input"]) for turn in value["conversation"]}
+                found |= {folded(turn["input"]) for turn in value["conversation"]}
     return found
 
 
@@ -279,7 +280,7 @@ def asked_again(tokenizer, model, path: str, names: dict[str, str], questions: l
         evidence = Evidence(view, names)
         has_rows = "data" in evidence.parts
         known = trained_on(evidence) if has_rows else set()
-        held = [question for question in questions if evaluate.folded(question) not in known]
+        held = [question for question in questions if folded(question) not in known]
         persona = (evidence.data.persona if has_rows else None) or ""
         prompts = talk.system_prompts(persona[:LONGEST_PERSONA])
         lines = [{"prompt": name, "input": question, "output": ""} for name in prompts for question in held]
@@ -332,9 +333,7 @@ def serve() -> int:
         say({"unjudged": [f"{type(error).__name__}: {shorten(str(error))}", remedy]})
         return 0
     say({})
-    from lesson.submission import scoring as check  # registers the checks
 
-    assert check.AREAS
     for line in sys.stdin:
         request = json.loads(line)
         try:

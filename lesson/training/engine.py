@@ -9,14 +9,12 @@ two runs all read that one file.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
 import math
 import os
 import random
-import signal
 import sys
 import time
 from collections import deque
@@ -24,41 +22,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lesson.core.files import atomic
+from lesson.core.processes import die_with_parent
+from lesson.model.patches import patch_bitsandbytes
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.training import ranks
+from lesson.training.exit_status import DIVERGED
 
 TOOLS = {
     "train": "xtuner.tools.train",
     "convert": "xtuner.tools.model_converters.pth_to_hf",
     "merge": "xtuner.tools.model_converters.merge",
 }
-CURVE = "curve.jsonl"
 TRACE = "trace"
-DIVERGED = 3  # exit status: the loss was not a finite number, or exploded
-
-
-def die_with_parent() -> None:
-    """Ask Linux for SIGTERM when the parent dies: a killed `make train` must not leave a trainer writing on."""
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # <sys/prctl.h>
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-        if os.getppid() != int(os.environ.get("RECIPE_PARENT", os.getppid())):
-            sys.exit(128 + signal.SIGTERM)  # it died before the request was made
-
-
-def patch_bitsandbytes() -> None:
-    """The part of `patch_all` that lets transformers and bitsandbytes quantise; lesson/bench/rivals.py needs it alone."""
-    # transformers 4.48 calls .discard() on bitsandbytes' devices, a frozenset since 0.46, and knows the CPU only
-    # through Intel's extension. bitsandbytes has CPU kernels of its own now, so there is nothing to refuse.
-    from transformers.integrations import bitsandbytes as integration
-
-    integration._validate_bnb_multi_backend_availability = lambda raise_exception: True
-
-    # On processors with AVX512-BF16, bitsandbytes packs a 4-bit layer anew when it first answers in eval mode, and
-    # training afterwards computes with the packed, differently rounded, scales: the loss would depend on when a hook
-    # last generated (seen: 7e-4), and a resumed run could not equal an uninterrupted one.
-    from bitsandbytes.nn import modules
-
-    modules.has_avx512bf16 = lambda: False
 
 
 def patch_all() -> None:
@@ -291,18 +266,6 @@ def add_training_hook() -> None:
             return original(self)
 
         runner_class.train = train
-
-
-def curve_lines(path: Path) -> list[dict]:
-    """The whole lines of a curve file; a last line cut off by a kill is dropped, a missing file is empty."""
-    lines = []
-    if path.exists():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                lines.append(json.loads(text))
-            except ValueError:
-                break
-    return lines
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from lesson.core.messages import tr
-from lesson.training.engine import curve_lines
+from lesson.runs.curve import curve_lines
 
 RECENT = 20  # steps that speed and time left are taken from
 LOOK = 0.25  # seconds between two looks at the curve

@@ -18,15 +18,13 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from lesson.config.schedule import world
 from lesson.core.messages import UserError, tr
+from lesson.core.processes import die_with_parent
 from lesson.core.settings import Values
+from lesson.training.exit_status import DIVERGED
 
 MASTER_PORT = "29500"  # torchrun's own default; every node has to know it
-
-
-def world(values: Values) -> int:
-    """Processes of the training, all nodes together."""
-    return values.nproc_per_node * values.nnodes
 
 
 def command(values: Values, tool: list[str]) -> list[str]:
@@ -166,9 +164,8 @@ def total(count: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    from lesson.training import engine
 
-    engine.die_with_parent()
+    die_with_parent()
     os.environ["RECIPE_PARENT"] = str(os.getpid())  # the ranks die with this process
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -177,8 +174,8 @@ def main(arguments: list[str]) -> int:
         run.run(run.parse_args(arguments))
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
-        if failure.exitcode == engine.DIVERGED:
-            return engine.DIVERGED
+        if failure.exitcode == DIVERGED:
+            return DIVERGED
         how = (
             f"was killed by {signal.Signals(-failure.exitcode).name}"
             if failure.exitcode < 0

@@ -24,19 +24,21 @@ from pathlib import Path
 
 from lesson.config import check as check_config
 from lesson.config import edits
-from lesson.config import make as config
 from lesson.config.reading import facts_of
+from lesson.config.schedule import world
 from lesson.core import cli
 from lesson.core import machine as machine_type
 from lesson.core.files import atomic, read_json, record_path, sha256, write_json
+from lesson.core.layout import config_path
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import rows
 from lesson.runs import folder as runs
 from lesson.runs import pictures as plots
+from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run
 from lesson.training import progress, ranks
-from lesson.training.engine import CURVE, DIVERGED, curve_lines
+from lesson.training.exit_status import DIVERGED
 
 PROCESSES = ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"]
 SETTINGS = [
@@ -49,7 +51,7 @@ WINDOW = 10  # steps averaged at both ends of the curve: single steps are noisy
 
 
 def train(values: Values) -> int:
-    source = Path(values.config) if values.config else config.config_path(values)
+    source = Path(values.config) if values.config else config_path(values)
     if not source.is_file():
         raise UserError(source, tr("no config", "没有配置"), tr("run make config", "请先运行 make config"))
     facts = facts_of(source)
@@ -61,7 +63,7 @@ def train(values: Values) -> int:
         "base": runs.base_hash(model),
     }
     # The number of processes is part of what a run is: it makes the global batch, and a checkpoint is resumed by as many.
-    processes = {"processes": str(ranks.world(values))} if ranks.world(values) > 1 else {}
+    processes = {"processes": str(world(values))} if world(values) > 1 else {}
     name = runs.run_id(**inputs, deepspeed=deepspeed or "", **processes)
     run = Run(values.build / "runs" / name, values.node_rank)
     if run.record.exists() and finished(run):
@@ -178,7 +180,7 @@ def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int,
 
     Raises UserError when the trainer's exit status is not 0 or when its last checkpoint is not the last step's.
     """
-    last = runs.checkpoint(run.work_dir, ranks.world(values))
+    last = runs.checkpoint(run.work_dir, world(values))
     resumed = runs.step_of(last) if last else 0
     total = total_steps(run)
     started = time.monotonic()
@@ -193,7 +195,7 @@ def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int,
             environment.update(one_process())  # torchrun gives each of several processes its own
         watch(ranks.command(values, tool), environment, run)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # Linux: ru_maxrss is in KiB
-    end = runs.checkpoint(run.work_dir, ranks.world(values))
+    end = runs.checkpoint(run.work_dir, world(values))
     if end is None or runs.step_of(end) != total_steps(run):
         what = tr("the trainer ended without the last step's checkpoint", "训练结束了，但没有最后一步的检查点")
         raise UserError(run.work_dir, what, tr(f"read {run.console}", f"请查看 {run.console}"))
@@ -305,7 +307,7 @@ def make_record(
         "persona": rows.persona(data),
         "config": source.name,
         "deepspeed": deepspeed,
-        "processes": ranks.world(values),
+        "processes": world(values),
         "seed": facts_of(run.config).get("seed"),
         "inputs": inputs,
         "versions": {name: metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},

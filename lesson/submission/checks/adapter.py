@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import collections
-import hashlib
 import re
 
 from lesson.config.reading import lookup
-from lesson.core.findings import shorten
 from lesson.core.messages import tr
+from lesson.core.text import shorten
 from lesson.model import safetensors_file
-from lesson.submission.checks.run import shape
+from lesson.submission.base_shape import base_shape
 from lesson.submission.evidence import Evidence
-from lesson.submission.registry import Context, Failed, Skipped, check
+from lesson.submission.registry import Context, Failed, check
 
 CONVERT = "make convert"
 MATRIX = re.compile(
@@ -57,7 +56,7 @@ def adapter_config(evidence: Evidence, context: Context) -> str:
 def adapter_shapes(evidence: Evidence, context: Context) -> str:
     """its matrices have the rank and fit the base, layer by layer | 各层矩阵的秩和形状与基座相符"""
     found, _ = _tensors(evidence)
-    config, base = evidence.adapter_config, shape(evidence, context)
+    config, base = evidence.adapter_config, base_shape(evidence, context)
     rank, targets = config.get("r"), config.get("target_modules")
     # Some families have two linears of one name in a layer (Qwen's c_proj, in attention and in the feed-forward part).
     sizes: dict[str, list[tuple[int, int]]] = {}
@@ -132,51 +131,3 @@ def adapter_trained(evidence: Evidence, context: Context) -> str:
         what = tr(f"{len(zero)} of {len(sides)} are zero", f"{len(sides)} 个中有 {len(zero)} 个为零")
         raise Failed(what, tr("hand in the adapter after training", "请提交训练后的适配器"), zero)
     return tr(f"{len(sides)} matrices", f"{len(sides)} 个矩阵")
-
-
-@check("adapter", after=("opens",))
-def own(evidence: Evidence, context: Context) -> str:
-    """adapter, log, losses and answers are not another's | 适配器、日志、损失和回答不是他人的"""
-    from lesson.submission import published
-
-    found = [
-        f"{kind} = {whose}"
-        for kind, digest in fingerprints(evidence).items()
-        if (whose := context.known.get(kind, {}).get(digest))
-    ]
-    may_be = []
-    for run in context.published:
-        same = list(published.alike(run, evidence))
-        # Times never repeat, so that an equal log is a copy; all else may repeat where everything that went in did.
-        if same and "log" not in same and published.by_right(run, evidence):
-            may_be.append(run.name)
-        else:
-            found += [f"{kind} = {run.name}" for kind in same]
-    if found:
-        raise Failed(
-            tr("the same as what is known: ", "与已知成果相同：") + ", ".join(found),
-            tr("hand in your own work", "请提交自己的成果"),
-            found,
-        )
-    if not evidence.parts.keys() & {"adapter", "log", "answers"}:
-        raise Skipped(tr("nothing to compare", "没有可比较的内容"))
-    if may_be:
-        return tr(
-            f"equal to the published run {may_be[0]}, whose rows, seed and name it has: cannot be told apart",
-            f"与已公布的 {may_be[0]} 相同，数据、种子、名字也相同：无法区分",
-        )
-    return tr("compared with known work", "已与已知成果比较")
-
-
-def fingerprints(evidence: Evidence) -> dict[str, str]:
-    """Hashes by which two submissions are recognised as one. The log's holds times and speeds, which never repeat."""
-    if not hasattr(evidence, "prints"):
-        evidence.prints = {
-            kind: evidence.view.sha256(evidence.parts[kind])
-            for kind in ("adapter", "log", "answers")
-            if kind in evidence.parts
-        }
-        if {"config", "data"} <= evidence.parts.keys():
-            both = "".join(evidence.view.sha256(evidence.parts[part]) for part in ("config", "data"))
-            evidence.prints["inputs"] = hashlib.sha256(both.encode()).hexdigest()
-    return evidence.prints

@@ -8,8 +8,9 @@ from lesson.config import check as check_config
 from lesson.config import reading as facts
 from lesson.config.reading import lookup
 from lesson.config.rules import ERROR
-from lesson.core.findings import Findings, shorten
+from lesson.core.findings import Findings
 from lesson.core.messages import tr
+from lesson.core.text import shorten
 from lesson.data import rows
 from lesson.data.replace import Replacer
 from lesson.data.residue import Residue, scan

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lesson.core.findings import shorten
 from lesson.core.messages import tr
+from lesson.core.text import shorten
 from lesson.evaluation import evaluate
 from lesson.submission.checks import answers as check_answers
 from lesson.submission.evidence import Evidence

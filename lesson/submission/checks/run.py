@@ -8,15 +8,11 @@ from datetime import UTC, datetime, timedelta
 
 from lesson.config import schedule
 from lesson.config.reading import lookup
-from lesson.core.files import read_json
 from lesson.core.messages import tr
-from lesson.core.settings import ROOT
-from lesson.model import known_bases as bases
 from lesson.model import safetensors_file
-from lesson.model.link import SIZES_7B
+from lesson.submission.base_shape import base_shape
 from lesson.submission.evidence import Evidence, Point
 from lesson.submission.registry import Context, Failed, Skipped, Unjudged, check
-from lesson.training import estimate
 
 FELL = 0.7  # the last losses are below this share of the first; the lesson's fall to a tenth
 LEARNT = 0.25  # … or lie below this many nats a token, where a run begins with rows it knows
@@ -37,28 +33,6 @@ def _number(evidence: Evidence, name: str) -> int:
     if not _whole(value):
         raise Skipped(tr(f"the config does not tell {name}", f"配置没有写明 {name}"))
     return value
-
-
-def shape(evidence: Evidence, context: Context) -> estimate.Shape:
-    """The sizes of the base: of the tiny one, by the base's name, of the staff's MODEL, else those of the lesson's.
-
-    Raises Unjudged for a base of another family whose sizes are not known here.
-    """
-    if evidence.profile == "tiny":
-        path = ROOT / "data" / "tiny-base" / "config.json"
-        return estimate.shape_of(read_json(path, ""), path)
-    told = evidence.base
-    if told in bases.KNOWN:
-        return estimate.shape_of(bases.KNOWN[told], told)
-    if context.base is not None:
-        return context.base
-    if told is None:
-        return estimate.shape_of({**SIZES_7B, "model_type": "internlm2"}, "7b")
-    name = "-".join(told).replace("_", ".")
-    raise Unjudged(
-        tr(f"the sizes of {name}B are not known here", f"这里不知道 {name}B 的尺寸"),
-        tr("set MODEL to the folder of that base", "请把 MODEL 设为该基座的目录"),
-    )
 
 
 @check("run", "log")
@@ -320,7 +294,7 @@ def _told(points: list[Point]) -> float:
 def _multiplied(evidence: Evidence, context: Context) -> int:
     """Parameters that every token is multiplied with. Of an unknown base, those beside which the adapter lies."""
     try:
-        base = shape(evidence, context)
+        base = base_shape(evidence, context)
         return base.parameters - base.vocabulary * base.hidden
     except Unjudged:
         if "adapter" not in evidence.parts:

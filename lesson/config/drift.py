@@ -1,0 +1,63 @@
+"""Whether XTuner's stock configs are still those that golden/configs was made from."""
+
+from __future__ import annotations
+
+import difflib
+import json
+
+from lesson.config import diff as config_diff
+from lesson.config.profiles import load_profile, patched
+from lesson.core.layout import data_path, model_dir
+from lesson.core.settings import ROOT, Values
+
+GOLDEN = ROOT / "golden"
+
+
+# Configs that have a golden at `tiny`: the base that ships is an InternLM2, so the lesson's two.
+TINY = ("internlm2_5_chat_7b_qlora_alpaca_e3", "internlm2_chat_7b_qlora_alpaca_e3")
+
+
+PERSONA = "PERSONA"  # stands for the data's persona, which a config is not responsible for
+
+
+def config_values(profile: str) -> dict[str, object]:
+    """What `make config` gives to the edits with no variable set: default paths and seed, and the stand-in persona."""
+    values = Values({"PROFILE": profile.removesuffix("_fast")}, environment={})
+    given = dict(load_profile(profile)["parameters"])
+    return given | {
+        "MODEL_DIR": model_dir(values).as_posix(),
+        "DATA_FILE": data_path(values).as_posix(),
+        "PERSONA": PERSONA,
+        "SEED": values.seed,
+        "DETERMINISTIC": values.deterministic,
+    }
+
+
+def patched_by_default(name: str, source: str, profile: str) -> str:
+    """The stock config `source` called `name` as `make config PROFILE=…` makes it with no variable set."""
+    return patched(name, source, load_profile(profile), config_values(profile))
+
+
+def profiles_of(name: str) -> list[str]:
+    """The files in profiles/ that apply to the stock config `name`."""
+    fast = ["7b_fast"] if name.startswith("internlm2_") else []
+    return ["7b", *fast, *(["tiny", "tiny_fast"] if name in TINY else [])]
+
+
+def changes_of_stock(name: str, source: str, profile: str) -> list[str]:
+    """Headlines of what differs between the stock config `source` and the one that golden/ was made from; [] if equal.
+
+    Also [] where golden/ does not have the config. Changed statements that the edits leave alone show in the patched
+    result; those that they replace show in the headlines.
+    """
+    known = json.loads((GOLDEN / "configs" / "stock.json").read_text(encoding="utf-8")).get(name)
+    if known is None or known["ast_sha256"] == config_diff.ast_hash(source):
+        return []
+    profile = profile if profile in known["changes"] else "7b"
+    golden = (GOLDEN / "configs" / profile / f"{name}.py").read_text(encoding="utf-8")
+    result = patched_by_default(name, source, profile)
+    headlines = [c.headline() for c in config_diff.changes(source, result)]
+    before_and_after = difflib.ndiff(known["changes"][profile], headlines)
+    return [c.headline() for c in config_diff.changes(golden, result)] + [
+        line for line in before_and_after if line.startswith(("- ", "+ "))
+    ]

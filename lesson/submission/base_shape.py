@@ -1,0 +1,34 @@
+"""The sizes of the base that a submission was trained on."""
+
+from __future__ import annotations
+
+from lesson.core.files import read_json
+from lesson.core.messages import tr
+from lesson.core.settings import ROOT
+from lesson.model import known_bases as bases
+from lesson.model.known_bases import SIZES_7B
+from lesson.model.shape import Shape, shape_of
+from lesson.submission.evidence import Evidence
+from lesson.submission.registry import Context, Unjudged
+
+
+def base_shape(evidence: Evidence, context: Context) -> Shape:
+    """The sizes of the base: of the tiny one, by the base's name, of the staff's MODEL, else those of the lesson's.
+
+    Raises Unjudged for a base of another family whose sizes are not known here.
+    """
+    if evidence.profile == "tiny":
+        path = ROOT / "data" / "tiny-base" / "config.json"
+        return shape_of(read_json(path, ""), path)
+    told = evidence.base
+    if told in bases.KNOWN:
+        return shape_of(bases.KNOWN[told], told)
+    if context.base is not None:
+        return context.base
+    if told is None:
+        return shape_of({**SIZES_7B, "model_type": "internlm2"}, "7b")
+    name = "-".join(told).replace("_", ".")
+    raise Unjudged(
+        tr(f"the sizes of {name}B are not known here", f"这里不知道 {name}B 的尺寸"),
+        tr("set MODEL to the folder of that base", "请把 MODEL 设为该基座的目录"),
+    )
