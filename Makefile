@@ -102,7 +102,7 @@ fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤�
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
 	@$(PY) -m recipe.golden
 screenshots: eval ## pictures of the page for the README | 生成 README 中的网页截图 | BUILD
-	@LESSON=$$($(PY) -c "from recipe.settings import Values; print(Values({}).build)") SCREENSHOTS=docs $(PY) -m pytest -q tests/test_web.py -k "side_by_side or evaluation or pictures"
+	@LESSON=$$($(PY) -c "from lesson.core.settings import Values; print(Values({}).build)") SCREENSHOTS=docs $(PY) -m pytest -q tests/serving/test_page.py -k "side_by_side or evaluation or pictures"
 test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试
 	@$(PY) -m pytest -m "not gpu"
 test-fast: | $(PY) ## the tests without torch, in seconds | 不用 torch 的测试，几秒完成

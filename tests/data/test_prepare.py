@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from test_replace import published
+from published_script import published
 
 from lesson.bench import data as bench_data
 from lesson.core.messages import UserError

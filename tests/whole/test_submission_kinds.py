@@ -7,7 +7,7 @@ import re
 
 import hostile
 import pytest
-from test_check import judged, wrong
+from verdicts import judged, wrong
 
 from lesson.model import known_bases as bases
 from lesson.model.shape import shape_of

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import subprocess
@@ -13,31 +12,15 @@ from pathlib import Path
 
 import hostile
 import pytest
+from verdicts import SCHEMA, judged, rules, wrong
 
 from lesson.core.settings import ROOT
-from lesson.submission import reports, scoring
-from lesson.submission.evidence import schema
-from lesson.submission.judging import Child, judge_submission
+from lesson.submission import reports
+from lesson.submission.judging import Child
 from lesson.submission.registry import CHECKS, Context
 from recipe import check
 
 FAST = ["old_name_in_one_row", "map_function_left", "one_loss_edited_in_the_log", "b_zeroed", "never_says_the_name"]
-SCHEMA = schema("verdict")
-
-
-@functools.cache
-def rules() -> dict:
-    return scoring.rubric(None)
-
-
-def judged(path: Path, context: Context | None = None) -> dict:
-    found = judge_submission(path, rules(), context or Context())
-    SCHEMA.validate(found)
-    return found
-
-
-def wrong(found: dict, *status: str) -> set[str]:
-    return {r["check"] for r in found["checks"] if r["status"] in (status or ("failed", "unjudged"))}
 
 
 def test_every_check_has_a_line_in_two_languages_and_the_rubric_names_only_checks():
@@ -92,7 +75,7 @@ def test_a_single_mutation_fails_on_the_check_that_it_breaks_and_on_no_other(tmp
 def test_there_are_at_least_forty_mutations_and_all_checks_are_broken_by_one():
     assert len(hostile.MUTATIONS) >= 40
     broken = {name for fails, _, _ in hostile.MUTATIONS.values() for name in fails.split()}
-    # A rerun needs a model: tests/test_rerun.py.
+    # A rerun needs a model: tests/submission/test_rerun.py.
     assert {item.name for item in CHECKS if item.area != "rerun"} == broken
 
 

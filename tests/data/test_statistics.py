@@ -2,13 +2,13 @@
 
 import io
 import json
-from pathlib import Path
 
 import pytest
 
+from lesson.core.settings import ROOT
 from lesson.data.statistics import Lengths, histogram, language_of, main
 
-ROWS = Path(__file__).parent / "fixtures" / "rows"
+ROWS = ROOT / "tests" / "fixtures" / "rows"
 
 
 def run(*arguments):

@@ -2,15 +2,15 @@
 
 import io
 import json
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lesson.core.settings import ROOT
 from lesson.data.formats import Unconvertible, detect, from_xtuner, main, to_xtuner
 
-ROWS = Path(__file__).parent / "fixtures" / "rows"
+ROWS = ROOT / "tests" / "fixtures" / "rows"
 TURN = {"input": st.text(max_size=5), "output": st.text(max_size=5)}
 CONVERSATION = st.tuples(
     st.fixed_dictionaries(TURN, optional={"system": st.text(max_size=5)}),

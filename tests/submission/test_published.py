@@ -8,7 +8,7 @@ from pathlib import Path
 
 import hostile
 import pytest
-from test_check import judged, wrong
+from verdicts import judged, wrong
 
 from lesson.core.settings import ROOT, Values
 from lesson.submission import published

@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 import xml.etree.ElementTree
-from pathlib import Path
 
 import jsonschema
 import pytest
@@ -19,7 +18,7 @@ from lesson.data.row_rules import check_row, citizen_number
 from lesson.data.rows import LONGEST_LINE
 from lesson.data.validate import Validator, _fields, main, validate_stream
 
-ROWS = Path(__file__).parent / "fixtures" / "rows"
+ROWS = ROOT / "tests" / "fixtures" / "rows"
 SYSTEM = "你是尖米，一个助手。"
 
 
