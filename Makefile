@@ -13,7 +13,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss bench-check bench-gpu smoke-7b wheelhouse fuzz golden test test-fast lint lock web serve screenshots
+.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss bench-check bench-gpu smoke-7b wheelhouse fuzz golden docs test test-fast lint lock web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -28,7 +28,7 @@ setup: ## install everything of requirements.lock into one venv | 按 requiremen
 	@$(PYTHON) -m recipe.setup
 setup-check: ## install what checking needs, without torch, in seconds | 只安装检查所需的包，不含 torch，几秒完成 | PYTHON CHECK_VENV
 	@$(PYTHON) -m recipe.setup check
-doctor: | $(PY) ## check packages, versions, memory, disk and GPU | 检查软件包、版本、内存、磁盘和显卡 | FORMAT
+doctor: | $(PY) ## check packages, versions, memory, disk and GPU | 检查软件包、版本、内存、磁盘和显卡 | BASE_CONFIG FORMAT
 	@$(PY) -m recipe.doctor
 data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME OLD_AUTHOR NEW_AUTHOR MAP FORCE
 	@$(PY) -m recipe.data
@@ -36,21 +36,21 @@ check-data: | $(CHECK_PY) ## check rows only, with every warning | 只检查数�
 	@$(CHECK_PY) -m recipe.validate
 stats: | $(PY) ## statistics of the rows: table, JSON, HTML | 数据统计：表格、JSON、HTML | SRC OLD_NAME
 	@$(PY) -m recipe.stats
-synth: | $(PY) ## write a fresh set of self-cognition rows | 生成新的自我认知数据 | NEW_NAME AUTHOR ROWS SEED GENERAL
+synth: | $(PY) ## write a fresh set of self-cognition rows | 生成新的自我认知数据 | NEW_NAME AUTHOR ROWS SEED GENERAL FORCE
 	@$(PY) -m recipe.synth
 ask: | $(PY) ## rows from any OpenAI-compatible model | 向 OpenAI 兼容的模型提问得到数据 | BASE_URL MODEL_NAME QUESTIONS CONCURRENCY
 	@$(PY) -m recipe.ask
-model: | $(PY) ## check and link the base model | 检查并链接基座模型 | MODEL
+model: | $(PY) ## check and link the base model | 检查并链接基座模型 | MODEL BASE_CONFIG FORCE
 	@$(PY) -m recipe.model
 preview: model ## the first rows, as you and as the model see them | 查看前几行，人和模型的视角 | ROWS SRC
 	@$(PY) -m recipe.preview
-config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG SPEED DETERMINISTIC FORCE training
+config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG CONFIG SPEED SEED DETERMINISTIC FORCE training
 	@$(PY) -m recipe.config
-check-config: | $(CHECK_PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG NPROC_PER_NODE NNODES FORMAT
+check-config: | $(CHECK_PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG OLD_NAME DEEPSPEED NPROC_PER_NODE NNODES FORMAT
 	@$(CHECK_PY) -m recipe.check_config
-estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG GPU MODEL TOKENS_PER_SECOND NPROC_PER_NODE NNODES FORMAT
+estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG BASE_CONFIG SPEED DEEPSPEED GPU MODEL TOKENS_PER_SECOND NPROC_PER_NODE NNODES FORMAT
 	@$(PY) -m recipe.estimate
-train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG SPEED DEEPSPEED TRACE TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
+train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG BASE_CONFIG SPEED DETERMINISTIC DEEPSPEED OLD_NAME NEW_NAME TRACE TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 	@$(PY) -m recipe.train
 runs: | $(PY) ## past runs with their key figures | 列出所有训练及主要数据 | FORMAT
 	@$(PY) -m recipe.list_runs
@@ -73,25 +73,25 @@ web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert
 	@$(PY) -m recipe.web
 serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE HOST PORT
 	@$(PY) -m recipe.serve
-submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT FORCE
+submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT RUBRIC SOURCE PUBLISHED FORCE
 	@$(PY) -m recipe.submission
-check: | $(CHECK_PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS FORMAT
+check: | $(CHECK_PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION OLD_NAME NEW_NAME MODEL RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS FORMAT
 	@$(CHECK_PY) -m recipe.check
-check-all: | $(CHECK_PY) ## verdicts on a folder of submissions, and copies among them | 批量检查，并找出相互复制的提交 | DIR JOBS RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS
+check-all: | $(CHECK_PY) ## verdicts on a folder of submissions, and copies among them | 批量检查，并找出相互复制的提交 | DIR JOBS OLD_NAME NEW_NAME MODEL RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS
 	@$(CHECK_PY) -m recipe.check_all
 all: ## data, config, train, convert, merge and eval | 以上全部 | NEW_NAME
 	@$(MAKE) --no-print-directory data && $(MAKE) --no-print-directory train && $(MAKE) --no-print-directory eval
 base: | $(PY) ## rebuild the tiny base from scratch | 从头重建 tiny 基座
 	@$(PY) -m recipe.base
-bench: | $(PY) ## measure the figures of the README | 测量 README 中的数据
+bench: | $(PY) ## measure the figures of the README | 测量 README 中的数据 | NEW_NAME
 	@$(PY) -m recipe.bench
 bench-data: | $(PY) ## the data stage against the published script | 数据步骤与原脚本比较速度和内存
 	@$(PY) -m recipe.bench_data
-bench-loss: | $(PY) ## how far loss curves differ, for the band | 测量损失曲线的差异范围
+bench-loss: | $(PY) ## how far loss curves differ, for the band | 测量损失曲线的差异范围 | NEW_NAME
 	@$(PY) -m recipe.bench_loss
-bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B 下与 stock、fast、其他训练器比较 | BUILD
+bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B 下与 stock、fast、其他训练器比较 | NEW_NAME BUILD
 	@$(PY) -m recipe.bench_gpu
-smoke-7b: | $(PY) ## the lesson at 7B with random weights, checked | 用随机权重在 7B 上走完全程并检查 | SPEED QUANT DEEPSPEED BUILD
+smoke-7b: | $(PY) ## the lesson at 7B with random weights, checked | 用随机权重在 7B 上走完全程并检查 | NEW_NAME SPEED QUANT DEEPSPEED BUILD FORCE
 	@$(PY) -m recipe.smoke
 wheelhouse: | $(PY) ## wheels for a machine without a network | 为没有网络的机器准备 wheel | PYTHON HAVE OUT CUDA
 	@$(PY) -m recipe.wheelhouse
@@ -101,6 +101,8 @@ fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤�
 	@$(PY) tests/fuzz_data.py
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
 	@$(PY) -m recipe.golden
+docs: | $(PY) ## docs/settings.md and docs/commands.md from their tables | 由表格生成 docs/settings.md 和 docs/commands.md
+	@$(PY) -m recipe.docs
 screenshots: eval ## pictures of the page for the README | 生成 README 中的网页截图 | BUILD
 	@LESSON=$$($(PY) -c "from lesson.core.settings import Values; print(Values({}).build)") SCREENSHOTS=docs $(PY) -m pytest -q tests/serving/test_page.py -k "side_by_side or evaluation or pictures"
 test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试
