@@ -26,15 +26,9 @@ from lesson.core.text import shorten
 from lesson.model.shape import shape_of
 from lesson.submission import published, reports, rerun
 from lesson.submission.archive import open_view
-from lesson.submission.checks import adapter as check_adapter
-from lesson.submission.checks import answers as check_answers
-from lesson.submission.checks import copied as check_copied
-from lesson.submission.checks import files as check_files
-from lesson.submission.checks import rerun as check_rerun
-from lesson.submission.checks import run as check_run
 from lesson.submission.evidence import Broken, Evidence
 from lesson.submission.fingerprints import fingerprints
-from lesson.submission.registry import UNJUDGED, Context, judge
+from lesson.submission.registry import UNJUDGED, Context, judge, load_checks
 from lesson.submission.scoring import rubric, scored, shorten_long, unopened
 
 SETTINGS = [
@@ -53,14 +47,7 @@ SETTINGS = [
 ]
 
 
-AREAS = (
-    check_files,
-    check_run,
-    check_adapter,
-    check_copied,
-    check_answers,
-    check_rerun,
-)  # importing them registers their checks
+load_checks()
 
 
 LONGEST = 60  # seconds for one submission; honest ones take under 5

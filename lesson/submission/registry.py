@@ -7,6 +7,7 @@ is the checker's own and makes the check "unjudged".
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -74,6 +75,15 @@ class Check:
 
 
 CHECKS: list[Check] = []
+# The files below checks/, in the order in which their checks are made and shown within an area.
+FILES = ("run", "adapter", "copied", "files", "answers", "rerun")
+
+
+def load_checks() -> list[Check]:
+    """All checks, in the order of reports: importing a file registers its checks."""
+    for name in FILES:
+        importlib.import_module(f"lesson.submission.checks.{name}")
+    return CHECKS
 
 
 def check(area: str, *parts: str, after: Sequence[str] = ()) -> Callable:
