@@ -83,7 +83,7 @@ all: ## data, config, train, convert, merge and eval | 以上全部 | NEW_NAME
 	@$(MAKE) --no-print-directory data && $(MAKE) --no-print-directory train && $(MAKE) --no-print-directory eval
 base: | $(PY) ## rebuild the tiny base from scratch | 从头重建 tiny 基座
 	@$(PY) -m recipe.base
-bench: | $(PY) ## measure the figures of the README | 测量 README 中的数据 | NEW_NAME
+bench: | $(PY) ## measure the figures of docs/figures.md | 测量 docs/figures.md 中的数据 | NEW_NAME
 	@$(PY) -m recipe.bench
 bench-data: | $(PY) ## the data stage against the published script | 数据步骤与原脚本比较速度和内存
 	@$(PY) -m recipe.bench_data
@@ -103,7 +103,7 @@ golden: | $(PY) ## make golden files again; read their diff | 重新生成 golde
 	@$(PY) -m recipe.golden
 docs: | $(PY) ## docs/settings.md and docs/commands.md from their tables | 由表格生成 docs/settings.md 和 docs/commands.md
 	@$(PY) -m recipe.docs
-screenshots: eval ## pictures of the page for the README | 生成 README 中的网页截图 | BUILD
+screenshots: eval ## pictures of the page for docs/ | 生成 docs/ 中的网页截图 | BUILD
 	@LESSON=$$($(PY) -c "from lesson.core.settings import Values; print(Values({}).build)") SCREENSHOTS=docs $(PY) -m pytest -q tests/serving/test_page.py -k "side_by_side or evaluation or pictures"
 test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试
 	@$(PY) -m pytest -m "not gpu"
