@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from lesson.core.settings import SETTINGS, TRAINING, Setting
+from lesson.core.settings import GPUS, SETTINGS, TRAINING, Setting
 from lesson.install.help import targets
 
 LANGUAGES = {"en": "", "zh": ".zh-CN"}  # language -> what stands before .md in the file's name
@@ -174,6 +174,8 @@ def settings_page(language: str, makefile: str, profiles: Mapping[str, Mapping[s
             ("变量", "含义", "默认", "目标") if zh else ("variable", "meaning", "default", "targets"),
             ((f"`{s.name}`", s.zh if zh else s.en, default(s), targets_of(s.name)) for s in others),
         ),
+        (_GPUS[language] + ("、" if zh else ", ").join(f"{name} ({gb} GB)" for name, gb in GPUS.items()))
+        + ("。" if zh else "."),
         "## " + ("训练参数" if zh else "Training"),
         _paragraphs(_TRAINING_INTRO[language]),
         _table(
@@ -277,6 +279,10 @@ _SETTINGS_INTRO = {
         "不接受的值会让命令停止，退出码为 2，错误信息会说明可以用什么值。",
     ),
 }
+_GPUS = {
+    "en": "`GPU` knows these names, and shares of them such as A100-30%: ",
+    "zh": "`GPU` 认识这些名称，也可以写份额，如 A100-30%：",
+}
 _TRAINING_INTRO = {
     "en": (
         "`make config` writes these into the config, so `make train` takes them too. The columns show the value that each "
@@ -296,7 +302,7 @@ _ENVIRONMENT = {
 }
 _COMMANDS_INTRO = {
     "en": (
-        "Each target runs one small script in `recipe/`. `python -m recipe.NAME --help` shows the options of a script. "
+        "Most targets run one small script in `recipe/`. `python -m recipe.NAME --help` shows the options of a script. "
         "`make` alone prints the targets and variables in the terminal.",
         "Some targets run others first. `train` runs `config` and `model`. `merge` runs `convert`. `eval`, `chat` and "
         "`serve` run `merge`. `web` runs `convert`. What is up to date is not made again. A target also takes the variables of "
@@ -305,7 +311,7 @@ _COMMANDS_INTRO = {
         "`LANG`.",
     ),
     "zh": (
-        "每个目标运行 `recipe/` 里的一个小脚本。`python -m recipe.NAME --help` 显示脚本的选项。"
+        "多数目标运行 `recipe/` 里的一个小脚本。`python -m recipe.NAME --help` 显示脚本的选项。"
         "只输入 `make` 会在终端列出目标和变量。",
         "有些目标会先运行别的目标：`train` 先运行 `config` 和 `model`，`merge` 先运行 `convert`，"
         "`eval`、`chat`、`serve` 先运行 `merge`，`web` 先运行 `convert`。已是最新的不会重做。目标也接受它所运行目标的变量。",
