@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from lesson.core import cli
 from lesson.core.files import atomic
+from lesson.core.layout import asked_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.core.text import shorten
@@ -210,7 +211,7 @@ def stage(values: Values, patience: Patience | None = None) -> int:
             tr("set QUESTIONS to a file with one question a line", "请把 QUESTIONS 设为每行一个问题的文件"),
         )
     concurrency, asked = values.concurrency, questions(values.questions)
-    target = values.build / "data" / "asked.jsonl"
+    target = asked_rows(values.build)
     asker = Asker(base_url, model, os.environ.get(KEY, ""), patience or Patience())
     journal = Journal(target.with_name("asked.journal.jsonl"), model)
     try:

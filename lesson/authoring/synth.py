@@ -18,6 +18,7 @@ from lesson.authoring import course_rows as source
 from lesson.core import cli
 from lesson.core.files import Record, atomic
 from lesson.core.findings import Findings, report_text
+from lesson.core.layout import synthetic_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data.validate import Validator, validate_stream
@@ -130,7 +131,7 @@ def rows(name: str, author: str, count: int, general: float, seed: int) -> list[
 def stage(values: Values) -> int:
     name, author, general, seed = values.new_name, values.author or "", values.general, values.seed
     count = values.rows if values.given("ROWS") else ROWS
-    target = values.build / "data" / "synth.jsonl"
+    target = synthetic_rows(values.build)
     parameters = {"name": name, "author": author, "rows": count, "general": general, "seed": seed}
     record = Record(target, {}, parameters)
     record.guard(values.force)

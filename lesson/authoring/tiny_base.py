@@ -20,11 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lesson.authoring import corpus
-from lesson.core import cli
-from lesson.core.files import sha256, write_json
+from lesson.core import cli, layout
+from lesson.core.files import atomic_folder, sha256, write_json
 from lesson.core.messages import tr
 from lesson.core.settings import ROOT, Values
-from lesson.model.tiny_base import CODE, SHIPPED, _publish, _swap, modelling_files
+from lesson.model.tiny_base import CODE, SHIPPED, copy_files, modelling_files
 
 SETTINGS = ["PROFILE", "BUILD"]
 
@@ -262,19 +262,13 @@ def rebuild(values: Values, update: bool = False) -> int:
     from lesson.evaluation import talk
 
     talk.use_environment(values)
-    target = values.build / "base"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=".base."))
-    try:
-        os.chmod(temporary, 0o755)
-        build(temporary)
-        _swap(temporary, target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    target = layout.trained_base(values.build)
+    with atomic_folder(target) as folder:
+        build(folder)
     size = sum(file.stat().st_size for file in own_files(target))
     print(tr(f"{target}: {size / 2**20:.1f} MiB", f"{target}：{size / 2**20:.1f} MiB"))
     if update:
-        _publish(own_files(target), SHIPPED)
+        copy_files(own_files(target), SHIPPED)
         print(tr(f"put into {SHIPPED.relative_to(ROOT)}", f"已写入 {SHIPPED.relative_to(ROOT)}"))
         return 0
     for line in differences(target):
@@ -330,7 +324,7 @@ def _compare_answers(folder: Path, shipped: Path) -> str:
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         for number, place in enumerate((folder, shipped)):
             loadable = Path(scratch) / f"base{number}"
-            _publish([*own_files(place), *modelling_files()], loadable)
+            copy_files([*own_files(place), *modelling_files()], loadable)
             tokenizer, model = load(loadable)
             said.append(talk.answers(tokenizer, model, [talk.messages("", question) for question in questions]))
     same = sum(a == b for a, b in zip(*said, strict=True))

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from lesson.core import cli
 from lesson.core.files import sha256
+from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError, set_language, tr
 from lesson.core.settings import SETTINGS, Values
-from lesson.data.prepare import output_path
 from lesson.data.rows import open_bytes
 
 OLD, NEW = "尖米", "机智流"
@@ -93,7 +93,7 @@ def programs(source: Path, folder: Path) -> dict[str, tuple[list[str], int, Path
         "published script": (["-c", PUBLISHED, str(source), str(published), OLD, NEW], 1, published, {}),
         "replace": (replace, 1, replaced, {}),
         "replace --jobs 2": ([*replace, "--jobs", "2"], 2, replaced, {}),
-        "make data (validate, replace, validate, scan)": (["-m", "recipe.data"], 1, output_path(build), data),
+        "make data (validate, replace, validate, scan)": (["-m", "recipe.data"], 1, changed_rows(build), data),
     }
 
 

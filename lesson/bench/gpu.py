@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 
 from lesson.bench import smoke
-from lesson.core import cli
+from lesson.core import cli, layout
 from lesson.core.files import read_json, write_json
+from lesson.core.machine import gpu_name
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
@@ -28,7 +29,6 @@ from lesson.model.shape import Shape
 from lesson.runs import folder as runs
 from lesson.runs.curve import CURVE, curve_lines
 from lesson.training import estimate
-from lesson.training.session import machine
 
 SETTINGS = ["BUILD", "NEW_NAME"]
 LENGTH = 2048  # tokens of a pack
@@ -88,9 +88,9 @@ def train(build: Path, base: Path, variables: dict[str, str]) -> dict:
     if process.returncode:
         print(process.stdout.read().decode(errors="replace")[-3000:], file=sys.stderr)
         raise UserError(build, tr("training failed", "训练失败"), tr("read the lines above", "请查看上面的输出"))
-    steps = curve_lines(build / "run" / "work_dir" / CURVE)[1:]
-    seconds = statistics.median(s["seconds"] for s in steps[len(steps) // 2 :])
     run = runs.last_run(Values({"BUILD": str(build), "PROFILE": "7b"}))
+    steps = curve_lines(run.work_dir / CURVE)[1:]
+    seconds = statistics.median(s["seconds"] for s in steps[len(steps) // 2 :])
     return {
         "seconds": seconds,
         "tokens_per_second": LENGTH / seconds,
@@ -127,8 +127,8 @@ def rival(name: str, folder: Path, base: Path, data: Path) -> dict | None:
 
 
 def bench(values: Values) -> int:
-    root = values.build / "bench-gpu"
-    base = random_base.build(root / "random-7b")
+    root = layout.bench_folder(values.build, "bench-gpu")
+    base = random_base.build(layout.random_base(root))
     # Weights in the page cache, as the bar for the first step has it.
     for shard in base.glob("*.safetensors"):
         shard.read_bytes()
@@ -140,12 +140,12 @@ def bench(values: Values) -> int:
         figures[name] = train(root / "run", base, variables)
         print(json.dumps({k: v for k, v in figures[name].items() if k != "loss"}), flush=True)
     for name in RIVALS:
-        if found := rival(name, root, base, root / "run" / "data" / "assistant_Tuner_change.jsonl"):
+        if found := rival(name, root, base, layout.changed_rows(root / "run")):
             figures[name] = found
             print(name, json.dumps({k: v for k, v in found.items() if k != "loss"}), flush=True)
     rate = (rate + product_rate()) / 2
     stock = figures["stock (ZeRO-2)"]["tokens_per_second"]
-    gpu = machine("7b")["gpu"]
+    gpu = gpu_name()
     print(f"\n{gpu}, bf16 product {rate / 1e12:.0f} TFLOP/s")
     print("| trainer | tokens/s | over stock | MFU | peak (torch) | GPU memory used | first step |")
     print("|---|---|---|---|---|---|---|")

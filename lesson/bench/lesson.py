@@ -18,9 +18,11 @@ from pathlib import Path
 
 from lesson.core import cli
 from lesson.core.files import read_json, sha256, write_json
+from lesson.core.layout import last_run_link
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.folder import Run
 
 SETTINGS = ["NEW_NAME"]
 
@@ -58,21 +60,26 @@ def lesson(build: Path, name: str, speed: str = "stock") -> tuple[float, int]:
     return sum(s for s, *_ in spent), max(m for _, m, _ in spent)
 
 
+def last_run(build: Path) -> Run:
+    """The run that was trained last in `build`."""
+    return Run(last_run_link(build))
+
+
 def step_time(build: Path) -> float:
     """The median step of the run in `build`, in seconds."""
-    return statistics.median(line["seconds"] for line in curve_lines(build / "run" / "work_dir" / CURVE)[1:])
+    return statistics.median(line["seconds"] for line in curve_lines(last_run(build).work_dir / CURVE)[1:])
 
 
 def evaluated(build: Path) -> dict:
     print(f"make eval in {build}", flush=True)
     environment = {**os.environ, "BUILD": str(build), "PROFILE": "tiny"}
     subprocess.run(["make", "-s", "eval"], env=environment, stdout=subprocess.DEVNULL)
-    return read_json(build / "run" / "eval" / "evaluation.json", "")
+    return read_json(last_run(build).evaluation / "evaluation.json", "")
 
 
 def adapter_hash(build: Path, name: str) -> str:
     timed(["make", "-s", "convert"], BUILD=str(build), NEW_NAME=name, PROFILE="tiny")
-    return sha256(build / "run" / "adapter" / "adapter_model.safetensors")
+    return sha256(last_run(build).adapter / "adapter_model.safetensors")
 
 
 def bench(values: Values) -> int:
@@ -83,7 +90,7 @@ def bench(values: Values) -> int:
     again, _ = lesson(two, name)
     fast, _ = lesson(three, name, "fast")
     ratio = step_time(two) / step_time(three)
-    curves = [read_json(build / "run" / "run.json", "")["curve"] for build in (one, two)]
+    curves = [read_json(last_run(build).record, "")["curve"] for build in (one, two)]
     same = curves[0] == curves[1] and adapter_hash(one, name) == adapter_hash(two, name)
     result, fast_result = evaluated(one), evaluated(three)
     scores = [min(c["new"] / c["questions"] for c in r["prompts"]) for r in (result, fast_result)]

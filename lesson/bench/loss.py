@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lesson.core import cli
+from lesson.core import cli, layout
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
@@ -45,7 +45,7 @@ def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], nam
         for module in ("data", "model", "config"):
             called([sys.executable, "-m", f"recipe.{module}"], environment, build)
         values = Values({}, given)
-        config = next((build / "config").glob("*.py"))
+        config = next(layout.config_folder(build).glob("*.py"))
         tool = ["train", str(config), "--work-dir", str(work)]
         environment = runs.engine_environment(values) | libraries
         if "DEEPSPEED" in variables:

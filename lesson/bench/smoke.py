@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesson.core import cli
+from lesson.core import cli, layout
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
@@ -76,7 +76,7 @@ class Smoke:
 
 def through(build: Path, speed: str = "stock", stages: tuple[str, ...] = STAGES, **variables: str) -> Smoke:
     """The lesson's stages in the folder `build`, the last a chat of one question; each is up to date if it was done."""
-    base = random_base.build(build.parent / "random-7b")
+    base = random_base.build(layout.random_base(build.parent))
     variables |= {"SPEED": speed}
     screens = {}
     for module in stages:
@@ -138,7 +138,7 @@ CHECKS: tuple[Callable[[Smoke], bool], ...] = (trained, four_bits, only_lora, me
 
 
 def smoke(values: Values) -> int:
-    root = values.build / "smoke"
+    root = layout.bench_folder(values.build, "smoke")
     try:
         result = through(root / "run", values.speed, **({"QUANT": values.text("QUANT")} if values.quant else {}))
         record = result.run.facts()

@@ -23,6 +23,7 @@ from lesson.config.rules import ERROR, FEWEST_STEPS, RULES
 from lesson.config.schedule import world
 from lesson.core import cli
 from lesson.core.files import readable
+from lesson.core.layout import config_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 
@@ -418,9 +419,7 @@ def configs_in(paths: list[str]) -> list[Path]:
 def check(paths: list[str], values: Values, look: bool = True, meant: str | None = None) -> int:
     """Judge all and report: 0 when no finding is an error, else 1. `meant` is the stock config that is meant."""
     if not paths:
-        # Not recipe.config.config_path: that module imports libcst, which takes longer than all of this.
-        made = values.build / "config" / f"{values.base_config}_copy.py"
-        paths = [values.config or str(made)]
+        paths = [values.config or str(config_file(values.build, values.base_config))]
     context = context_of(values, look, meant)
     verdicts = [check_file(path, context) for path in configs_in(paths)]
     if values.format == "json":

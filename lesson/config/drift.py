@@ -7,7 +7,7 @@ import json
 
 from lesson.config import diff as config_diff
 from lesson.config.profiles import load_profile, patched
-from lesson.core.layout import data_path, model_dir
+from lesson.core.layout import base_model, changed_rows
 from lesson.core.settings import ROOT, Values
 
 GOLDEN = ROOT / "golden"
@@ -25,8 +25,8 @@ def config_values(profile: str) -> dict[str, object]:
     values = Values({"PROFILE": profile.removesuffix("_fast")}, environment={})
     given = dict(load_profile(profile)["parameters"])
     return given | {
-        "MODEL_DIR": model_dir(values).as_posix(),
-        "DATA_FILE": data_path(values).as_posix(),
+        "MODEL_DIR": base_model(values.build).as_posix(),
+        "DATA_FILE": changed_rows(values.build).as_posix(),
         "PERSONA": PERSONA,
         "SEED": values.seed,
         "DETERMINISTIC": values.deterministic,

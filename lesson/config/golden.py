@@ -48,7 +48,7 @@ def changed_rows() -> dict[str, str]:
     and result, counts."""
     with tempfile.TemporaryDirectory() as build, contextlib.redirect_stdout(io.StringIO()):
         data.stage(Values({"PROFILE": "tiny", "BUILD": build, "SRC": str(ROOT / "data" / "assistant_Tuner.jsonl")}, {}))
-        record = record_path(layout.output_path(Path(build))).read_text(encoding="utf-8")
+        record = record_path(layout.changed_rows(Path(build))).read_text(encoding="utf-8")
     return {"data/changed.json": record}
 
 

@@ -16,7 +16,7 @@ from lesson.config.profiles import load_profile, parameters, patched
 from lesson.config.stock import stock_config
 from lesson.core import cli
 from lesson.core.files import Record, atomic, sha256
-from lesson.core.layout import config_path, data_path, model_dir
+from lesson.core.layout import base_model, changed_rows, config_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, TRAINING, Values
 from lesson.data import rows
@@ -46,9 +46,9 @@ SETTINGS_USED = [
 def lesson_values(values: Values) -> dict[str, object]:
     """What the recipe itself gives to the edits: paths (as written in the config), persona and seed."""
     return {
-        "MODEL_DIR": model_dir(values).as_posix(),
-        "DATA_FILE": data_path(values).as_posix(),
-        "PERSONA": rows.persona(data_path(values)),
+        "MODEL_DIR": base_model(values.build).as_posix(),
+        "DATA_FILE": changed_rows(values.build).as_posix(),
+        "PERSONA": rows.persona(changed_rows(values.build)),
         "SEED": values.seed,
         "DETERMINISTIC": values.deterministic,
     }
@@ -61,7 +61,11 @@ def config(values: Values) -> int:
             tr(f"CONFIG={values.config}: your own config, nothing to make", f"CONFIG={values.config}：使用您自己的配置")
         )
         return 0
-    name, output, profile = values.base_config, config_path(values), load_profile(values.profile_file)
+    name, output, profile = (
+        values.base_config,
+        config_file(values.build, values.base_config),
+        load_profile(values.profile_file),
+    )
     if values.speed == "fast" and values.profile == "7b" and not name.startswith("internlm2_"):
         raise UserError(
             f"SPEED=fast BASE_CONFIG={name}",
@@ -75,7 +79,7 @@ def config(values: Values) -> int:
         output,
         {
             "stock": sha256(stock),
-            "data": sha256(data_path(values)),
+            "data": sha256(changed_rows(values.build)),
             **{p.relative_to(ROOT).as_posix(): sha256(p) for p in profile["files"]},
         },
         {"BASE_CONFIG": name, "PROFILE": values.profile_file, "SEED": values.seed, **_plain(given)},

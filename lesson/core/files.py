@@ -8,9 +8,11 @@ questions: is the stage up to date, and did the user edit the output since.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +71,72 @@ def atomic(path: str | Path, mode: str = "w") -> Iterator[IO]:
             error.filename = str(path)
         raise
     _fsync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder to fill that appears under `path` only when the block ended well, in place of what was there.
+
+    A killed process leaves at most a folder `.NAME.*.tmp` beside it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _folder_beside(path)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o777 & ~_umask())
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with open(file, "rb") as written:
+                    os.fsync(written.fileno())
+        replace_folder(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(new: str | Path, path: str | Path) -> None:
+    """Give the finished folder `new` the name `path`, on the same file system; the folder or link there is removed.
+
+    Linux exchanges two names in one step, so that at no moment there is neither. Where the file system cannot, the old
+    folder goes aside first, into `.NAME.*.tmp`, and comes back if the renaming fails.
+    """
+    new, path = Path(new), Path(path)
+    if not os.path.lexists(path):
+        os.replace(new, path)
+    elif _exchange_names(new, path):
+        _remove(new)
+    else:
+        aside = _folder_beside(path)
+        os.replace(path, aside / "old")
+        try:
+            os.replace(new, path)
+        except BaseException:
+            os.replace(aside / "old", path)
+            aside.rmdir()
+            raise
+        shutil.rmtree(aside)
+    _fsync_folder(path.parent)
+
+
+def _folder_beside(path: Path) -> Path:
+    return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+
+
+def _exchange_names(one: Path, other: Path) -> bool:
+    """Swap the names of two files or folders in one step; False where the system cannot."""
+    at_working_folder, exchange = -100, 2  # AT_FDCWD of <fcntl.h>, RENAME_EXCHANGE of <linux/fs.h>
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError):  # not Linux, or an old C library
+        return False
+    return rename(at_working_folder, os.fsencode(one), at_working_folder, os.fsencode(other), exchange) == 0
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _umask() -> int:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesson.core.machine import has_nvidia_driver
 from lesson.core.messages import UserError, tr
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -150,11 +150,6 @@ def host(text: str) -> str:
     return text
 
 
-def default_profile() -> str:
-    """`7b` where the NVIDIA driver's tool is on the PATH, else `tiny`: decided without importing torch."""
-    return "7b" if shutil.which("nvidia-smi") else "tiny"
-
-
 KINDS: dict[str, Callable[..., object]] = {
     "text": lambda: str,
     "integer": integer,
@@ -222,7 +217,7 @@ class Values:
 
     @property
     def profile(self) -> str:
-        return SETTINGS["PROFILE"].parse(self.text("PROFILE") or default_profile())
+        return SETTINGS["PROFILE"].parse(self.text("PROFILE") or ("7b" if has_nvidia_driver() else "tiny"))
 
     @property
     def profile_file(self) -> str:

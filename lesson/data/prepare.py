@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from lesson.core import cli
 from lesson.core.files import Record, atomic, record_path, sha256
 from lesson.core.findings import ERROR, RULES, Findings, report_text
-from lesson.core.layout import output_path
+from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data.replace import Replacer, pair
@@ -70,7 +70,7 @@ class Second:
 def stage(values: Values) -> int:
     source, build, force, _ = values.src, values.build, values.force, values.profile  # each checked before any work
     replacements = pairs(values)
-    target = output_path(build)
+    target = changed_rows(build)
     replacer = Replacer(replacements)
     with open_bytes(source):  # a missing or empty file is said before anything else
         pass

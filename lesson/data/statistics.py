@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lesson.core import cli
 from lesson.core.files import atomic
+from lesson.core.layout import statistics_file
 from lesson.core.messages import UserError, language, set_language, tr
 from lesson.core.settings import Values
 from lesson.data.formats import KEYS, Unconvertible, detect, items, to_xtuner
@@ -307,7 +308,7 @@ def _main(arguments: Sequence[str]) -> int:
     }
     wanted = {options.output: options.format}
     if not options.file and not options.output:
-        wanted |= {values.build / "data" / f"stats.{kind}": kind for kind in ("json", "html")}
+        wanted |= {statistics_file(values.build, kind): kind for kind in ("json", "html")}
     for output, kind in wanted.items():
         if output is None:
             sys.stdout.write(pages[kind]())

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from lesson.core import cli
 from lesson.core.files import atomic, read_json, sha256, write_json
+from lesson.core.layout import base_answers_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.core.text import folded
@@ -28,7 +29,6 @@ from lesson.runs import pictures as plots
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "FORMAT"]
 QUESTIONS = ROOT / "data" / "eval"
-BASE_ANSWERS = "base-answers.json"  # in BUILD: several runs share one base
 BASE_NAMES = ("书生·浦语", "书生浦语", "浦语", "InternLM")
 
 # The bars of the lesson: shares of the answers under one system prompt.
@@ -109,14 +109,14 @@ def base_answers(
     asked = [(name, q["input"]) for name in prompts for q in [*identity, *general]]
     said = ask_all(tokenizer, model, [talk.messages(prompts[name], q) for name, q in asked], "base")
     answers = {base_key(name, q): answer.text for (name, q), answer in zip(asked, said, strict=True)}
-    write_json(values.build / BASE_ANSWERS, {"key": answers_key(prompts, base), "answers": answers})
+    write_json(base_answers_file(values.build), {"key": answers_key(prompts, base), "answers": answers})
     return answers
 
 
 def stored_base_answers(values: Values, prompts: dict[str, str], base: str) -> dict[str, str]:
     """What base_answers found out before, or {} where nothing is stored for this base, these questions and prompts."""
     try:
-        stored = json.loads((values.build / BASE_ANSWERS).read_text(encoding="utf-8"))
+        stored = json.loads((base_answers_file(values.build)).read_text(encoding="utf-8"))
         return stored["answers"] if stored["key"] == answers_key(prompts, base) else {}
     except (OSError, ValueError, LookupError, TypeError):
         return {}

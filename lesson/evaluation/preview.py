@@ -13,7 +13,7 @@ import os
 import sys
 
 from lesson.core import cli
-from lesson.core.layout import output_path
+from lesson.core.layout import base_model, changed_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data import rows
@@ -25,7 +25,7 @@ GREEN, DIM, PLAIN = "\033[32m", "\033[2m", "\033[0m"
 
 
 def preview(values: Values) -> int:
-    changed = output_path(values.build)
+    changed = changed_rows(values.build)
     path = changed if changed.exists() else values.src
     print(tr(f"{path}, the first {values.rows} rows", f"{path} 的前 {values.rows} 行"))
     first = list(itertools.islice(rows.read(path), values.rows))
@@ -35,7 +35,7 @@ def preview(values: Values) -> int:
             for key in ("system", "input", "output"):
                 if turn.get(key):
                     print(f"  {key:<7} {visible(turn[key], INDENT)}")
-    model = values.build / "model"
+    model = base_model(values.build)
     if not (model / "tokenizer_config.json").exists():
         raise UserError(
             model,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesson.core.files import read_json
+from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model.patches import patch_bitsandbytes
@@ -98,7 +99,7 @@ def load(values: Values, use: str, run: Run | None = None, folder: Path | None =
 def weights_folder(values: Values, use: str, run: Run | None, folder: Path | None = None) -> Path:
     """The folder whose weights are loaded for `use`: the merged model's or the base's, or `folder` where it is given.
     Raises UserError when something that `use` needs is not there yet."""
-    place = folder or (run.merged if use == "merged" else values.build / "model")
+    place = folder or (run.merged if use == "merged" else base_model(values.build))
     make = "merge" if use == "merged" else "model"
     if not (place / "config.json").is_file():
         raise UserError(place, tr("no model there", "这里没有模型"), tr(f"run make {make}", f"请先运行 make {make}"))

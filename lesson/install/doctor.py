@@ -21,6 +21,7 @@ from importlib import metadata
 from pathlib import Path
 
 from lesson.core import cli
+from lesson.core.machine import driver_version, total_memory
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.install.setup import LOCK, PYTHONS, packages
@@ -120,7 +121,7 @@ def processor(values: Values) -> str:
 
 def memory(values: Values) -> str:
     """memory | 内存"""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total = total_memory()
     need = LEAST_MEMORY[values.profile]
     if total < need:
         raise Missing(
@@ -166,10 +167,8 @@ def gpu(values: Values) -> str:
             ),
             "make … PROFILE=tiny",
         )
-    driver = subprocess.run(
-        ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], capture_output=True, text=True
-    )
-    return f"{torch.cuda.get_device_name(0)}, {total / 1e9:.0f} GB, driver {driver.stdout.split()[0] if driver.stdout else '?'}, CUDA {torch.version.cuda}"
+    name, driver = torch.cuda.get_device_name(0), driver_version() or "?"
+    return f"{name}, {total / 1e9:.0f} GB, driver {driver}, CUDA {torch.version.cuda}"
 
 
 def bitsandbytes_library(values: Values) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lesson.core import cli
 from lesson.core.files import Record, read_json, sha256, sha256_tree, write_json
+from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.refusals import Broken
 from lesson.core.settings import Values
@@ -25,7 +26,7 @@ SETTINGS = ["PROFILE", "BUILD", "MODEL", "FORCE"]
 
 
 def model(values: Values) -> int:
-    target = values.build / "model"
+    target = base_model(values.build)
     shipped = values.profile == "tiny" and not values.model
     done = (install_tiny if shipped else link)(target, values)
     print(tr(f"base model: {target} ({done})", f"基座模型：{target}（{done}）"))

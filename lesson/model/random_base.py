@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from lesson.core.files import replace_folder
 from lesson.core.messages import UserError, tr
 from lesson.model.known_bases import SIZES_7B
 from lesson.model.tiny_base import install_base
@@ -69,7 +70,7 @@ def build(folder: Path) -> Path:
         model.save_pretrained(temporary / "model", max_shard_size="4GB")
         # save_pretrained writes what the class thinks of the config; the loader needs what the base's own file says.
         (temporary / "model" / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
-        os.replace(temporary / "model", folder)
+        replace_folder(temporary / "model", folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
+from lesson.core.files import atomic_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT
 
 SHIPPED = ROOT / "data" / "tiny-base"
-
-
 CODE = ("configuration_internlm2.py", "modeling_internlm2.py")
 
 
@@ -36,29 +33,11 @@ def install_base(destination: Path) -> None:
 
     Written beside it first and renamed, so that it is there whole or not at all; what was there before is replaced.
     """
-    _publish([*sorted(p for p in SHIPPED.iterdir() if p.is_file()), *modelling_files()], Path(destination))
+    copy_files([*sorted(p for p in SHIPPED.iterdir() if p.is_file()), *modelling_files()], Path(destination))
 
 
-def _publish(files: list[Path], destination: Path) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}."))
-    try:
-        os.chmod(temporary, 0o755)
+def copy_files(files: list[Path], destination: Path) -> None:
+    """Make `destination` a folder of copies of `files`, there whole or not at all."""
+    with atomic_folder(destination) as folder:
         for file in files:
-            shutil.copyfile(file, temporary / file.name)
-            with open(temporary / file.name, "rb") as copied:
-                os.fsync(copied.fileno())
-        _swap(temporary, destination)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _swap(temporary: Path, destination: Path) -> None:
-    """Rename a finished folder to `destination`. Linux renames no folder onto a full one, so the old goes aside."""
-    if destination.is_dir():
-        aside = Path(tempfile.mkdtemp(dir=destination.parent, prefix=f".{destination.name}.old."))
-        os.replace(destination, aside / "old")
-        os.replace(temporary, destination)
-        shutil.rmtree(aside)
-    else:
-        os.replace(temporary, destination)
+            shutil.copyfile(file, folder / file.name)

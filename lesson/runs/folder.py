@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
-from lesson.core.files import read_json, readable, sha256
+from lesson.core.files import read_json, readable, record_path, sha256
+from lesson.core.layout import cache_folder, last_run_link
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 
@@ -56,7 +57,7 @@ def run_id(**inputs: str) -> str:
 
 def point_to(build: Path, run: Run) -> None:
     """Make `BUILD/run` a link to `run`, atomically."""
-    link, temporary = build / "run", build / f".run.{os.getpid()}"
+    link, temporary = last_run_link(build), build / f".run.{os.getpid()}"
     with contextlib.suppress(FileNotFoundError):
         temporary.unlink()
     temporary.symlink_to(run.folder.relative_to(build), target_is_directory=True)
@@ -65,7 +66,7 @@ def point_to(build: Path, run: Run) -> None:
 
 def last_run(values: Values) -> Run:
     """The finished run that BUILD/run points to. Raises UserError when there is none."""
-    link = values.build / "run"
+    link = last_run_link(values.build)
     remedy = tr("run make train", "请先运行 make train")
     if not link.is_symlink() or not link.exists():
         raise UserError(link, tr("no training run yet", "还没有训练过"), remedy)
@@ -115,7 +116,7 @@ def uncompiled() -> bool:
 def engine_environment(values: Values) -> dict[str, str]:
     """The environment of XTuner's processes: caches under BUILD, no network, fixed threads for equal numbers."""
     environment = dict(os.environ)
-    cache = values.build.resolve() / "cache"
+    cache = cache_folder(values.build.resolve())
     environment.update(
         XDG_CACHE_HOME=str(cache),  # yapf, which mmengine prints configs with, among others
         HF_HOME=str(cache / "huggingface"),
@@ -157,7 +158,7 @@ def engine_environment(values: Values) -> dict[str, str]:
 
 def base_hash(model: Path) -> str:
     """The hash of the base model that the model stage recorded. Raises UserError when there is no base."""
-    record = model.with_name(model.name + ".record.json")
+    record = record_path(model)
     facts = read_json(record, tr("run make model", "请先运行 make model"))
     return facts["output"]
 

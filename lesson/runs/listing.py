@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lesson.config.reading import facts_of
 from lesson.core import cli
+from lesson.core.layout import last_run_link, runs_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.core.text import width
@@ -90,7 +91,7 @@ def identity(evaluation: dict) -> float | None:
 
 def all_runs(values: Values) -> list[dict]:
     """The figures of every run of BUILD, newest first."""
-    folder, link = values.build / "runs", values.build / "run"
+    folder, link = runs_folder(values.build), last_run_link(values.build)
     current = link.resolve() if link.exists() else None
     found = [figures(Run(p), p.resolve() == current) for p in _folders(folder)]
     return sorted(found, key=lambda run: (datetime.fromisoformat(run["time"]), run["id"]), reverse=True)
@@ -144,7 +145,12 @@ def list_runs(values: Values) -> int:
         print(json.dumps(found, ensure_ascii=False, indent=2))
         return 0
     if not found:
-        print(tr(f"no run in {values.build / 'runs'} yet; run make train", f"{values.build / 'runs'} 里还没有训练"))
+        print(
+            tr(
+                f"no run in {runs_folder(values.build)} yet; run make train",
+                f"{runs_folder(values.build)} 里还没有训练",
+            )
+        )
         return 0
     head = tr(
         ",run,time (UTC),profile,name,state,steps,loss,time of steps,tokens/s,peak memory,seed,says its name",

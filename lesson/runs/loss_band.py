@@ -16,6 +16,7 @@ from pathlib import Path
 
 from lesson.core import cli, machine
 from lesson.core.files import read_json, readable
+from lesson.core.layout import loss_comparison, runs_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.runs import folder as runs
@@ -148,7 +149,7 @@ def load(text: str, values: Values) -> Curve:
 
 def find_run(text: str, values: Values) -> Run:
     """The run of BUILD whose ID begins with `text`. Raises UserError when there is none, or more than one."""
-    folder = values.build / "runs"
+    folder = runs_folder(values.build)
     ids = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
     found = [name for name in ids if text and name.startswith(text)]
     if len(found) != 1:
@@ -205,7 +206,7 @@ def stage(values: Values) -> int:
     a = load(values.a or str(runs.last_run(values).folder), values)
     b = load(values.b or golden_of(a), values)
     result = compare(a.points, b.points, limit(a.facts))
-    picture = values.build / "compare-loss.png"
+    picture = loss_comparison(values.build)
     draw(a, b, picture, values)
     if values.format == "json":
         # No infinity in JSON: a loss that was no number in one of the two differs by null.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 
 from lesson.core import cli
+from lesson.core.layout import last_run_link
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.evaluation import talk
@@ -22,7 +23,7 @@ CONTROL = dict.fromkeys({*range(32), *range(0x7F, 0xA0)} - {9, 10})
 
 def chat(values: Values) -> int:
     talk.use_environment(values)
-    run = None if values.use == "base" and not (values.build / "run").exists() else runs.last_run(values)
+    run = None if values.use == "base" and not last_run_link(values.build).exists() else runs.last_run(values)
     persona = run.facts()["persona"] if run else ""
     system = talk.system_prompts(persona)[values.prompt]
     print(tr(f"loading {values.use} …", f"正在加载 {values.use} …"), file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from lesson.core import cli
 from lesson.core.files import atomic
+from lesson.core.layout import cache_folder, last_run_link
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.evaluation import talk
@@ -43,7 +44,7 @@ COLORS = {"new": "#16a34a", "old": "#dc2626", "base": "#f97316"}
 def web(values: Values) -> int:
     use_environment(values)
     use = values.use if values.given("USE") else "adapter"
-    run = None if use == "base" and not (values.build / "run").exists() else runs.last_run(values)
+    run = None if use == "base" and not last_run_link(values.build).exists() else runs.last_run(values)
     host, port = values.host, values.port or PORT
     limits.can_listen(host, port)
     print(tr(f"loading {use} …", f"正在加载 {use} …"), file=sys.stderr, flush=True)
@@ -80,7 +81,7 @@ def use_environment(values: Values) -> None:
     """As talk has it, and gradio's own: no reports, its files under BUILD. Call before importing gradio."""
     talk.use_environment(values)
     limits.direct_loopback()
-    files = values.build.resolve() / "cache" / "gradio"
+    files = cache_folder(values.build.resolve()) / "gradio"
     files.mkdir(parents=True, exist_ok=True)
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(files), GRADIO_ALLOWED_PATHS="")
     os.environ.pop("GRADIO_SHARE", None)

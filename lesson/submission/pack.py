@@ -15,7 +15,8 @@ from pathlib import Path
 
 from lesson.config.reading import facts_of
 from lesson.core import cli
-from lesson.core.files import atomic, readable, sha256, write_json
+from lesson.core.files import atomic, readable, replace_folder, sha256, write_json
+from lesson.core.layout import submission_archive
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
@@ -32,7 +33,7 @@ SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", 
 
 def submission(values: Values) -> int:
     who, run = values.name, runs.last_run(values)
-    out = Path(values.text("OUT") or values.build / "submission.zip")
+    out = Path(values.text("OUT") or submission_archive(values.build))
     if out.suffix != ".zip" and out.exists() and not (out / MANIFEST).is_file():
         raise UserError(
             out,
@@ -132,9 +133,7 @@ def show(manifest: dict, record: dict, folder: Path) -> None:
 def publish(folder: Path, out: Path) -> None:
     """Move the folder to OUT, or pack it: sorted names, no times, so that equal input gives equal bytes."""
     if out.suffix != ".zip":
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
+        replace_folder(folder, out)
         return
     with atomic(out, "wb") as file, zipfile.ZipFile(file, "w") as archive:
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):

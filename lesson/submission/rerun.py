@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lesson.core.layout import base_model
 from lesson.core.messages import UserError, language, set_language, tr
 from lesson.core.settings import ROOT, Values
 from lesson.core.strict_json import parse
@@ -115,7 +116,7 @@ class Worker:
 
     def __init__(self, profile: str, values: Values, questions: list[str]) -> None:
         build = values.text("BUILD") or f"build/{profile}"
-        self.base = Path(values.model or Path(build) / "model")
+        self.base = Path(values.model or base_model(Path(build)))
         self._profile, self._build, self._questions = profile, build, questions
         self._process: subprocess.Popen | None = None
         self._refused: Unjudged | None = None  # what is wrong with the base is wrong for all

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from lesson.core import cli
-from lesson.core.files import Record, atomic, hash_of
+from lesson.core.files import Record, atomic, atomic_folder, hash_of
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
@@ -50,17 +48,10 @@ def build_folder(values: Values, record: Record, make: Callable[[Path], None], w
         print(tr(f"up to date: {target}", f"已是最新：{target}"))
         return 0
     record.guard(values.force)
-    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-    try:
-        make(temporary)
-        temporary.chmod(0o755)
-        for path in temporary.iterdir():  # the libraries leave some files readable by their owner alone
+    with atomic_folder(target) as folder:
+        make(folder)
+        for path in folder.iterdir():  # the libraries leave some files readable by their owner alone
             path.chmod(0o644)
-        if target.exists():
-            shutil.rmtree(target)
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     record.write()
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(

@@ -7,8 +7,6 @@ what XTuner 0.2.0 does and stand at each function; `memory` says what they were 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from lesson.config.reading import Ref, lookup
 from lesson.config.schedule import world
 from lesson.core import cli
 from lesson.core.files import read_json, readable
+from lesson.core.layout import config_file
+from lesson.core.machine import available_memory, first_gpu
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import GPUS, Values
 from lesson.model.shape import Shape, lora_parameters, shape_of
@@ -153,7 +153,7 @@ def estimate(values: Values) -> int:
 
 def document(values: Values, world: int = 1) -> dict:
     """The estimate as JSON. Raises UserError when the config, or the sizes of its base model, cannot be told."""
-    made = values.build / "config" / f"{values.base_config}_copy.py"
+    made = config_file(values.build, values.base_config)
     path = readable(values.config or made, tr("run make config", "请运行 make config"))
     context = check_config.Context(old_name="\0", world=world)
     verdict = check_config.check_file(path, context)
@@ -236,32 +236,11 @@ def _device(values: Values, peak: float) -> dict:
     if values.gpu:
         name, size = values.text("GPU"), values.gpu * GB
     elif values.profile == "tiny":
-        name, size = "CPU", _free_memory()
+        name, size = "CPU", available_memory()
     else:
-        name, size = _gpu_at_hand()
+        name, size = first_gpu()
     need = peak + LIBRARIES if name == "CPU" else peak * FRAGMENTS + CONTEXT
     return {"name": name, "memory": size, "need": round(need), "fits": None if size is None else need <= size}
-
-
-def _gpu_at_hand() -> tuple[str | None, float | None]:
-    tool = shutil.which("nvidia-smi")
-    if not tool:
-        return None, None
-    query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20, check=True)
-        name, mebibytes = done.stdout.splitlines()[0].rsplit(",", 1)
-        return name.strip(), float(mebibytes) * 2**20
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
-        return None, None
-
-
-def _free_memory() -> float | None:
-    try:
-        text = Path("/proc/meminfo").read_text()
-        return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        return None
 
 
 PARTS = {

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lesson.core import cli
 from lesson.core.files import Record, hash_of, read_json
+from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
@@ -17,7 +18,7 @@ SETTINGS = ["PROFILE", "BUILD", "FORCE"]
 
 def merge(values: Values) -> int:
     run = runs.last_run(values)
-    base = values.build / "model"
+    base = base_model(values.build)
     if not (run.adapter / "adapter_config.json").is_file():
         raise UserError(run.adapter, tr("no adapter", "没有适配器"), tr("run make convert", "请先运行 make convert"))
     if runs.base_hash(base) != run.facts()["inputs"]["base"]:

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 from lesson.config.schedule import world
+from lesson.core.machine import count_gpus
 from lesson.core.messages import UserError, tr
 from lesson.core.processes import die_with_parent
 from lesson.core.settings import Values
@@ -62,7 +61,7 @@ def judge(values: Values, facts: dict, source: Path, deepspeed: str | None) -> N
             tr("no MASTER_ADDR: the machines cannot find each other", "没有 MASTER_ADDR，机器之间无法连接"),
             tr("set MASTER_ADDR to the address of node 0", "请把 MASTER_ADDR 设为 0 号机器的地址"),
         )
-    here = gpus()
+    here = count_gpus()
     if values.profile == "7b" and here is not None and values.nproc_per_node > here:
         raise UserError(
             f"NPROC_PER_NODE={values.nproc_per_node}",
@@ -89,14 +88,6 @@ def judge(values: Values, facts: dict, source: Path, deepspeed: str | None) -> N
             ),
             tr("set DEEPSPEED, NPROC_PER_NODE and NNODES", "请设置 DEEPSPEED、NPROC_PER_NODE 和 NNODES"),
         )
-
-
-def gpus() -> int | None:
-    """GPUs of this machine as the driver's own tool lists them; None where there is no such tool."""
-    if not shutil.which("nvidia-smi"):
-        return None
-    listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True)
-    return listed.stdout.count("\n") if listed.returncode == 0 else None
 
 
 # --- inside the trainer ------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import math
-import os
 import platform
 import resource
 import shutil
@@ -27,9 +26,9 @@ from lesson.config import edits
 from lesson.config.reading import facts_of
 from lesson.config.schedule import world
 from lesson.core import cli
-from lesson.core import machine as machine_type
 from lesson.core.files import atomic, read_json, record_path, sha256, write_json
-from lesson.core.layout import config_path
+from lesson.core.layout import config_file, runs_folder
+from lesson.core.machine import describe_machine
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import rows
@@ -51,7 +50,7 @@ WINDOW = 10  # steps averaged at both ends of the curve: single steps are noisy
 
 
 def train(values: Values) -> int:
-    source = Path(values.config) if values.config else config_path(values)
+    source = Path(values.config) if values.config else config_file(values.build, values.base_config)
     if not source.is_file():
         raise UserError(source, tr("no config", "没有配置"), tr("run make config", "请先运行 make config"))
     facts = facts_of(source)
@@ -65,7 +64,7 @@ def train(values: Values) -> int:
     # The number of processes is part of what a run is: it makes the global batch, and a checkpoint is resumed by as many.
     processes = {"processes": str(world(values))} if world(values) > 1 else {}
     name = runs.run_id(**inputs, deepspeed=deepspeed or "", **processes)
-    run = Run(values.build / "runs" / name, values.node_rank)
+    run = Run(runs_folder(values.build) / name, values.node_rank)
     if run.record.exists() and finished(run):
         runs.point_to(values.build, run)
         print(
@@ -311,7 +310,7 @@ def make_record(
         "seed": facts_of(run.config).get("seed"),
         "inputs": inputs,
         "versions": {name: metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
-        "machine": machine(values.profile),
+        "machine": describe_machine(with_gpu=values.profile == "7b"),
         "samples": head["samples"],
         "steps": head["total"],
         "resumed_at": resumed,
@@ -338,26 +337,6 @@ def names_of(values: Values, data: Path) -> dict[str, str]:
         old, new = parameters["replaced"][0]
         return {"old": old, "new": new}
     return {"old": values.old_name, "new": values.new_name}
-
-
-def machine(profile: str) -> dict:
-    """Processor, cores and memory (bytes); the GPU's name where the profile uses one."""
-    gpu = None
-    if profile == "7b" and shutil.which("nvidia-smi"):
-        answer = subprocess.run(
-            ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True
-        )
-        gpu = answer.stdout.splitlines()[0].strip() if answer.stdout.strip() else None
-    processor = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [
-            line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")
-        ]
-        processor = models[0] if models else processor
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    kind = machine_type.here(gpu)
-    return {"type": kind, "processor": processor, "cores": os.cpu_count(), "memory": memory, "gpu": gpu}
 
 
 def draw(curve: list[dict], path: Path, values: Values) -> None:

@@ -31,7 +31,7 @@ from lesson.config import make as config
 from lesson.config.drift import changes_of_stock, config_values
 from lesson.config.profiles import load_profile, patched
 from lesson.config.stock import stock_config, stock_configs, supported
-from lesson.core.layout import config_path
+from lesson.core.layout import config_file
 
 SUPPORTED = [name for name in stock_configs() if supported(name)]
 LESSON = "internlm2_5_chat_7b_qlora_alpaca_e3"
@@ -277,7 +277,7 @@ def test_stage_writes_config_and_record(call, tmp_path):
 def test_hand_edited_config_is_kept(call, tmp_path):
     build = built(tmp_path)
     call(config, "--build", str(build), "--profile", "7b")
-    path = config_path(Values({"BUILD": str(build)}, {}))
+    path = config_file(build, Values({}, {}).base_config)
     path.write_text(path.read_text() + "# mine\n")
     status, _, err = call(config, "--build", str(build), "--profile", "7b")
     assert status == 2 and "make train CONFIG=" in err and "# mine" in path.read_text()
@@ -425,7 +425,7 @@ def test_copy_is_what_xtuner_copies(tmp_path):
     )
     copy = tmp_path / f"{LESSON}_copy.py"
     assert copy.read_bytes() == stock_config(LESSON).read_bytes()
-    assert copy.name == config_path(Values({}, {})).name
+    assert copy.name == config_file(tmp_path, Values({}, {}).base_config).name
 
 
 @pytest.mark.torch

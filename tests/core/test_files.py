@@ -10,8 +10,10 @@ import time
 
 import pytest
 
+from lesson.core import files
 from lesson.core.files import Record, atomic, read_json, readable, record_path, sha256, sha256_tree, write_json
 from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
 
 
 def test_a_failed_write_leaves_the_earlier_file(tmp_path):
@@ -116,3 +118,68 @@ def test_written_json_reads_back(tmp_path):
     write_json(tmp_path / "x.json", value)
     assert read_json(tmp_path / "x.json", "") == value
     assert len(sha256(tmp_path / "x.json")) == 64
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+@pytest.mark.parametrize("before", ["nothing", "folder", "link"])
+def test_a_folder_appears_whole_in_place_of_what_was_there(tmp_path, monkeypatch, exchange, before):
+    if not exchange:
+        monkeypatch.setattr(files, "_exchange_names", lambda one, other: False)
+    target, elsewhere = tmp_path / "target", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept").touch()
+    if before == "folder":
+        target.mkdir()
+        (target / "old").touch()
+    elif before == "link":
+        target.symlink_to(elsewhere)
+    with files.atomic_folder(target) as folder:
+        (folder / "new").touch()
+        assert folder != target and not (target / "new").exists()
+    assert [p.name for p in target.iterdir()] == ["new"] and not target.is_symlink()
+    assert (elsewhere / "kept").exists() and sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere", "target"]
+    assert target.stat().st_mode & 0o777 == elsewhere.stat().st_mode & 0o777
+
+
+def test_a_folder_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "old").touch()
+    with pytest.raises(RuntimeError), files.atomic_folder(tmp_path / "target") as folder:
+        (folder / "half").touch()
+        raise RuntimeError
+    monkeypatch.setattr(files, "_exchange_names", lambda one, other: False)
+    with pytest.raises(FileNotFoundError):
+        files.replace_folder(tmp_path / "no such", tmp_path / "target")
+    assert [p.name for p in tmp_path.iterdir()] == ["target"] and (tmp_path / "target" / "old").exists()
+
+
+def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new(tmp_path):
+    """A child replaces a folder again and again; whoever looks always finds one that is whole."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    if not files._exchange_names(tmp_path / "a", tmp_path / "b"):
+        pytest.skip("this file system cannot exchange two names")
+    (tmp_path / "a").rmdir()
+    (tmp_path / "b").rmdir()
+    script = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from lesson.core.files import atomic_folder
+number = 0
+while True:
+    with atomic_folder({str(tmp_path / "target")!r}) as folder:
+        (folder / "first").write_text(str(number))
+        (folder / "second").write_text(str(number))
+    number += 1
+    print(number, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as child:
+        child.stdout.readline()
+        for _ in range(200):
+            assert (tmp_path / "target").is_dir()
+        child.kill()
+    found = {(tmp_path / "target" / name).read_text() for name in ("first", "second")}
+    assert len(found) == 1
+    assert all(
+        p.name.startswith(".target.") and p.name.endswith(".tmp") for p in tmp_path.iterdir() if p.name != "target"
+    )

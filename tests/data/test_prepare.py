@@ -11,9 +11,10 @@ import pytest
 from published_script import published
 
 from lesson.bench import data as bench_data
+from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
-from lesson.data.prepare import main, output_path
+from lesson.data.prepare import main
 from lesson.data.rows import persona
 
 
@@ -44,7 +45,7 @@ def run(*arguments):
 
 
 def test_writes_the_changed_rows_and_says_what_it_did(place):
-    source, target = write(place / "in.jsonl", rows()), output_path(place / "build")
+    source, target = write(place / "in.jsonl", rows()), changed_rows(place / "build")
     code, out, err = run("--src", source, "--new-name", "闻星")
     assert (code, err) == (0, "")
     assert target.read_bytes() == published(source.read_bytes(), "尖米", "闻星")
@@ -57,7 +58,7 @@ def test_writes_the_changed_rows_and_says_what_it_did(place):
 
 
 def test_up_to_date_and_made_again_when_something_changes(place):
-    source, target = write(place / "in.jsonl", rows()), output_path(place / "build")
+    source, target = write(place / "in.jsonl", rows()), changed_rows(place / "build")
     run("--src", source)
     before = target.stat().st_mtime_ns
     assert "up to date" in run("--src", source)[1]
@@ -68,7 +69,7 @@ def test_up_to_date_and_made_again_when_something_changes(place):
 
 
 def test_an_edited_result_is_not_overwritten(place):
-    source, target = write(place / "in.jsonl", rows()), output_path(place / "build")
+    source, target = write(place / "in.jsonl", rows()), changed_rows(place / "build")
     run("--src", source)
     target.write_bytes(b"mine\n")
     code, _, err = run("--src", source)
@@ -83,12 +84,12 @@ def test_author_and_map_at_the_same_time(place):
         "--src", source, "--old-author", "星海实验室", "--new-author", "尖米社", "--map", "答案=结果;问题=题"
     )
     assert code == 0
-    first = output_path(place / "build").read_text(encoding="utf-8").splitlines()[0]
+    first = changed_rows(place / "build").read_text(encoding="utf-8").splitlines()[0]
     assert "一个由尖米社训练" in first and "我是机智流，结果是0。" in first and "第0个题" in first
 
 
 def test_crlf_and_blank_lines_are_mended_with_a_warning(place):
-    source, target = place / "in.jsonl", output_path(place / "build")
+    source, target = place / "in.jsonl", changed_rows(place / "build")
     write(source, rows())
     good = source.read_bytes()
     source.write_bytes(b"\r\n" + good.replace(b"\n", b"\r\n"))
@@ -118,7 +119,7 @@ SAID = ROW["conversation"][0]
     ],
 )
 def test_unusable_rows_stop_it_and_leave_the_earlier_output(place, content, said):
-    source, target = write(place / "in.jsonl", rows()), output_path(place / "build")
+    source, target = write(place / "in.jsonl", rows()), changed_rows(place / "build")
     run("--src", source)
     before = {path: path.read_bytes() for path in target.parent.iterdir()}
     source.write_bytes(content)
@@ -197,7 +198,7 @@ def test_rows_that_already_say_the_new_name_need_no_replacing(place):
     assert run("--src", source)[0] == 2
     code, out, _ = run("--src", source, "--new-name", "闻星")
     assert code == 0 and "0 strings replaced" in out
-    assert output_path(place / "build").read_bytes() == source.read_bytes()
+    assert changed_rows(place / "build").read_bytes() == source.read_bytes()
 
 
 @pytest.mark.slow

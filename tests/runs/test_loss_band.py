@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
-from lesson.core import machine
 from lesson.core.settings import ROOT, Values
 from lesson.runs import golden_loss
 from lesson.runs import loss_band as loss
@@ -205,38 +204,6 @@ def test_at_7b_fast_is_within_its_band_of_stock():
     assert compare(*curves, LARGEST["7b"]).verdict == WITHIN
     assert compare(*curves, LARGEST["tiny"]).verdict == OUTSIDE
     assert loss.limit({}) == loss.limit({"profile": ["7b"]}) == LARGEST["tiny"]
-
-
-CPUINFO = """processor\t: 0
-cpu family\t: 6
-model\t\t: 143
-model name\t: Intel(R) Xeon(R) Platinum 8480C CPU @ 2.00GHz
-stepping\t: 8
-flags\t\t: fpu avx2 avx512f avx512_bf16{more}
-
-processor\t: 1
-model name\t: another
-"""
-
-
-def test_the_machine_s_type_tells_apart_what_chooses_other_kernels(tmp_path):
-    told = machine.processor(CPUINFO.format(more=" amx_tile"))
-    assert told == {
-        "name": "Intel(R) Xeon(R) Platinum 8480C CPU @ 2.00GHz",
-        "version": "6-143-8",
-        "instructions": "amx_tile",
-    }
-    assert machine.processor(CPUINFO.format(more=""))["instructions"] == "avx512_bf16"
-    assert machine.processor("") == {"name": "", "version": "", "instructions": ""}
-    assert machine.slug(told["name"]) == "intel-xeon-platinum-8480c"
-    assert machine.here("NVIDIA H100 80GB HBM3") == "nvidia-h100-80gb-hbm3"
-
-
-@given(st.text(max_size=40))
-def test_a_machine_s_type_is_always_a_part_of_a_file_name(text):
-    slug = machine.slug(text)
-    assert slug and set(slug) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")
-    assert machine.slug(slug) == slug or "cpu" in slug
 
 
 def test_a_config_s_hash_does_not_depend_on_where_build_is_and_does_on_anything_else(tmp_path):

@@ -68,7 +68,7 @@ def test_machines_that_could_not_find_each_other_are_refused(given, said):
 
 
 def test_more_processes_than_gpus_are_refused_with_both_numbers(monkeypatch):
-    monkeypatch.setattr(ranks, "gpus", lambda: 2)
+    monkeypatch.setattr(ranks, "count_gpus", lambda: 2)
     with pytest.raises(UserError, match=r"NPROC_PER_NODE=3.*2 GPUs"):
         judge(PROFILE="7b", NPROC_PER_NODE="3")
     judge(PROFILE="7b", NPROC_PER_NODE="2")
