@@ -22,7 +22,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from lesson.config import schedule
-from lesson.config.reading import lookup, of_bytes
+from lesson.config.reading import parse_config
+from lesson.config.summary import lookup
 from lesson.core.settings import ROOT
 from lesson.evaluation import evaluate
 from lesson.model.known_bases import SIZES_7B
@@ -131,7 +132,7 @@ def honest() -> Files:
 
 
 @functools.lru_cache(maxsize=64)
-def _measured(data: bytes, tokenizer: Path | None, template: str) -> schedule.Data:
+def _measured(data: bytes, tokenizer: Path | None, template: str) -> schedule.DataMeasures:
     return schedule.measure_stream(io.BytesIO(data), template, tokenizer, "尖米")
 
 
@@ -142,11 +143,11 @@ def trained(
 
     `shift` moves all losses: another run of the same. With `fall` 0 they stay where they were.
     """
-    config = of_bytes(files[CONFIG], CONFIG)
+    config = parse_config(files[CONFIG], CONFIG)
     get = lambda name: lookup(config, name)[0]  # noqa: E731
     tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if profile == "tiny" else None
     data = _measured(files[DATA], tokenizer, get("template").name.rpartition(".")[2])
-    samples = schedule.samples(data.lengths, get("max_length"), get("pack_to_max_length") is not False)
+    samples = schedule.count_samples(data.lengths, get("max_length"), get("pack_to_max_length") is not False)
     per_epoch = math.ceil(samples / get("batch_size"))
     total = per_epoch * get("max_epochs")
     warm = int(get("warmup_ratio") * total)
@@ -207,7 +208,7 @@ def with_config(name: str, weights: bytes, change: Callable[[str], str] = str, k
     source = (ROOT / "golden" / "configs" / kind / f"{name}.py").read_text(encoding="utf-8")
     record = json.loads(files[RECORD])
     source = change(source.replace("'PERSONA'", repr(record["persona"])))
-    base = lookup(of_bytes(source.encode(), CONFIG), "model_path")[0]
+    base = lookup(parse_config(source.encode(), CONFIG), "model_path")[0]
     targets = sorted({key.split(".")[-3] for key in _names(weights)})
     files[CONFIG], files[ADAPTER] = source.encode(), weights
     files[RECORD] = dump(record | {"config": f"{name}_copy.py", "speed": "fast" if "fast" in kind else "stock"})
@@ -238,7 +239,7 @@ def manifest(files: Files, who: str = "张三") -> dict:
     base = "build/tiny/model"
     try:
         record |= json.loads(files[RECORD])
-        base = lookup(of_bytes(files[CONFIG], CONFIG), "model_path")[0] or base
+        base = lookup(parse_config(files[CONFIG], CONFIG), "model_path")[0] or base
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     return {

@@ -1,251 +1,36 @@
-"""The rules of check-config as data: severity, why it matters and what to do, in English and Chinese."""
+"""The rules of check-config: the table rules.json with the severity of each, why it matters and what to do."""
 
 from __future__ import annotations
 
-ERROR, WARNING = "error", "warning"
-FEWEST_STEPS = 20
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
-# rule: (severity, why in English and Chinese, what to do in English and Chinese)
-_MORE = ("the file does more than configure: whoever loads it runs this", "该文件不只是配置：加载它就会执行这段代码")
-_ONLY = ("keep to assignments of values and dict(...)", "只用赋值和 dict(...)")
-RULES: dict[str, tuple[str, str, str, str, str]] = {
-    # --- trust
-    "syntax": (
-        ERROR,
-        "Python cannot read it",
-        "Python 无法解析",
-        "start again from make config",
-        "请用 make config 重新生成",
-    ),
-    "trust-size": (ERROR, "no config is that large or deep", "配置不会这么大或这么深", *_ONLY),
-    "trust-import": (
-        ERROR,
-        "XTuner's stock configs do not import it: loading may run anything",
-        "XTuner 自带配置不会导入它：加载时可能执行任何代码",
-        "remove the import",
-        "请删除该导入",
-    ),
-    "trust-call": (ERROR, *_MORE, *_ONLY),
-    "trust-name": (ERROR, *_MORE, *_ONLY),
-    "trust-attribute": (ERROR, *_MORE, *_ONLY),
-    "trust-statement": (ERROR, *_MORE, *_ONLY),
-    "trust-template": (
-        ERROR,
-        "mmengine replaces {{ … }} before it runs the file: what is checked is not what runs",
-        "mmengine 在运行前会替换 {{ … }}：检查的不是实际运行的内容",
-        "write the value itself",
-        "请直接写值",
-    ),
-    "trust-type": (
-        ERROR,
-        "this names an object that XTuner would call, and not one of its stock configs'",
-        "这是 XTuner 会调用的对象，但自带配置里没有它",
-        "use the constructor of the stock config",
-        "请用自带配置里的构造器",
-    ),
-    "trust-model": (
-        ERROR,
-        "trust_remote_code runs the code of a hub account that is not a maker's of the base model",
-        "trust_remote_code 会执行非官方账号仓库里的代码",
-        "name a local folder of the base model",
-        "请改为本地基座模型目录",
-    ),
-    "loads-pickle": (
-        WARNING,
-        "a checkpoint is unpickled, which runs code that it holds",
-        "加载检查点会反序列化并执行其中的代码",
-        "load only checkpoints of your own",
-        "只加载自己的检查点",
-    ),
-    "base": (
-        ERROR,
-        "the file inherits from one that was not read",
-        "该配置继承了未读取的文件",
-        "put all into one file, or beside it",
-        "请合并为一个文件，或放在同一目录",
-    ),
-    "undefined": (
-        ERROR,
-        "loading stops with a NameError",
-        "加载会因 NameError 停止",
-        "define it or mend the name",
-        "请定义或改正名字",
-    ),
-    "unfolded": (
-        WARNING,
-        "cannot be told without running the file",
-        "不运行文件就无法得知",
-        "write the value itself",
-        "请直接写值",
-    ),
-    "not-training": (
-        ERROR,
-        "training reads it and it is not there",
-        "训练需要它，但配置里没有",
-        "start again from make config",
-        "请用 make config 重新生成",
-    ),
-    # --- the lesson
-    "data-stock": (
-        ERROR,
-        "the model would learn a public data set, not its name",
-        "模型学到的是公开数据集，而不是名字",
-        "name your changed file in data_files",
-        "请在 data_files 写改好的文件",
-    ),
-    "data-unreplaced": (
-        ERROR,
-        "the model would learn the old name",
-        "模型学到的会是旧名字",
-        "train on assistant_Tuner_change.jsonl (make data)",
-        "请用 assistant_Tuner_change.jsonl 训练（make data）",
-    ),
-    "data-missing": (
-        ERROR,
-        "training stops at once",
-        "训练会立刻停止",
-        "run make data or mend the path",
-        "请运行 make data 或改正路径",
-    ),
-    "load-form": (
-        ERROR,
-        "load_dataset does not read a local JSON Lines file that way",
-        "load_dataset 不能这样读取本地 JSON Lines 文件",
-        "dict(type=load_dataset, path='json', data_files=dict(train=alpaca_en_path))",
-        "dict(type=load_dataset, path='json', data_files=dict(train=alpaca_en_path))",
-    ),
-    "map-fn": (
-        ERROR,
-        "the rows are conversations already: this function reads other keys and fails or empties them",
-        "数据已是对话格式：该函数读取别的键，会报错或清空对话",
-        "dataset_map_fn=None",
-        "dataset_map_fn=None",
-    ),
-    "model-hub": (
-        WARNING,
-        "a hub id: without a network, training stops",
-        "这是模型仓库名：没有网络时训练会停止",
-        "name the local folder (make model)",
-        "请写本地目录（make model）",
-    ),
-    "model-generation": (
-        ERROR,
-        "another generation of the model than meant: same sizes, other weights",
-        "与预期的模型代次不同：尺寸相同，权重不同",
-        "link the model that is meant (make model MODEL=…)",
-        "请链接正确的模型（make model MODEL=…）",
-    ),
-    "eval-questions": (
-        WARNING,
-        "what is asked during training does not show whether the name was learned",
-        "训练中的提问看不出名字是否学会",
-        "evaluation_inputs = ['请介绍一下你自己', 'Please introduce yourself']",
-        "evaluation_inputs = ['请介绍一下你自己', 'Please introduce yourself']",
-    ),
-    "template": (
-        ERROR,
-        "not the base model's own chat template: it would learn foreign marks and not stop",
-        "不是该基座模型的对话模板：会学到别家的标记且不会停",
-        "set prompt_template to the template of the base model",
-        "请把 prompt_template 设为基座模型的模板",
-    ),
-    "system": (
-        WARNING,
-        "answers during training are asked for under another system prompt than was trained",
-        "训练中的提问所用系统提示与训练数据不同",
-        "set SYSTEM to the data's system prompt",
-        "请把 SYSTEM 设为数据里的 system",
-    ),
-    # --- training
-    "loss-scale": (
-        WARNING,
-        "bfloat16 has float32's range: scaling the loss only hides overflows",
-        "bfloat16 的范围与 float32 相同：缩放损失只会掩盖溢出",
-        "loss_scale=dict(enabled=False)",
-        "loss_scale=dict(enabled=False)",
-    ),
-    "dtype-mixed": (
-        WARNING,
-        "weights and autocast in two formats: conversions cost time and precision",
-        "权重与自动混合精度格式不同：转换既慢又损失精度",
-        "use one format (DTYPE=)",
-        "请统一格式（DTYPE=）",
-    ),
-    "max-length": (
-        WARNING,
-        "longer rows are cut: the end of the answer is lost",
-        "更长的行会被截断，回答的结尾会丢失",
-        "raise max_length or shorten the row",
-        "请增大 max_length 或缩短该行",
-    ),
-    "few-steps": (
-        WARNING,
-        f"with fewer than {FEWEST_STEPS} optimizer steps hardly anything is learned",
-        f"少于 {FEWEST_STEPS} 个优化步几乎学不到东西",
-        "lower accumulative_counts, raise max_epochs, or bring more rows",
-        "请减小 accumulative_counts、增大 max_epochs 或增加数据",
-    ),
-    "warmup-empty": (
-        ERROR,
-        "the warm-up rounds to no step: mmengine stops with “end should be larger than begin”",
-        "预热取整后为 0 步：mmengine 会报 end should be larger than begin",
-        "raise warmup_ratio or max_epochs",
-        "请增大 warmup_ratio 或 max_epochs",
-    ),
-    "warmup-one": (
-        ERROR,
-        "with a warm-up of one step mmengine's LinearLR ends where it starts: the learning rate stays at lr × 1e-5",
-        "预热只有一步时，mmengine 的 LinearLR 停在起点：学习率一直是 lr × 1e-5",
-        "raise warmup_ratio or max_epochs until the warm-up has two steps (make config WARMUP=… or EPOCHS=…)",
-        "请增大 warmup_ratio 或 max_epochs，使预热至少两步（make config WARMUP=… 或 EPOCHS=…）",
-    ),
-    "warmup-long": (
-        WARNING,
-        "the learning rate rises for half of the training or more",
-        "学习率有一半以上时间都在上升",
-        "lower warmup_ratio",
-        "请减小 warmup_ratio",
-    ),
-    "save-late": (
-        WARNING,
-        "no checkpoint before the end: a stopped run starts over",
-        "结束前不会保存检查点：中断后要从头开始",
-        "lower save_steps",
-        "请减小 save_steps",
-    ),
-    "lr": (
-        WARNING,
-        "outside 1e-6 to 2e-3, where LoRA learns",
-        "超出 LoRA 适用的 1e-6 到 2e-3",
-        "try 2e-4",
-        "可试 2e-4",
-    ),
-    "varlen": (
-        ERROR,
-        "use_varlen_attn needs flash-attn, packing and batch size 1: XTuner stops",
-        "use_varlen_attn 需要 flash-attn、拼接和 batch_size=1：否则 XTuner 会停止",
-        "use_varlen_attn = False",
-        "use_varlen_attn = False",
-    ),
-    "sequence-parallel": (
-        ERROR,
-        "XTuner refuses sequence parallelism without DeepSpeed",
-        "没有 DeepSpeed 时 XTuner 不接受序列并行",
-        "sequence_parallel_size = 1, or DEEPSPEED=deepspeed_zero2",
-        "sequence_parallel_size = 1，或 DEEPSPEED=deepspeed_zero2",
-    ),
-    "lora": (
-        WARNING,
-        "LoRA adds alpha / r times its product: far from 1 it drowns or does nothing",
-        "LoRA 的缩放为 alpha / r：离 1 太远会淹没或不起作用",
-        "stock values: r=64, lora_alpha=16, lora_dropout=0.1",
-        "自带值：r=64、lora_alpha=16、lora_dropout=0.1",
-    ),
-    "seed": (
-        WARNING,
-        "no seed: the run cannot be repeated",
-        "没有随机种子：无法复现",
-        "randomness = dict(seed=42, deterministic=False)",
-        "randomness = dict(seed=42, deterministic=False)",
-    ),
-}
+from lesson.core.messages import tr
+
+ERROR, WARNING = "error", "warning"
+Violations = Iterator[tuple[str, int, str]]  # (rule, line, what was found)
+TABLE_FILE = Path(__file__).with_name("rules.json")  # its form: schemas/config_rules.schema.json
+
+
+@dataclass(frozen=True)
+class ConfigRule:
+    """One rule: `why` and `remedy` are texts by language (en, zh)."""
+
+    severity: str
+    why: dict[str, str]
+    remedy: dict[str, str]
+
+    def reason(self) -> str:
+        """Why it matters, in the user's language."""
+        return tr(self.why["en"], self.why["zh"]).replace("{fewest_steps}", str(FEWEST_STEPS))
+
+    def advice(self) -> str:
+        """What to do, in the user's language."""
+        return tr(self.remedy["en"], self.remedy["zh"])
+
+
+_TABLE = json.loads(TABLE_FILE.read_text(encoding="utf-8"))
+FEWEST_STEPS: int = _TABLE["fewest_steps"]  # of the optimizer: with fewer hardly anything is learned
+CONFIG_RULES: dict[str, ConfigRule] = {name: ConfigRule(**entry) for name, entry in _TABLE["rules"].items()}

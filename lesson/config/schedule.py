@@ -21,7 +21,7 @@ from lesson.data import rows
 
 # XTuner's templates of the supported families (xtuner/utils/templates.py; a test compares): system, instruction,
 # suffix of the answer, separator, and whether an end-of-sequence token follows the answer.
-TEMPLATES = {
+TEMPLATE_TEXTS = {
     "default": ("<|System|>:{system}\n", "<|User|>:{input}\n<|Bot|>:", "", "\n", True),
     "internlm_chat": ("<|System|>:{system}\n", "<|User|>:{input}<eoh>\n<|Bot|>:", "<eoa>", "\n", False),
     "internlm2_chat": (
@@ -32,12 +32,12 @@ TEMPLATES = {
         False,
     ),
 }
-TEMPLATES["qwen_chat"] = TEMPLATES["internlm2_chat"]
+TEMPLATE_TEXTS["qwen_chat"] = TEMPLATE_TEXTS["internlm2_chat"]
 MAP_BATCH = 1000  # rows that `datasets` hands the packer at a time
 
 
 @dataclass(frozen=True)
-class Data:
+class DataMeasures:
     """A data file in numbers. Lengths are in tokens, template included, before cutting to max_length."""
 
     lengths: tuple[int, ...]
@@ -58,7 +58,7 @@ def estimated_tokens(text: str) -> int:
     return math.ceil(0.7 * wide + 0.3 * (len(text) - wide))
 
 
-def counter(tokenizer: Path | None) -> tuple[Callable[[str], int], bool]:
+def token_counter(tokenizer: Path | None) -> tuple[Callable[[str], int], bool]:
     """A function from text to its number of tokens, and whether it is exact. `tokenizer` is a tokenizer.json."""
     if tokenizer and tokenizer.is_file():
         try:
@@ -71,21 +71,21 @@ def counter(tokenizer: Path | None) -> tuple[Callable[[str], int], bool]:
     return estimated_tokens, False
 
 
-def measure(path: Path, template: str, tokenizer: Path | None, old_name: str) -> Data:
+def measure_file(path: Path, template: str, tokenizer: Path | None, old_name: str) -> DataMeasures:
     """The numbers of the data file at `path`. Rows that are no conversation are counted, not judged."""
     stat = path.stat()
     return _measure(path, stat.st_mtime_ns, stat.st_size, template, tokenizer, old_name)
 
 
 @functools.lru_cache(maxsize=4)  # many configs are judged against the same data
-def _measure(path: Path, _mtime: int, _size: int, template: str, tokenizer: Path | None, old_name: str) -> Data:
+def _measure(path: Path, _mtime: int, _size: int, template: str, tokenizer: Path | None, old_name: str) -> DataMeasures:
     with rows.open_bytes(path) as stream:
         return measure_stream(stream, template, tokenizer, old_name)
 
 
-def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_name: str) -> Data:
+def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_name: str) -> DataMeasures:
     """The numbers of rows that are no file here, such as a member of a submission."""
-    count, exact = counter(tokenizer)
+    count, exact = token_counter(tokenizer)
     count = functools.lru_cache(maxsize=4096)(count)  # personas and questions repeat
     lengths, personas = [], Counter()
     longest = longest_line = bad = with_old = 0
@@ -107,11 +107,11 @@ def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_
             if isinstance(system, str) and system.strip():
                 personas[system] += 1
     persona = personas.most_common(1)[0][0] if personas else None
-    return Data(tuple(lengths), longest_line, persona, with_old, bad, exact)
+    return DataMeasures(tuple(lengths), longest_line, persona, with_old, bad, exact)
 
 
 def _row_tokens(turns: list[dict], template: str, count: Callable[[str], int]) -> int:
-    system_form, form, suffix, separator, end = TEMPLATES.get(template, TEMPLATES["internlm2_chat"])
+    system_form, form, suffix, separator, end = TEMPLATE_TEXTS.get(template, TEMPLATE_TEXTS["internlm2_chat"])
     total = 1  # the token that begins a sequence
     for turn in turns:
         system = turn.get("system")
@@ -121,7 +121,7 @@ def _row_tokens(turns: list[dict], template: str, count: Callable[[str], int]) -
     return total
 
 
-def samples(lengths: tuple[int, ...], max_length: int, pack: bool) -> int:
+def count_samples(lengths: tuple[int, ...], max_length: int, pack: bool) -> int:
     """Samples that XTuner makes of rows of these lengths, with one worker (map_num_proc=None).
 
     Rows whose question alone fills max_length, which XTuner drops, are counted: the max-length finding names them.
@@ -154,20 +154,20 @@ class Schedule:
     tokens_per_iteration: int  # on all GPUs together
 
 
-def plan(
-    data: Data,
+def plan_schedule(
+    data: DataMeasures,
     max_length: int,
     pack: bool,
     batch: int,
     accumulate: int,
     epochs: int,
     warmup_ratio: float,
-    world: int = 1,
+    world_size: int = 1,
     sequence_parallel: int = 1,
 ) -> Schedule:
-    """The schedule on `world` GPUs, of which each `sequence_parallel` work on one sequence together."""
-    ranks = max(world // max(sequence_parallel, 1), 1)
-    made = samples(data.lengths, max_length, pack)
+    """The schedule on `world_size` GPUs, of which each `sequence_parallel` work on one sequence together."""
+    ranks = max(world_size // max(sequence_parallel, 1), 1)
+    made = count_samples(data.lengths, max_length, pack)
     per_epoch = math.ceil(math.ceil(made / ranks) / batch)
     iterations = per_epoch * epochs
     mean = max_length if pack else sum(min(n, max_length) for n in data.lengths) / max(len(data.lengths), 1)
@@ -183,6 +183,6 @@ def plan(
     )
 
 
-def world(values: Values) -> int:
+def world_size(values: Values) -> int:
     """Processes of the training, all nodes together."""
     return values.nproc_per_node * values.nnodes

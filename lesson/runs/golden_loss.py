@@ -10,7 +10,7 @@ import hashlib
 import sys
 from pathlib import Path
 
-from lesson.config.reading import facts_of
+from lesson.config.summary import summary_of
 from lesson.core import cli
 from lesson.core.files import write_json
 from lesson.core.messages import tr
@@ -40,7 +40,7 @@ def document(run: Run) -> dict:
 
 def config_hash(path: Path) -> str:
     """SHA-256 of the config with the folders of its base and its rows left out: the same wherever BUILD is."""
-    text, facts = path.read_text(encoding="utf-8"), facts_of(path)
+    text, facts = path.read_text(encoding="utf-8"), summary_of(path)
     for key in ("model_path", "data_file"):
         if facts.get(key):
             text = text.replace(repr(facts[key]), repr(Path(facts[key]).name))

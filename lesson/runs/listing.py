@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lesson.config.reading import facts_of
+from lesson.config.summary import summary_of
 from lesson.core import cli
 from lesson.core.layout import last_run_link, runs_folder
 from lesson.core.messages import UserError, tr
@@ -41,7 +41,7 @@ def figures(run: Run, current: bool) -> dict:
         with contextlib.suppress(OSError, UnicodeDecodeError):
             result |= _of_curve(curve_lines(curve))
     with contextlib.suppress(UserError, OSError, SyntaxError, ValueError):
-        result["seed"] = facts_of(run.config).get("seed")
+        result["seed"] = summary_of(run.config).get("seed")
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
         result |= _of_record(json.loads(run.record.read_text(encoding="utf-8")))
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):

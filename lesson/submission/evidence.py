@@ -19,9 +19,10 @@ from pathlib import Path
 
 import jsonschema
 
-from lesson.config import reading as facts
 from lesson.config import schedule
-from lesson.config.reading import Facts, lookup
+from lesson.config.parsed import ParsedConfig
+from lesson.config.reading import LARGEST_SOURCE, parse_config
+from lesson.config.summary import lookup
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken, Unreadable
 from lesson.core.settings import ROOT
@@ -156,8 +157,8 @@ class Evidence:
         return result
 
     @functools.cached_property
-    def config(self) -> Facts:
-        return facts.of_bytes(self.raw("config", facts.LARGEST_SOURCE + 1), self.parts["config"])
+    def config(self) -> ParsedConfig:
+        return parse_config(self.raw("config", LARGEST_SOURCE + 1), self.parts["config"])
 
     @functools.cached_property
     def record(self) -> dict:
@@ -250,7 +251,7 @@ class Evidence:
         return self._log[2]
 
     @functools.cached_property
-    def data(self) -> schedule.Data:
+    def data(self) -> schedule.DataMeasures:
         template = lookup(self.config, "template")[0] if "config" in self.parts else None
         name = getattr(template, "name", str(template)).rpartition(".")[2]
         tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if self.profile == "tiny" else None
@@ -365,7 +366,7 @@ def found_parts(view: View) -> tuple[dict[str, str], dict[str, list[str]]]:
             take("adapter", 1, name)
         elif lower.endswith(".py"):
             try:
-                text = view.read(name, facts.LARGEST_SOURCE)
+                text = view.read(name, LARGEST_SOURCE)
             except Unreadable:
                 continue
             if b"train_dataloader" in text or b"SupervisedFinetune" in text:

@@ -13,7 +13,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
-from lesson.config.reading import facts_of
+from lesson.config.summary import summary_of
 from lesson.core import cli
 from lesson.core.files import atomic, readable, replace_folder, sha256, write_json
 from lesson.core.layout import submission_archive
@@ -108,7 +108,7 @@ def make_manifest(who: str, record: dict, run: Run, folder: Path) -> dict:
         "who": who,
         "names": record["names"],
         "profile": record["profile"],
-        "base": facts_of(run.config)["model_path"],
+        "base": summary_of(run.config)["model_path"],
         "run": record["id"],
         "versions": record["versions"],
         "files": [
@@ -127,7 +127,9 @@ def show(manifest: dict, record: dict, folder: Path) -> None:
     print(f"  {size:>12}  {MANIFEST} ({manifest['who']})")
     machine = json.dumps(record["machine"], ensure_ascii=False)
     print(tr("of your machine it tells: ", "其中关于你机器的信息：") + machine)
-    print(tr("and these paths: ", "以及路径：") + f"{manifest['base']}, {facts_of(folder / 'config.py')['data_file']}")
+    print(
+        tr("and these paths: ", "以及路径：") + f"{manifest['base']}, {summary_of(folder / 'config.py')['data_file']}"
+    )
 
 
 def publish(folder: Path, out: Path) -> None:

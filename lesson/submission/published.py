@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesson.config.reading import lookup
+from lesson.config.summary import lookup
 from lesson.core import cli
 from lesson.core.files import read_json, write_json
 from lesson.core.messages import UserError, tr

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lesson.config import check as check_config
-from lesson.config import reading as facts
-from lesson.config.reading import Ref, lookup
-from lesson.config.schedule import world
+from lesson.config.context import ConfigContext
+from lesson.config.parsed import ParsedConfig, Ref
+from lesson.config.schedule import world_size
+from lesson.config.summary import lookup
 from lesson.core import cli
 from lesson.core.files import read_json, readable
 from lesson.core.layout import config_file
@@ -57,7 +58,7 @@ class Run:
     half: bool = True  # autocast to 16 bits
     checkpointing: bool = True
     zero: int = 0  # DeepSpeed's ZeRO stage; 0 without DeepSpeed
-    world: int = 1
+    world_size: int = 1
     optimizer_bytes: int = 8  # Adam's two moments in float32; 2 with 8 bits
     fast: bool = False  # lesson/training/fast.py computes it
     kept: int = 0  # bytes that it may keep of MLPs
@@ -85,11 +86,13 @@ def memory(shape: Shape, run: Run) -> dict[str, float]:
     if run.fast:
         return _fast_memory(shape, run)
     deepspeed = run.zero > 0
-    share = run.world if deepspeed else 1
+    share = run.world_size if deepspeed else 1
     full = 2 if deepspeed and run.half else 4
     parts = {
-        "weights": shape.linear_parameters * (NF4 if run.quantized else full) / (run.world if run.zero == 3 else 1),
-        "plain": shape.plain_parameters * full / (run.world if run.zero == 3 else 1),
+        "weights": shape.linear_parameters
+        * (NF4 if run.quantized else full)
+        / (run.world_size if run.zero == 3 else 1),
+        "plain": shape.plain_parameters * full / (run.world_size if run.zero == 3 else 1),
         "adapter": run.lora * ((2 + 4 / share) if deepspeed and run.half else 4),
         "optimizer": run.lora * run.optimizer_bytes / share,
         "activations": run.tokens * shape.layers * shape.hidden * (full if run.checkpointing else 167),
@@ -143,7 +146,7 @@ def throughput(shape: Shape, fast: bool = False) -> float:
 
 def estimate(values: Values) -> int:
     """Print the estimate. 0 when it fits or no device is known, 1 when it does not fit."""
-    result = document(values, world(values))
+    result = document(values, world_size(values))
     if values.format == "json":
         print(json.dumps(result, ensure_ascii=False, indent=2))
     else:
@@ -151,13 +154,13 @@ def estimate(values: Values) -> int:
     return 1 if result["device"]["fits"] is False else 0
 
 
-def document(values: Values, world: int = 1) -> dict:
+def document(values: Values, world_size: int = 1) -> dict:
     """The estimate as JSON. Raises UserError when the config, or the sizes of its base model, cannot be told."""
     made = config_file(values.build, values.base_config)
     path = readable(values.config or made, tr("run make config", "请运行 make config"))
-    context = check_config.Context(old_name="\0", world=world)
-    verdict = check_config.check_file(path, context)
-    config, plan = verdict.facts, verdict.schedule
+    context = ConfigContext(old_name="\0", world_size=world_size)
+    verdict = check_config.check_config_file(path, context)
+    config, plan = verdict.config, verdict.schedule
     shape = _shape(config, values)
     targets = config.get("model.lora.target_modules")
     names = targets if isinstance(targets, list) else None
@@ -175,17 +178,17 @@ def document(values: Values, world: int = 1) -> dict:
         half=_name(config, "optim_wrapper") == "AmpOptimWrapper",
         checkpointing=config.get("model.use_activation_checkpointing", True) is not False,
         zero=_zero(values),
-        world=world,
+        world_size=world_size,
         optimizer_bytes=2 if "8bit" in _name(config, "optimizer") else 8,
         fast=fast,
         kept=config.get("model.kept_bytes", 0) if fast else 0,
     )
     parts = memory(shape, run)
-    speed = values.tokens_per_second or (throughput(shape, fast) * world if values.profile == "7b" else None)
+    speed = values.tokens_per_second or (throughput(shape, fast) * world_size if values.profile == "7b" else None)
     return {
         "config": str(path),
         "parameters": {"total": shape.parameters + trained, "trained": trained},
-        "tokens_per_iteration": tokens * world,
+        "tokens_per_iteration": tokens * world_size,
         "schedule": asdict(plan) if plan else None,
         "memory": {name: round(value) for name, value in parts.items()},
         "device": _device(values, parts["peak"]),
@@ -194,12 +197,12 @@ def document(values: Values, world: int = 1) -> dict:
     }
 
 
-def _name(config: facts.Facts, key: str) -> str:
+def _name(config: ParsedConfig, key: str) -> str:
     value = lookup(config, key)[0]
     return value.name.rpartition(".")[2] if isinstance(value, Ref) else str(value)
 
 
-def _number(config: facts.Facts, key: str, path: Path, most: int) -> int:
+def _number(config: ParsedConfig, key: str, path: Path, most: int) -> int:
     value, line = lookup(config, key)
     if not isinstance(value, int) or not 1 <= value <= most:
         remedy = tr("run make check-config", "请运行 make check-config")
@@ -214,7 +217,7 @@ def _zero(values: Values) -> int:
     return next((stage for stage in (1, 2, 3) if f"zero{stage}" in name), 0)
 
 
-def _shape(config: facts.Facts, values: Values) -> Shape:
+def _shape(config: ParsedConfig, values: Values) -> Shape:
     named = lookup(config, "model_path")[0]
     for folder in (values.model, named):
         if isinstance(folder, str) and folder and (file := Path(folder) / "config.json").is_file():

@@ -16,7 +16,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from lesson.config.schedule import world
+from lesson.config.schedule import world_size
 from lesson.core.machine import count_gpus
 from lesson.core.messages import UserError, tr
 from lesson.core.processes import die_with_parent
@@ -28,7 +28,7 @@ MASTER_PORT = "29500"  # torchrun's own default; every node has to know it
 
 def command(values: Values, tool: list[str]) -> list[str]:
     """The command line that runs `tool` (arguments of recipe.engine) in one process, or in several through torchrun."""
-    if world(values) == 1:
+    if world_size(values) == 1:
         return [sys.executable, "-m", "lesson.training.engine", *tool]
     port = values.master_port or (MASTER_PORT if values.nnodes > 1 else free_port())
     return [
@@ -48,7 +48,7 @@ def free_port() -> str:
 
 def judge(values: Values, facts: dict, source: Path, deepspeed: str | None) -> None:
     """Raise UserError where these processes could not train this config, before any of them is started."""
-    processes, parallel = world(values), facts.get("sequence_parallel_size") or 1
+    processes, parallel = world_size(values), facts.get("sequence_parallel_size") or 1
     if values.node_rank >= values.nnodes:
         raise UserError(
             f"NODE_RANK={values.node_rank}",

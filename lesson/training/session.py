@@ -23,8 +23,9 @@ from pathlib import Path
 
 from lesson.config import check as check_config
 from lesson.config import edits
-from lesson.config.reading import facts_of
-from lesson.config.schedule import world
+from lesson.config.context import config_context
+from lesson.config.schedule import world_size
+from lesson.config.summary import summary_of
 from lesson.core import cli
 from lesson.core.files import atomic, read_json, record_path, sha256, write_json
 from lesson.core.layout import config_file, runs_folder
@@ -53,7 +54,7 @@ def train(values: Values) -> int:
     source = Path(values.config) if values.config else config_file(values.build, values.base_config)
     if not source.is_file():
         raise UserError(source, tr("no config", "没有配置"), tr("run make config", "请先运行 make config"))
-    facts = facts_of(source)
+    facts = summary_of(source)
     data, model = trained_on(facts, source)
     deepspeed = deepspeed_config(values)
     inputs = {
@@ -62,7 +63,7 @@ def train(values: Values) -> int:
         "base": runs.base_hash(model),
     }
     # The number of processes is part of what a run is: it makes the global batch, and a checkpoint is resumed by as many.
-    processes = {"processes": str(world(values))} if world(values) > 1 else {}
+    processes = {"processes": str(world_size(values))} if world_size(values) > 1 else {}
     name = runs.run_id(**inputs, deepspeed=deepspeed or "", **processes)
     run = Run(runs_folder(values.build) / name, values.node_rank)
     if run.record.exists() and finished(run):
@@ -106,7 +107,7 @@ def trained_on(facts: dict, source: Path) -> tuple[Path, Path]:
 
 def judge(source: Path, values: Values) -> None:
     """Print what make check-config finds in the config; raise UserError on the first error: training would be in vain."""
-    verdict = check_config.check_file(source, check_config.context_of(values, True, None))
+    verdict = check_config.check_config_file(source, config_context(values, True, None))
     for finding in verdict.findings:
         print(finding, file=sys.stderr)
     for finding in verdict.findings:
@@ -179,7 +180,7 @@ def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int,
 
     Raises UserError when the trainer's exit status is not 0 or when its last checkpoint is not the last step's.
     """
-    last = runs.checkpoint(run.work_dir, world(values))
+    last = runs.checkpoint(run.work_dir, world_size(values))
     resumed = runs.step_of(last) if last else 0
     total = total_steps(run)
     started = time.monotonic()
@@ -194,7 +195,7 @@ def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int,
             environment.update(one_process())  # torchrun gives each of several processes its own
         watch(ranks.command(values, tool), environment, run)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # Linux: ru_maxrss is in KiB
-    end = runs.checkpoint(run.work_dir, world(values))
+    end = runs.checkpoint(run.work_dir, world_size(values))
     if end is None or runs.step_of(end) != total_steps(run):
         what = tr("the trainer ended without the last step's checkpoint", "训练结束了，但没有最后一步的检查点")
         raise UserError(run.work_dir, what, tr(f"read {run.console}", f"请查看 {run.console}"))
@@ -306,8 +307,8 @@ def make_record(
         "persona": rows.persona(data),
         "config": source.name,
         "deepspeed": deepspeed,
-        "processes": world(values),
-        "seed": facts_of(run.config).get("seed"),
+        "processes": world_size(values),
+        "seed": summary_of(run.config).get("seed"),
         "inputs": inputs,
         "versions": {name: metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
         "machine": describe_machine(with_gpu=values.profile == "7b"),

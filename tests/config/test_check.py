@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from lesson.config import check as check_config
 from lesson.config import reading as facts
-from lesson.config import rules as config_rules
 from lesson.config import schedule
-from lesson.config.check import Context
+from lesson.config.context import ConfigContext
+from lesson.config.rules import CONFIG_RULES
+from lesson.config.summary import config_document
+from lesson.config.trust import TRUSTED_OBJECTS
 from lesson.core.settings import ROOT
 
 FIXTURES = sorted((ROOT / "tests" / "fixtures" / "configs").glob("*.py"))
@@ -35,10 +37,10 @@ def supported_stock_configs() -> dict[str, Path]:
     return {name: path for name, path in config.stock_configs().items() if config.supported(name)}
 
 
-def rules(source: str | bytes, context: Context | None = None, name: str = "x.py") -> list[str]:
+def rules(source: str | bytes, context: ConfigContext | None = None, name: str = "x.py") -> list[str]:
     data = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
-    verdict = check_config.check_bytes(data, name, context)
-    SCHEMA.validate(verdict.facts.document())
+    verdict = check_config.check_config_bytes(data, name, context)
+    SCHEMA.validate(config_document(verdict.config))
     json.dumps(verdict.document(), ensure_ascii=False).encode()  # can be written, whatever the file holds
     return [f.rule for f in verdict.findings]
 
@@ -46,13 +48,13 @@ def rules(source: str | bytes, context: Context | None = None, name: str = "x.py
 @pytest.mark.parametrize("path", FIXTURES, ids=lambda p: p.stem)
 def test_each_slip_has_its_finding(path):
     expected = path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# expect:").split()
-    context = Context(files=False, meant=LESSON, flash_attn=False)
+    context = ConfigContext(files=False, meant=LESSON, flash_attn=False)
     assert sorted(set(rules(path.read_bytes(), context, path.name))) == sorted(expected)
 
 
 def test_stock_configs_have_the_lessons_findings_only():
     for name, path in supported_stock_configs().items():
-        verdict = check_config.check_file(path, Context(files=False, deepspeed="deepspeed_zero2"))
+        verdict = check_config.check_config_file(path, ConfigContext(files=False, deepspeed="deepspeed_zero2"))
         assert sorted(f.rule for f in verdict.findings) == [
             "data-stock",
             "eval-questions",
@@ -114,7 +116,7 @@ def lesson(tmp_path, monkeypatch):
         ).items():
             assert old in source, old
             source = source.replace(old, new)
-        return rules(source, Context(**context), "x.py")
+        return rules(source, ConfigContext(**context), "x.py")
 
     return run
 
@@ -175,7 +177,7 @@ def test_link_to_the_other_generation(lesson, tmp_path):
 def test_hub_id_is_an_error_offline_only():
     source = DONE.replace("/root/lesson/models/internlm2_5-7b-chat", "internlm/internlm2_5-7b-chat")
     for offline, severity in ((True, "error"), (False, "warning")):
-        verdict = check_config.check_bytes(source.encode(), "x.py", Context(files=False, offline=offline))
+        verdict = check_config.check_config_bytes(source.encode(), "x.py", ConfigContext(files=False, offline=offline))
         assert [(f.rule, f.severity) for f in verdict.findings] == [("model-hub", severity)]
     stranger = DONE.replace("/root/lesson/models/internlm2_5-7b-chat", "somebody/internlm2_5-7b-chat")
     assert rules(stranger) == ["model-hub", "trust-model"]
@@ -184,13 +186,13 @@ def test_hub_id_is_an_error_offline_only():
 
 
 def test_schedule_counts_as_xtuner_does():
-    assert schedule.samples((100,) * 50, 1000, True) == 5
-    assert schedule.samples((100,) * 5, 1000, True) == 1  # too little for one sample: a short one
-    assert schedule.samples((3000, 10), 1000, True) == 1  # rows are cut first
-    assert schedule.samples((100,) * 1105, 1000, True) == 110  # the rest of a thousand rows goes on to the next
-    assert schedule.samples((100,) * 7, 1000, False) == 7
-    data = schedule.Data((100,) * 50, 1, None, 0, 0, True)
-    plan = schedule.plan(data, 1000, True, batch=2, accumulate=2, epochs=3, warmup_ratio=0.5, world=2)
+    assert schedule.count_samples((100,) * 50, 1000, True) == 5
+    assert schedule.count_samples((100,) * 5, 1000, True) == 1  # too little for one sample: a short one
+    assert schedule.count_samples((3000, 10), 1000, True) == 1  # rows are cut first
+    assert schedule.count_samples((100,) * 1105, 1000, True) == 110  # the rest of a thousand rows goes on to the next
+    assert schedule.count_samples((100,) * 7, 1000, False) == 7
+    data = schedule.DataMeasures((100,) * 50, 1, None, 0, 0, True)
+    plan = schedule.plan_schedule(data, 1000, True, batch=2, accumulate=2, epochs=3, warmup_ratio=0.5, world_size=2)
     assert (plan.samples, plan.iterations_per_epoch, plan.iterations, plan.optimizer_steps) == (5, 2, 6, 3)
     assert (plan.effective_batch, plan.warmup_iterations, plan.tokens) == (8, 3, 15000)
 
@@ -202,10 +204,15 @@ def test_parts_that_training_needs():
 
 
 def test_every_rule_is_told_in_two_languages():
-    for rule, (severity, *texts) in config_rules.RULES.items():
-        assert severity in (config_rules.ERROR, config_rules.WARNING) and all(texts) and len(texts) == 4, rule
+    for name in ("rules", "trust"):
+        schema = json.loads((ROOT / "schemas" / f"config_{name}.schema.json").read_text(encoding="utf-8"))
+        jsonschema.Draft7Validator.check_schema(schema)
+        jsonschema.Draft7Validator(schema).validate(
+            json.loads((ROOT / f"lesson/config/{name}.json").read_text("utf-8"))
+        )
+    assert [name for name, rule in CONFIG_RULES.items() if "{" in rule.reason().replace("{{ … }}", "")] == []
     kinds = SCHEMA.schema["properties"]["problems"]["items"]["properties"]["kind"]["enum"]
-    assert set(kinds) <= config_rules.RULES.keys()
+    assert set(kinds) <= CONFIG_RULES.keys()
 
 
 # --- trust -----------------------------------------------------------------------------------------------------------
@@ -287,7 +294,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("source", HOSTILE)
 def test_more_than_configuring_is_an_error(source):
-    verdict = check_config.check_bytes((DONE + "\n" + source + "\n").encode(), "x.py")
+    verdict = check_config.check_config_bytes((DONE + "\n" + source + "\n").encode(), "x.py")
     assert not verdict.ok and any(f.line > 200 or "{{" in source for f in verdict.findings), verdict.findings
 
 
@@ -327,22 +334,22 @@ def test_configuring_is_no_error(source):
     ],
 )
 def test_folding(source, value):
-    assert facts.of_bytes(source.encode(), "x").document()["values"]["x"] == value
+    assert config_document(facts.parse_config(source.encode(), "x"))["values"]["x"] == value
 
 
 def test_base_is_followed_inside_the_folder_only(tmp_path):
     (tmp_path / "below.py").write_text("a = dict(x=1, y=dict(z=2))\nb = 1\nc = dict(d=1)\n")
     (tmp_path / "top.py").write_text("_base_ = './below.py'\na = dict(y=dict(z=3))\nc = dict(_delete_=True)\n")
-    found = facts.read(tmp_path / "top.py")
+    found = facts.read_config(tmp_path / "top.py")
     assert found.base == ["./below.py"] and found.problems == []
     assert found.values["a"] == {"x": 1, "y": {"z": 3}} and found.values["b"] == 1 and "d" not in found.values["c"]
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "top.py").write_text("_base_ = '../below.py'\n")
-    assert [p.kind for p in facts.read(tmp_path / "inner" / "top.py").problems] == ["base"]
+    assert [p.kind for p in facts.read_config(tmp_path / "inner" / "top.py").problems] == ["base"]
     (tmp_path / "below.py").write_text("import os\n")
-    assert [p.kind for p in facts.read(tmp_path / "top.py").problems] == ["trust-import"]
+    assert [p.kind for p in facts.read_config(tmp_path / "top.py").problems] == ["trust-import"]
     (tmp_path / "loop.py").write_text("_base_ = 'loop.py'\n")
-    assert "base" in [p.kind for p in facts.read(tmp_path / "loop.py").problems]
+    assert "base" in [p.kind for p in facts.read_config(tmp_path / "loop.py").problems]
 
 
 EXPENSIVE = {
@@ -391,12 +398,12 @@ def test_any_slip_of_the_hand_gives_a_verdict(start, length, text):
 def test_nothing_is_run(tmp_path):
     path = tmp_path / "x.py"
     path.write_text(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n" + DONE)
-    assert not check_config.check_file(path).ok and not (tmp_path / "ran").exists()
+    assert not check_config.check_config_file(path).ok and not (tmp_path / "ran").exists()
 
 
 def test_known_objects_cover_the_supported_configs():
     for name, path in supported_stock_configs().items():
-        assert set(facts.read(path).imports.values()) <= facts.KNOWN, name
+        assert set(facts.read_config(path).imports.values()) <= TRUSTED_OBJECTS, name
 
 
 def test_start_is_fast_and_imports_nothing_heavy(tmp_path):
@@ -430,7 +437,7 @@ def test_goldens_pass():
 def test_templates_are_xtuners():
     from xtuner.utils import PROMPT_TEMPLATE
 
-    for name, (system, instruction, suffix, separator, end) in schedule.TEMPLATES.items():
+    for name, (system, instruction, suffix, separator, end) in schedule.TEMPLATE_TEXTS.items():
         ours = PROMPT_TEMPLATE[name]
         assert (system, instruction) == (ours.SYSTEM, ours.INSTRUCTION)
         assert (suffix, separator, end) == (ours.get("SUFFIX", ""), ours.SEP, not ours.get("SUFFIX_AS_EOS", False))
@@ -474,8 +481,8 @@ def test_steps_are_counted_as_xtuner_makes_samples(tmp_path, rows, max_length, p
         split=None,
         map_num_proc=None,
     )
-    measured = schedule.measure(path, "internlm2_chat", tmp_path / "tokenizer.json", "尖米")
+    measured = schedule.measure_file(path, "internlm2_chat", tmp_path / "tokenizer.json", "尖米")
     assert measured.exact and not measured.bad_rows and measured.rows_with == 0
-    assert len(made) == schedule.samples(measured.lengths, max_length, pack)
+    assert len(made) == schedule.count_samples(measured.lengths, max_length, pack)
     if not pack:
         assert [min(n, max_length) for n in measured.lengths] == made["length"]

@@ -29,8 +29,10 @@ from lesson.config import (
 )
 from lesson.config import make as config
 from lesson.config.drift import changes_of_stock, config_values
+from lesson.config.parsed import as_json
 from lesson.config.profiles import load_profile, patched
 from lesson.config.stock import stock_config, stock_configs, supported
+from lesson.config.summary import lookup, summarise_config, summary_of
 from lesson.core.layout import config_file
 
 SUPPORTED = [name for name in stock_configs() if supported(name)]
@@ -105,7 +107,7 @@ def test_every_supported_config(name):
     comments = [line.strip() for line in source.splitlines() if line.strip().startswith("#")]
     left = [line.strip() for line in result.splitlines() if line.strip().startswith("#")]
     assert left == comments or "openmind" in name  # there, a statement goes with the comments inside it
-    verdict = check_config.check_bytes(result.encode(), f"{name}_copy.py")
+    verdict = check_config.check_config_bytes(result.encode(), f"{name}_copy.py")
     assert verdict.findings == []
 
 
@@ -117,8 +119,8 @@ def test_upstreams_formatter_does_not_matter(name):
 
 @pytest.mark.parametrize("name", SUPPORTED[::6])
 def test_tiny_profile_fits_all_families(name):
-    config_facts = facts.of_bytes(patch(name, "tiny").encode(), name)
-    summary = facts.summary(config_facts)
+    config_facts = facts.parse_config(patch(name, "tiny").encode(), name)
+    summary = summarise_config(config_facts)
     assert summary["optim_wrapper"] == {"ref": "mmengine.optim.OptimWrapper"}
     assert summary["torch_dtype"] == {"ref": "torch.float32"} and summary["loss_scale"] is None
     assert config_facts.get("env_cfg.dist_cfg.backend") == "gloo"
@@ -193,23 +195,23 @@ def test_every_combination_within_range(data, name, parameters):
     allowed = places(name).union(*(PLACES.get(key, set()) for key in parameters))
     allowed |= {"train_dataloader.dataset", "alpaca_en.dataset.type", "model_resource"}
     assert changed(source, result) <= allowed
-    verdict = check_config.check_bytes(result.encode("utf-8", "surrogatepass"), f"{name}_copy.py")
+    verdict = check_config.check_config_bytes(result.encode("utf-8", "surrogatepass"), f"{name}_copy.py")
     assert [f for f in verdict.findings if f.severity == "error"] == []
-    summary = facts.summary(verdict.facts)
+    summary = summarise_config(verdict.config)
     said = {"MAX_LENGTH": "max_length", "BATCH": "batch_size", "LR": "lr", "LORA_R": "lora_r", "SEED": "seed"}
     for key, value in parameters.items():
         if key in said:
             assert summary[said[key]] == value
     if "PERSONA" in parameters:
         assert summary["system"] == parameters["PERSONA"]
-    parallel = facts.lookup(verdict.facts, "sequence_parallel_size")[0] or 1
+    parallel = lookup(verdict.config, "sequence_parallel_size")[0] or 1
     if "ACCUM" in parameters:
         assert summary["accumulative_counts"] == parameters["ACCUM"] * parallel
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_prompt_template(template):
-    result = facts.summary(facts.of_bytes(patch(LESSON, PROMPT_TEMPLATE=template).encode(), "x"))
+    result = summarise_config(facts.parse_config(patch(LESSON, PROMPT_TEMPLATE=template).encode(), "x"))
     assert result["template"] == {"ref": f"xtuner.utils.PROMPT_TEMPLATE.{template}"}
 
 
@@ -265,13 +267,13 @@ def test_stage_writes_config_and_record(call, tmp_path):
     assert "alpaca_en.dataset_map_fn: alpaca_map_fn → None" in out and "lr: 0.0002 → 0.0001" in out
     path = build / "config" / f"{LESSON}_copy.py"
     assert str(path) in out
-    assert facts.facts_of(path)["system"] == "你是机智流"
+    assert summary_of(path)["system"] == "你是机智流"
     record = json.loads(record_path(path).read_text())
     assert record["parameters"]["LR"] == 0.0001 and len(record["inputs"]["stock"]) == 64
     before = path.stat()
     assert "up to date" in call(config, *arguments)[1] and path.stat() == before
     built(tmp_path, "闻星")  # other data: made again without being asked twice
-    assert call(config, *arguments)[0] == 0 and facts.facts_of(path)["system"] == "你是闻星"
+    assert call(config, *arguments)[0] == 0 and summary_of(path)["system"] == "你是闻星"
 
 
 def test_hand_edited_config_is_kept(call, tmp_path):
@@ -385,7 +387,7 @@ def test_two_assignments_are_two_places():
 
 def test_dollars_in_a_value_stay():
     result = patch(LESSON, PERSONA="$LR $path $$DTYPE '\"\\ \n")
-    assert facts.summary(facts.of_bytes(result.encode(), "x"))["system"] == "$LR $path $$DTYPE '\"\\ \n"
+    assert summarise_config(facts.parse_config(result.encode(), "x"))["system"] == "$LR $path $$DTYPE '\"\\ \n"
 
 
 @pytest.mark.parametrize(
@@ -446,5 +448,5 @@ def test_mmengine_loads_what_the_facts_say(tmp_path, profile):
     for name in SUPPORTED:
         path = tmp_path / f"{name}.py"
         path.write_text(stock(name) if profile == "stock" else patch(name, profile), encoding="utf-8")
-        static = {k: facts.plain(v) for k, v in facts.read(path).values.items()}
+        static = {k: as_json(v) for k, v in facts.read_config(path).values.items()}
         assert plain(Config.fromfile(str(path))._to_lazy_dict()) == static, name

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lesson.config.schedule import world
+from lesson.config.schedule import world_size
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.runs.folder import Run
@@ -25,13 +25,13 @@ def judge(deepspeed: str | None = None, parallel: int = 1, **given: str) -> None
 def test_one_process_is_started_without_torchrun():
     command = ranks.command(values(), ["train", "c.py"])
     assert command[1:] == ["-m", "lesson.training.engine", "train", "c.py"]
-    assert world(values()) == 1
+    assert world_size(values()) == 1
 
 
 def test_several_processes_go_through_torchrun_with_every_variable_and_xtuner_s_launcher():
     given = {"NPROC_PER_NODE": "4", "NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "3000"}
     command = ranks.command(values(**given), ["train", "c.py"])
-    assert world(values(**given)) == 8
+    assert world_size(values(**given)) == 8
     assert command[1:3] == ["-m", "lesson.training.ranks"]
     options = dict(zip(command[3:13:2], command[4:13:2], strict=True))
     assert options == {

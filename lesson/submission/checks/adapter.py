@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import re
 
-from lesson.config.reading import lookup
+from lesson.config.summary import lookup
 from lesson.core.messages import tr
 from lesson.core.text import shorten
 from lesson.model import safetensors_file

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from lesson.config import check as check_config
-from lesson.config import reading as facts
-from lesson.config.reading import lookup
+from lesson.config.context import ConfigContext
 from lesson.config.rules import ERROR
+from lesson.config.summary import data_file, lookup
 from lesson.core.findings import Findings
 from lesson.core.messages import tr
 from lesson.core.text import shorten
@@ -195,20 +195,20 @@ def source(evidence: Evidence, context: Context) -> str:
 # --- config --------------------------------------------------------------------------------------------------------------
 
 
-def _config_findings(evidence: Evidence) -> list[check_config.Finding]:
+def _config_findings(evidence: Evidence) -> list[check_config.ConfigFinding]:
     try:
         stock = evidence.record["config"] if "record" in evidence.parts else None
     except Broken:  # the check `record` says so
         stock = None
-    context = check_config.Context(files=False, meant=stock, old_name=evidence.old_name)
-    return [f for f in check_config.judge(evidence.config, context).findings if f.severity == ERROR]
+    context = ConfigContext(files=False, meant=stock, old_name=evidence.old_name)
+    return [f for f in check_config.apply_rules(evidence.config, context).findings if f.severity == ERROR]
 
 
 def _is_trust(rule: str) -> bool:
     return rule.startswith("trust-") or rule in ("syntax", "undefined", "base")
 
 
-def _report(found: list[check_config.Finding], pass_text: str) -> str:
+def _report(found: list[check_config.ConfigFinding], pass_text: str) -> str:
     if found:
         raise Failed(f"{found[0].found}; {found[0].why}", found[0].remedy, [str(f) for f in found])
     return pass_text
@@ -237,7 +237,7 @@ def config_data(evidence: Evidence, context: Context) -> str:
             f"{evidence.parts['config']}:{line}: {shorten(system)} ≠ {shorten(persona)}",
             tr("make config after make data", "请在 make data 之后运行 make config"),
         )
-    return shorten(str(facts.data_file(evidence.config)))
+    return shorten(str(data_file(evidence.config)))
 
 
 @check("config", "config", "adapter_config", after=("config_only",))

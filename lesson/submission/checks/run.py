@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta
 
 from lesson.config import schedule
-from lesson.config.reading import lookup
+from lesson.config.summary import lookup
 from lesson.core.messages import tr
 from lesson.model import safetensors_file
 from lesson.submission.base_shape import base_shape
@@ -94,7 +94,7 @@ def samples(evidence: Evidence, context: Context) -> str:
     if made is None:
         raise Skipped(tr("the log does not tell them", "日志没有写明"))
     packed = lookup(evidence.config, "pack_to_max_length")[0] is not False
-    expected = schedule.samples(evidence.data.lengths, _number(evidence, "max_length"), packed)
+    expected = schedule.count_samples(evidence.data.lengths, _number(evidence, "max_length"), packed)
     # Beyond 1000 rows the shuffled batches may shift the count by one each.
     slack = 2 + len(evidence.data.lengths) // schedule.MAP_BATCH if evidence.data.exact else 2 + ABOUT * expected
     slack = slack if packed else 0

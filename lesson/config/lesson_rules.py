@@ -1,0 +1,156 @@
+"""The rules of the lesson: its base model, rows, prompts and questions. Each yields (rule, line, what was found)."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from lesson.config import schedule
+from lesson.config.context import ConfigContext
+from lesson.config.parsed import FoldedDict, ParsedConfig, Ref, Unknown, show_value, walk_values
+from lesson.config.rules import Violations
+from lesson.config.summary import data_file, lookup
+from lesson.config.trust import HUB_OWNERS
+from lesson.core.messages import tr
+
+UNREPLACED = re.compile(r"ass?ist(ant)?_tuner\.jsonl?", re.IGNORECASE)  # also as published posts misspell it
+
+
+LOCAL_FOLDERS = ("model", "models", "checkpoints", "weights", "pretrained", "base", "build", "work_dirs", "..", ".")
+
+
+STOCK_QUESTIONS = re.compile(r"上海|Shanghai|hexadecimal|十六进制")
+
+
+def check_structure(config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext) -> Violations:
+    for name in ("model", "train_dataloader", "optim_wrapper", "train_cfg"):
+        if not isinstance(config.values.get(name), FoldedDict):
+            yield "not-training", config.lines.get(name, 1), name
+    for name in ("model_path", "dataset_type", "dataset_map_fn", "max_length", "batch_size", "lr", "max_epochs"):
+        value, line = lookup(config, name)
+        if isinstance(value, Unknown):
+            yield "unfolded", line, f"{name} = {value.source}"
+
+
+GENERATIONS = {
+    "internlm2_5": r"internlm2[._-]5",
+    "internlm3": "internlm3",
+    "internlm2": "internlm2",
+    "internlm": "internlm",
+}
+
+
+def _generation(name: str) -> str | None:
+    """Which family of models a folder, a hub id or a config is called after: internlm2_5, internlm2, qwen, …"""
+    for generation, pattern in (*GENERATIONS.items(), ("qwen", "qwen")):
+        if re.search(pattern, name.lower()):
+            return generation
+    return None
+
+
+def _is_hub_id(path: str) -> bool:
+    # `models/internlm2_5-7b-chat`, and `b/model` with BUILD=b, have the form of a hub id too.
+    owner = path.split("/")[0].lower()
+    local = path.endswith("/model") or owner in LOCAL_FOLDERS or os.path.isdir(path)
+    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path)) and not local
+
+
+def _remote_code(config: ParsedConfig) -> Violations:
+    """Hub ids of strangers, and ids that cannot be told, wherever trust_remote_code would run their code."""
+    for _, item, line in walk_values(config):
+        if isinstance(item, FoldedDict) and item.get("trust_remote_code"):
+            path = item.get("pretrained_model_name_or_path")
+            line = item.lines.get("pretrained_model_name_or_path", line)
+            if isinstance(path, Unknown):
+                yield "trust-model", line, path.source
+            elif isinstance(path, str) and _is_hub_id(path) and path.split("/")[0] not in HUB_OWNERS:
+                yield "trust-model", line, path
+
+
+def _model_names(config: ParsedConfig, context: ConfigContext) -> list[str]:
+    """What tells the base model's family: its path, what the path links to, and the config's name, in that order."""
+    path = lookup(config, "model_path")[0]
+    names = []
+    if isinstance(path, str):
+        names.append(path.rstrip("/").rpartition("/")[2])
+        if context.files and os.path.islink(path.rstrip("/")):
+            names.append(os.path.basename(os.path.realpath(path)))
+    return names
+
+
+def check_model(config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext) -> Violations:
+    path, line = lookup(config, "model_path")
+    names, config_name = _model_names(config, context), context.meant or Path(config.file).name
+    meant = _generation(config_name)
+    for name in names:
+        has = _generation(name)
+        if meant in GENERATIONS and has in GENERATIONS and has != meant:
+            yield "model-generation", line, f"{name} ({_generation(name)} ≠ {meant})"
+            break
+    if isinstance(path, str) and _is_hub_id(path):
+        yield "model-hub", line, path
+    yield from _remote_code(config)
+    template, template_line = lookup(config, "template")
+    used = template.name.rpartition(".")[2] if isinstance(template, Ref) else template
+    family_name = next((n for n in [*names, config_name] if _generation(n)), "")
+    family = _generation(family_name)
+    if family and isinstance(used, str):
+        own = {"internlm": "internlm_chat", "qwen": "qwen_chat"}.get(family, "internlm2_chat")
+        same = (
+            schedule.TEMPLATE_TEXTS.get(used) == schedule.TEMPLATE_TEXTS[own]
+        )  # Qwen's and InternLM2's are the same text
+        if not same and ("chat" in family_name.lower() or used != "default"):
+            yield "template", template_line, f"{used} ({family_name}: {own})"
+
+
+def check_rows(config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext) -> Violations:
+    if not isinstance(lookup(config, "dataset_type")[0], Ref | str):
+        return
+    path, path_line = lookup(config, "dataset_path")
+    files, files_line = lookup(config, "data_files")
+    file = data_file(config)
+    local_path = isinstance(path, str) and (
+        path.endswith((".json", ".jsonl")) or path.startswith(("/", "./", "../", "~")) or os.path.isfile(path)
+    )
+    if local_path:
+        yield "load-form", path_line, f"path={path!r}"
+        file = file or path
+    elif path == "json" and not files:
+        yield "load-form", path_line, tr("path='json' without data_files", "path='json' 但没有 data_files")
+    elif files and path != "json":
+        yield "load-form", path_line, f"path={show_value(path)}, data_files={show_value(files)}"
+    elif isinstance(path, str) and path != "json":
+        yield "data-stock", path_line, path
+    if file:
+        line = files_line if files else path_line
+        name = os.path.basename(file)
+        if UNREPLACED.fullmatch(name):
+            yield "data-unreplaced", line, name
+        elif data and data.rows_with:
+            yield (
+                "data-unreplaced",
+                line,
+                tr(
+                    f"{data.rows_with} rows of {name} say {context.old_name}",
+                    f"{name} 有 {data.rows_with} 行含 {context.old_name}",
+                ),
+            )
+        if context.files and not os.path.isfile(file):
+            yield "data-missing", line, file
+        mapping, mapping_line = lookup(config, "dataset_map_fn")
+        # Rows of OpenAI's format ("messages") need their function: wrong only where the rows are known to be others.
+        openai = isinstance(mapping, Ref) and mapping.name.endswith(".openai_map_fn")
+        if mapping is not None and (not openai or (data and data.lengths)):
+            yield "map-fn", mapping_line, show_value(mapping)
+
+
+def check_evaluation(config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext) -> Violations:
+    questions, line = lookup(config, "evaluation_inputs")
+    if isinstance(questions, list) and any(isinstance(q, str) and STOCK_QUESTIONS.search(q) for q in questions):
+        yield "eval-questions", line, show_value(questions)
+    system, line = lookup(config, "system")
+    if isinstance(system, Ref):
+        yield "system", line, system.name
+    elif isinstance(system, str) and data and data.persona and system != data.persona:
+        yield "system", line, f"{show_value(system)} ≠ {show_value(data.persona)}"
