@@ -12,6 +12,16 @@ import pytest
 from lesson.core import messages as say
 
 
+def pytest_collection_modifyitems(items) -> None:
+    """With xdist's loadgroup, all that needs the trained lesson runs in one process, and each other file with torch in
+    one: what is trained or loaded is trained or loaded once."""
+    for item in items:
+        if "lesson" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group("lesson"))
+        elif item.get_closest_marker("torch"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.fixture(autouse=True)
 def english(monkeypatch):
     """Messages in English and no variable of the caller's environment reaches a stage, except where a test sets it."""

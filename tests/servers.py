@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -13,6 +14,8 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from jsonschema import Draft7Validator, FormatChecker
 
 from lesson.core.settings import ROOT
 
@@ -41,6 +44,14 @@ def stage(build: Path, module: str, *arguments: str, status: int = 0, stdin: str
     assert done.returncode == status, screen
     assert "Traceback" not in screen
     return screen
+
+
+def valid(path: Path, schema: str) -> dict:
+    """The document in `path`, proven valid against schemas/SCHEMA.schema.json."""
+    document = json.loads(path.read_text(encoding="utf-8"))
+    rules = json.loads((ROOT / "schemas" / f"{schema}.schema.json").read_text(encoding="utf-8"))
+    Draft7Validator(rules, format_checker=FormatChecker()).validate(document)
+    return document
 
 
 @dataclass

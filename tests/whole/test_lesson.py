@@ -5,37 +5,20 @@ Every stage runs in a process of its own, as make runs it. The figures asked for
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import random
-import re
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
-from jsonschema import Draft7Validator, FormatChecker
 from safetensors import safe_open
-from servers import NAME, stage
+from servers import NAME, stage, valid
 
 from lesson.core.files import sha256
 from lesson.core.settings import ROOT
 from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
-from lesson.runs.curve import CURVE, curve_lines
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
-
-
-def valid(path: Path, schema: str) -> dict:
-    """The document in `path`, proven valid against schemas/SCHEMA.schema.json."""
-    document = json.loads(path.read_text(encoding="utf-8"))
-    rules = json.loads((ROOT / "schemas" / f"{schema}.schema.json").read_text(encoding="utf-8"))
-    Draft7Validator(rules, format_checker=FormatChecker()).validate(document)
-    return document
 
 
 @pytest.fixture(scope="module")
@@ -162,150 +145,3 @@ def test_an_adapter_that_changes_nothing_is_refused_by_merge(build, run, tmp_pat
     screen = stage(copy, "merge", status=2)
     assert "equal the base's" in screen
     assert not (path.parent.parent / "merged").exists()
-
-
-# --- stopped and resumed ---------------------------------------------------------------------------------------------
-
-SHORT = {"MAX_LENGTH": "256", "EPOCHS": "3", "SAVE_STEPS": "4", "WARMUP": "0.1"}
-ROWS = 165  # of the shipped rows: 28 packs, seven steps an epoch
-
-
-def prepare(build: Path, name: str = NAME, **parameters: str) -> Path:
-    """Data (few rows), model and config in `build`: all that training needs."""
-    with open(ROOT / "data" / "assistant_Tuner.jsonl", encoding="utf-8") as file:
-        (build / "few.jsonl").write_text("".join(itertools.islice(file, ROWS)), encoding="utf-8")
-    stage(build, "data", SRC=str(build / "few.jsonl"), NEW_NAME=name)
-    stage(build, "model")
-    stage(build, "config", **parameters)
-    return next((build / "config").glob("*.py"))
-
-
-@pytest.fixture(scope="module")
-def short(tmp_path_factory) -> Path:
-    """A BUILD folder with a short run that was never stopped."""
-    build = tmp_path_factory.mktemp("short")
-    prepare(build, **SHORT)
-    stage(build, "train")
-    stage(build, "convert")
-    return build
-
-
-def outcome(build: Path) -> tuple[list, str]:
-    run = runs.Run((build / "run").resolve())
-    return json.loads(run.record.read_text())["curve"], sha256(run.adapter / "adapter_model.safetensors")
-
-
-def test_a_run_killed_at_a_random_step_resumes_to_the_same_curve_and_the_same_adapter(short, tmp_path):
-    """kill -9 of make's process after a random step: the trainer dies with it, the same command goes on, and the
-    result equals the uninterrupted run's in every bit. So two runs of one seed are equal as well."""
-    curve, adapter = outcome(short)
-    prepare(tmp_path, **SHORT)
-    environment = {**os.environ, "BUILD": str(tmp_path), "PROFILE": "tiny", "PYTHONUTF8": "1"}
-    moment = random.SystemRandom().randrange(6, len(curve) - 1)
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "recipe.train"], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 300
-    while (
-        not (steps := [len(curve_lines(p)) - 1 for p in tmp_path.glob(f"runs/*/work_dir/{CURVE}")]) or steps[0] < moment
-    ):
-        assert parent.poll() is None and time.monotonic() < deadline, "the run ended before it was killed"
-        time.sleep(0.05)
-    parent.send_signal(signal.SIGKILL)
-    parent.wait()
-    screen = stage(tmp_path, "train")
-    assert "resuming at step" in screen, f"killed at step {moment}"
-    stage(tmp_path, "convert")
-    assert outcome(tmp_path) == (curve, adapter), f"killed at step {moment}"
-
-
-def test_training_with_deepspeed_zero2_on_the_cpu_gives_nearly_the_same_curve(short, tmp_path):
-    """DEEPSPEED=deepspeed_zero2 is another engine and another checkpoint format (a folder): same loss, and it converts.
-
-    Tolerance: the first two losses are equal; then Adam, whose first steps depend on signs more than on sizes, spreads
-    the rounding of another order of sums. Measured over 21 steps: at most 0.043.
-    """
-    import torch
-
-    prepare(tmp_path, **SHORT)
-    stage(tmp_path, "train", DEEPSPEED="deepspeed_zero2")
-    stage(tmp_path, "convert")
-    run = runs.Run((tmp_path / "run").resolve())
-    record = valid(run.record, "run")
-    assert record["deepspeed"] and record["checkpoint"]["sha256"] is None
-    # What an exact resume needs is in this format too (DeepSpeed's strategy drops the hooks' part unless patched).
-    states = run.folder / record["checkpoint"]["path"] / "mp_rank_00_model_states.pt"
-    assert set(torch.load(states, weights_only=False)["random_state"]) == {"python", "numpy", "torch", "cuda"}
-    plain = outcome(short)[0]
-    assert [point["step"] for point in record["curve"]] == [point["step"] for point in plain]
-    assert [point["loss"] for point in record["curve"][:2]] == pytest.approx([p["loss"] for p in plain[:2]], abs=1e-5)
-    assert [point["loss"] for point in record["curve"]] == pytest.approx([p["loss"] for p in plain], abs=0.06)
-
-
-def test_two_processes_train_as_one_and_when_one_is_killed_the_other_ends_and_the_run_goes_on(short, tmp_path):
-    """The same global batch in two processes (gloo): the same curve within the band. kill -9 of one rank ends the
-    other, its number is said, and the same command goes on from the last checkpoint."""
-    prepare(tmp_path, **SHORT, BATCH="2")
-    environment = {**os.environ, "BUILD": str(tmp_path), "PROFILE": "tiny", "NPROC_PER_NODE": "2", "LANG": "C.UTF-8"}
-    parent = subprocess.Popen(
-        [sys.executable, "-m", "recipe.train"], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("runs/*/work_dir/iter_*.pth")):
-        assert parent.poll() is None and time.monotonic() < deadline, parent.stderr.read()
-        time.sleep(0.05)
-    trainers = ranks_of(parent.pid)
-    assert trainers.keys() == {"0", "1"}
-    os.kill(trainers["1"], signal.SIGKILL)
-    said = parent.communicate(timeout=60)[1]
-    assert parent.returncode == 2
-    assert f"rank 1 (process {trainers['1']}) was killed by SIGKILL" in said.splitlines()[-1]
-    assert not Path(f"/proc/{trainers['0']}").exists()
-    screen = stage(tmp_path, "train", NPROC_PER_NODE="2")
-    assert "resuming at step" in screen
-    record = valid((tmp_path / "run" / "run.json").resolve(), "run")
-    one = json.loads((short / "run" / "run.json").read_text())
-    assert record["processes"] == 2
-    assert (record["tokens"], record["steps"], record["samples"]) == (one["tokens"], one["steps"], one["samples"])
-    curves = [[(point["step"], point["loss"]) for point in r["curve"]] for r in (record, one)]
-    assert loss.compare(*curves).verdict == loss.WITHIN
-    # XTuner's log has the mean over both ranks, as the curve has; so a submission's log and record agree.
-    scalars = next(iter(sorted(tmp_path.glob("runs/*/work_dir/*/vis_data/scalars.json"))))
-    logged = json.loads(scalars.read_text().splitlines()[0])
-    first = [value for _, value in curves[0][: logged["step"]]]
-    assert logged["loss"] == pytest.approx(sum(first) / len(first), rel=1e-4)
-
-
-def ranks_of(pid: int) -> dict[str, int]:
-    """{RANK: process ID} of the trainers below process `pid`."""
-    found, waiting = {}, [pid]
-    while waiting:
-        folder = Path(f"/proc/{waiting.pop()}")
-        variables = dict(v.split("=", 1) for v in (folder / "environ").read_text().split("\0") if "=" in v)
-        if "RANK" in variables and "GROUP_RANK" in variables:
-            found[variables["RANK"]] = int(folder.name)
-            continue
-        waiting += [
-            int(child) for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()
-        ]
-    return found
-
-
-def test_another_name_is_another_run_and_the_first_one_stays(short):
-    first = (short / "run").resolve()
-    prepare(short, "奶龙", MAX_LENGTH="256", EPOCHS="1", WARMUP="0.4")
-    stage(short, "train")
-    second = (short / "run").resolve()
-    assert second != first
-    assert (first / "run.json").exists() and (first / "adapter" / "adapter_model.safetensors").exists()
-
-
-def test_a_learning_rate_that_explodes_stops_early_and_says_where_and_what_to_do(tmp_path):
-    config = prepare(tmp_path, **SHORT | {"SAVE_STEPS": "50"})  # the hook answers at each save: garbage, at length
-    mine = tmp_path / "mine.py"
-    text, changed = re.subn(r"^lr = .*$", "lr = 5000.0", config.read_text(encoding="utf-8"), flags=re.M)
-    assert changed == 1
-    mine.write_text(text, encoding="utf-8")
-    screen = stage(tmp_path, "train", CONFIG=str(mine), status=2)
-    assert re.search(r"step \d+: loss", screen) and "LR=" in screen
-    assert not list(tmp_path.glob("runs/*/run.json"))
