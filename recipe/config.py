@@ -5,9 +5,28 @@ BUILD/config/<BASE_CONFIG>_copy.py. The stock config is copied as `xtuner copy-c
 importing XTuner, which takes ten seconds (a test compares the two). Nothing of the config is run.
 """
 
+from __future__ import annotations
+
 import sys
 
-from lesson.config.make import main
+from lesson.config import make
+from lesson.core import cli
+from lesson.core.settings import TRAINING, Values
+
+SETTINGS = (
+    *("PROFILE", "SPEED", "BUILD", "BASE_CONFIG", "CONFIG", "SEED", "DETERMINISTIC", "FORCE"),
+    *(setting.name for setting in TRAINING),
+)
+
+
+def stage(values: Values) -> int:
+    print(*make.lines_of(make.make_config(values)), sep="\n")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    return cli.run("config", __doc__, SETTINGS, stage, arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -5,9 +5,29 @@ a link to MODEL=, after its config.json proved to be InternLM2 of the expected s
 its full length. Nothing of the model is executed here.
 """
 
+from __future__ import annotations
+
 import sys
 
-from lesson.model.link import main
+from lesson.core import cli
+from lesson.core.messages import tr
+from lesson.core.settings import Values
+from lesson.model.link import provide_base
+
+SETTINGS = ("PROFILE", "BUILD", "MODEL", "FORCE", "BASE_CONFIG")
+
+
+def stage(values: Values) -> int:
+    base = provide_base(values)
+    for warning in base.warnings:
+        print(tr("warning: ", "警告：") + warning, file=sys.stderr)
+    print(tr(f"base model: {base.folder} ({base.origin})", f"基座模型：{base.folder}（{base.origin}）"))
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    return cli.run("model", __doc__, SETTINGS, stage, arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,47 +1,27 @@
-"""Judge training configs without running them: the lesson's slips, training that cannot work, and trust.
-
-    python -m recipe.check_config FILE_OR_FOLDER… [--format json] [--no-files]
-
-Each finding has a rule, the line, what was found, why it matters and what to do. Exit status 1 when a finding is an
-error, 2 when a file cannot be read. Imports neither torch nor xtuner nor libcst.
-"""
+"""Training configs, judged without running them: the verdict on one config, with a finding for each rule it breaks."""
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lesson.config import schedule
-from lesson.config.context import ConfigContext, config_context
+from lesson.config.context import ConfigContext
 from lesson.config.lesson_rules import check_evaluation, check_model, check_rows, check_structure
 from lesson.config.parsed import ParsedConfig, Ref
 from lesson.config.reading import parse_config, read_config
 from lesson.config.rules import CONFIG_RULES, ERROR
 from lesson.config.summary import config_document, data_file, lookup
 from lesson.config.training_rules import check_steps, check_training
-from lesson.core import cli
 from lesson.core.files import readable
-from lesson.core.layout import config_file
 from lesson.core.messages import UserError, tr
-from lesson.core.settings import Values
-
-SETTINGS_USED = [
-    "PROFILE",
-    "BUILD",
-    "CONFIG",
-    "BASE_CONFIG",
-    "OLD_NAME",
-    "DEEPSPEED",
-    "NPROC_PER_NODE",
-    "NNODES",
-    "FORMAT",
-]
 
 
 @dataclass(frozen=True)
 class ConfigFinding:
+    """One rule that a config breaks: where, what was found, why it matters and what to do."""
+
     rule: str
     severity: str
     file: str
@@ -59,6 +39,8 @@ class ConfigFinding:
 
 @dataclass
 class ConfigVerdict:
+    """All that is said of one config; `schedule` is None where the data or a number is not known."""
+
     config: ParsedConfig
     findings: list[ConfigFinding]
     schedule: schedule.Schedule | None = None
@@ -67,7 +49,8 @@ class ConfigVerdict:
     def ok(self) -> bool:
         return not any(f.severity == ERROR for f in self.findings)
 
-    def document(self) -> dict:
+    def document(self) -> dict[str, object]:
+        """As JSON."""
         return {
             "ok": self.ok,
             "findings": [asdict(f) for f in self.findings],
@@ -132,9 +115,6 @@ def _plan_training(
     return schedule.plan_schedule(data, length, packed, batch, accumulate, epochs, warmup, context.world_size, parallel)
 
 
-# --- command line ------------------------------------------------------------------------------------------------------
-
-
 def configs_in(paths: list[str]) -> list[Path]:
     """The files named, and all *.py below the folders named. Raises UserError."""
     remedy = tr("name a config file or a folder of them", "请指定配置文件或其目录")
@@ -149,57 +129,26 @@ def configs_in(paths: list[str]) -> list[Path]:
     return result
 
 
-def check(paths: list[str], values: Values, look: bool = True, meant: str | None = None) -> int:
-    """Judge all and report: 0 when no finding is an error, else 1. `meant` is the stock config that is meant."""
-    if not paths:
-        paths = [values.config or str(config_file(values.build, values.base_config))]
-    context = config_context(values, look, meant)
-    verdicts = [check_config_file(path, context) for path in configs_in(paths)]
-    if values.format == "json":
-        documents = [v.document() for v in verdicts]
-        print(
-            json.dumps(documents[0] if len(paths) == len(documents) == 1 else documents, ensure_ascii=False, indent=2)
-        )
-    else:
-        for verdict in verdicts:
-            _report(verdict)
-    return 0 if all(v.ok for v in verdicts) else 1
+def document_of(verdicts: list[ConfigVerdict], paths: list[str]) -> object:
+    """The verdicts as JSON: a list, or the one verdict on the one file that `paths` name."""
+    documents = [verdict.document() for verdict in verdicts]
+    return documents[0] if len(paths) == len(documents) == 1 else documents
 
 
-def _report(verdict: ConfigVerdict) -> None:
-    for finding in verdict.findings:
-        print(finding)
+def lines_of(verdict: ConfigVerdict) -> list[str]:
+    """What the user reads: the findings, the plan of the training where it is known, the counts."""
+    file, lines = verdict.config.file, [str(finding) for finding in verdict.findings]
     if plan := verdict.schedule:
-        print(
+        lines.append(
             tr(
-                f"{verdict.config.file}: {plan.samples} samples, effective batch {plan.effective_batch}, "
+                f"{file}: {plan.samples} samples, effective batch {plan.effective_batch}, "
                 f"{plan.iterations_per_epoch} iterations an epoch, {plan.iterations} in all, "
                 f"{plan.optimizer_steps} optimizer steps",
-                f"{verdict.config.file}：{plan.samples} 个样本，有效批量 {plan.effective_batch}，"
+                f"{file}：{plan.samples} 个样本，有效批量 {plan.effective_batch}，"
                 f"每轮 {plan.iterations_per_epoch} 次迭代，共 {plan.iterations} 次，{plan.optimizer_steps} 个优化步",
             )
         )
-    errors = sum(f.severity == ERROR for f in verdict.findings)
+    errors = sum(finding.severity == ERROR for finding in verdict.findings)
     warnings = len(verdict.findings) - errors
-    print(
-        tr(
-            f"{verdict.config.file}: {errors} errors, {warnings} warnings",
-            f"{verdict.config.file}：{errors} 个错误，{warnings} 个警告",
-        )
-    )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    def call() -> int:
-        parser = cli.parser("check_config", __doc__, SETTINGS_USED)
-        parser.add_argument("files", nargs="*", help=tr("config files or folders", "配置文件或目录"))
-        help_text = tr("judge the text alone, look at no other file", "只看文本，不看其他文件")
-        parser.add_argument("--no-files", action="store_true", help=help_text)
-        flags = vars(parser.parse_args(arguments))
-        cli.set_language(flags["LANG"])
-        files, no_files = flags.pop("files"), flags.pop("no_files")
-        # The default of BASE_CONFIG says nothing about a file from elsewhere; only what the user typed does.
-        meant = flags["BASE_CONFIG"] or os.environ.get("BASE_CONFIG") or None
-        return check(files, Values(flags), not no_files, meant)
-
-    return cli.guarded(call)
+    lines.append(tr(f"{file}: {errors} errors, {warnings} warnings", f"{file}：{errors} 个错误，{warnings} 个警告"))
+    return lines

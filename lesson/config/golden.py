@@ -1,10 +1,4 @@
-"""Write golden/ anew, or say what differs from it: what runs are held against, one function for each kind.
-
-    python -m recipe.golden [KIND…] [--check]
-
-A kind is a function that gives the files it stands for as {path below golden/: text}; `--check` writes nothing and
-exits with 1 when a file differs.
-"""
+"""What golden/ holds of configs and data, one function for each kind; how it differs from the files there."""
 
 from __future__ import annotations
 
@@ -19,14 +13,14 @@ from pathlib import Path
 from lesson.config import diff as config_diff
 from lesson.config.drift import GOLDEN, patched_by_default, profiles_of
 from lesson.config.stock import stock_configs, supported
-from lesson.core import cli, layout
+from lesson.core import layout
 from lesson.core.files import atomic, record_path
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import prepare as data
 
 
-def configs() -> dict[str, str]:
+def golden_configs() -> dict[str, str]:
     """configs/PROFILE/NAME.py, the patched config normalised, and configs/stock.json: of each stock config its hash by
     syntax tree and a headline for each changed statement (which keeps the stock values that are edited away)."""
     files, stock = {}, {}
@@ -43,7 +37,7 @@ def configs() -> dict[str, str]:
     return files
 
 
-def changed_rows() -> dict[str, str]:
+def golden_data() -> dict[str, str]:
     """data/changed.json: the record that `make data` writes for the shipped rows with no variable set: hashes of source
     and result, counts."""
     with tempfile.TemporaryDirectory() as build, contextlib.redirect_stdout(io.StringIO()):
@@ -52,7 +46,7 @@ def changed_rows() -> dict[str, str]:
     return {"data/changed.json": record}
 
 
-KINDS: dict[str, Callable[[], dict[str, str]]] = {"configs": configs, "data": changed_rows}
+KINDS: dict[str, Callable[[], dict[str, str]]] = {"configs": golden_configs, "data": golden_data}
 
 
 def differences(kind: str) -> Iterator[str]:
@@ -80,38 +74,22 @@ def _left_over(kind: str, files: dict[str, str]) -> list[Path]:
     ]
 
 
-def golden(kinds: list[str], check: bool) -> int:
-    status = 0
-    for kind in kinds or KINDS:
-        found = list(differences(kind))
-        print(*found, sep="\n", end="\n" if found else "")
-        if check:
-            status = 1 if found else status
-            continue
-        files = KINDS[kind]()
-        for name, text in files.items():
-            if not (GOLDEN / name).is_file() or (GOLDEN / name).read_text(encoding="utf-8") != text:
-                with atomic(GOLDEN / name) as file:
-                    file.write(text)
-        for path in _left_over(kind, files):
-            path.unlink()
-        print(
-            tr(f"{kind}: {len(files)} files, {len(found)} changed", f"{kind}：{len(files)} 个文件，{len(found)} 个变化")
-        )
-    return status
+def write_golden(kind: str) -> int:
+    """Bring the files of `kind` in golden/ up to date; gives back how many there are."""
+    files = KINDS[kind]()
+    for name, text in files.items():
+        if not (GOLDEN / name).is_file() or (GOLDEN / name).read_text(encoding="utf-8") != text:
+            with atomic(GOLDEN / name) as file:
+                file.write(text)
+    for path in _left_over(kind, files):
+        path.unlink()
+    return len(files)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    def call() -> int:
-        parser = cli.parser("golden", __doc__, [])
-        parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
-        parser.add_argument("--check", action="store_true", help=tr("write nothing", "不写入"))
-        flags = parser.parse_args(arguments)
-        cli.set_language(flags.LANG)
-        for kind in flags.kinds:
-            if kind not in KINDS:
-                remedy = tr("use one of ", "可用：") + ", ".join(KINDS)
-                raise UserError(f"KIND={kind!r}", tr("no such kind of golden", "没有这种 golden"), remedy)
-        return golden(flags.kinds, flags.check)
-
-    return cli.guarded(call)
+def known_kinds(kinds: list[str]) -> list[str]:
+    """`kinds`, or all of them where none is named. Raises UserError for one that there is not."""
+    for kind in kinds:
+        if kind not in KINDS:
+            remedy = tr("use one of ", "可用：") + ", ".join(KINDS)
+            raise UserError(f"KIND={kind!r}", tr("no such kind of golden", "没有这种 golden"), remedy)
+    return kinds or list(KINDS)

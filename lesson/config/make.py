@@ -1,71 +1,59 @@
-"""Copy XTuner's stock config and make the lesson's edits; held against golden/.
+"""The config to train with: XTuner's stock config with the lesson's edits, written with its record.
 
-Reads the installed stock config, profiles/ and the changed data (for its persona); writes
-BUILD/config/<BASE_CONFIG>_copy.py. The stock config is copied as `xtuner copy-cfg` does, byte for byte, but without
-importing XTuner, which takes ten seconds (a test compares the two). Nothing of the config is run.
+The stock config is copied as `xtuner copy-cfg` does, byte for byte, but without importing XTuner, which takes ten
+seconds (a test compares the two). Nothing of the config is run.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from lesson.config import diff as config_diff
+from lesson.config.diff import Change, ast_hash, changes
 from lesson.config.drift import changes_of_stock
 from lesson.config.profiles import load_profile, parameters, patched
 from lesson.config.stock import stock_config
-from lesson.core import cli
 from lesson.core.files import Record, atomic, sha256
 from lesson.core.layout import base_model, changed_rows, config_file
 from lesson.core.messages import UserError, tr
-from lesson.core.settings import ROOT, TRAINING, Values
+from lesson.core.settings import ROOT, Values
 from lesson.data import rows
 
-SETTINGS_USED = [
-    "PROFILE",
-    "SPEED",
-    "BUILD",
-    "BASE_CONFIG",
-    "CONFIG",
-    "SEED",
-    "DETERMINISTIC",
-    "FORCE",
-    *(s.name for s in TRAINING),
-]
 
+@dataclass(frozen=True)
+class MadeConfig:
+    """What make_config did: `written` to `path`, or left as it was, being up to date or the user's own."""
 
-# --- stock configs -----------------------------------------------------------------------------------------------------
-
-
-# --- profiles ----------------------------------------------------------------------------------------------------------
-
-
-# --- the stage ---------------------------------------------------------------------------------------------------------
+    path: Path
+    base_config: str
+    own: bool = False  # CONFIG= names it
+    written: bool = False
+    changes: list[Change] = field(default_factory=list)  # from the stock config
+    drift: list[str] = field(default_factory=list)  # what the stock config has that golden/ does not know
 
 
 def lesson_values(values: Values) -> dict[str, object]:
     """What the recipe itself gives to the edits: paths (as written in the config), persona and seed."""
+    data = changed_rows(values.build)
     return {
         "MODEL_DIR": base_model(values.build).as_posix(),
-        "DATA_FILE": changed_rows(values.build).as_posix(),
-        "PERSONA": rows.persona(changed_rows(values.build)),
+        "DATA_FILE": data.as_posix(),
+        "PERSONA": rows.persona(data),
         "SEED": values.seed,
         "DETERMINISTIC": values.deterministic,
     }
 
 
-def config(values: Values) -> int:
-    """The stage: write the patched config and its record, or say that it is up to date."""
+def make_config(values: Values) -> MadeConfig:
+    """Write the patched config and its record, where they are not up to date.
+
+    Raises UserError without data, for an unknown BASE_CONFIG, and when the user edited what is there.
+    """
+    name = values.base_config
     if values.config:
-        print(
-            tr(f"CONFIG={values.config}: your own config, nothing to make", f"CONFIG={values.config}：使用您自己的配置")
-        )
-        return 0
-    name, output, profile = (
-        values.base_config,
-        config_file(values.build, values.base_config),
-        load_profile(values.profile_file),
-    )
+        return MadeConfig(Path(values.config), name, own=True)
+    output, profile = config_file(values.build, name), load_profile(values.profile_file)
     if values.speed == "fast" and values.profile == "7b" and not name.startswith("internlm2_"):
         raise UserError(
             f"SPEED=fast BASE_CONFIG={name}",
@@ -82,36 +70,20 @@ def config(values: Values) -> int:
             "data": sha256(changed_rows(values.build)),
             **{p.relative_to(ROOT).as_posix(): sha256(p) for p in profile["files"]},
         },
-        {"BASE_CONFIG": name, "PROFILE": values.profile_file, "SEED": values.seed, **_plain(given)},
+        {"BASE_CONFIG": name, "PROFILE": values.profile_file, "SEED": values.seed, **_as_stored(given)},
     )
-    differences = config_diff.changes(source, result)
-    for headline in _moved(name, source, values.profile_file):
-        print(
-            tr(
-                f"warning: not the stock config that golden/ knows: {headline}",
-                f"警告：自带配置与 golden/ 不同：{headline}",
-            )
-        )
+    drift = changes_of_stock(name, source, values.profile_file)
     if record.up_to_date() and output.read_text(encoding="utf-8") == result:
-        print(tr(f"up to date: {output}", f"已是最新：{output}"))
-        return 0
-    _guard(record, values.force)
+        return MadeConfig(output, name, drift=drift)
+    _refuse_edited(record, values.force)
     with atomic(output) as file:
         file.write(result)
-    record.write(stock_ast=config_diff.ast_hash(source), changes=[c.headline() for c in differences])
-    print(tr(f"{name}: {len(differences)} changes", f"{name}：{len(differences)} 处修改"))
-    for change in differences:
-        print("  " + change.headline())
-    print(tr(f"written: {output}", f"已写入：{output}"))
-    return 0
+    changed = changes(source, result)
+    record.write(stock_ast=ast_hash(source), changes=[change.headline() for change in changed])
+    return MadeConfig(output, name, written=True, changes=changed, drift=drift)
 
 
-def _moved(name: str, source: str, profile: str) -> list[str]:
-
-    return changes_of_stock(name, source, profile)
-
-
-def _guard(record: Record, force: bool) -> None:
+def _refuse_edited(record: Record, force: bool) -> None:
     try:
         record.guard(force)
     except UserError as error:
@@ -125,10 +97,28 @@ def _guard(record: Record, force: bool) -> None:
         ) from None
 
 
-def _plain(given: dict[str, object]) -> dict[str, object]:
+def _as_stored(given: dict[str, object]) -> dict[str, object]:
     """`given` as JSON gives it back, so that a stored record compares equal."""
     return json.loads(json.dumps(given))
 
 
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run("config", __doc__, SETTINGS_USED, config, sys.argv[1:] if arguments is None else arguments)
+def lines_of(made: MadeConfig) -> list[str]:
+    """What the user reads about it."""
+    if made.own:
+        return [tr(f"CONFIG={made.path}: your own config, nothing to make", f"CONFIG={made.path}：使用您自己的配置")]
+    lines = [
+        tr(
+            f"warning: not the stock config that golden/ knows: {headline}",
+            f"警告：自带配置与 golden/ 不同：{headline}",
+        )
+        for headline in made.drift
+    ]
+    if not made.written:
+        return [*lines, tr(f"up to date: {made.path}", f"已是最新：{made.path}")]
+    count = len(made.changes)
+    return [
+        *lines,
+        tr(f"{made.base_config}: {count} changes", f"{made.base_config}：{count} 处修改"),
+        *("  " + change.headline() for change in made.changes),
+        tr(f"written: {made.path}", f"已写入：{made.path}"),
+    ]

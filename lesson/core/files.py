@@ -118,6 +118,16 @@ def replace_folder(new: str | Path, path: str | Path) -> None:
     _fsync_folder(path.parent)
 
 
+def replace_link(link: str | Path, target: Path) -> None:
+    """Make `link` a symbolic link to the folder `target`, in place of a link that is there, in one step."""
+    link = Path(link)
+    link.parent.mkdir(parents=True, exist_ok=True)
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target, target_is_directory=True)
+    os.replace(temporary, link)
+
+
 def _folder_beside(path: Path) -> Path:
     return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
 

@@ -1,19 +1,12 @@
-"""make model: the base model at BUILD/model, checked before anything is trained on it.
-
-At `tiny` it is the base that ships in data/tiny-base, with the modelling files of the installed xtuner. At `7b` it is
-a link to MODEL=, after its config.json proved to be InternLM2 of the expected sizes and every shard to be there with
-its full length. Nothing of the model is executed here.
-"""
+"""The base model at BUILD/model: the tiny base that ships, or a link to the one named, looked at before training."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesson.core import cli
-from lesson.core.files import Record, read_json, sha256, sha256_tree, write_json
+from lesson.core.files import Record, read_json, record_path, replace_link, sha256, sha256_tree, write_json
 from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.refusals import Broken
@@ -22,63 +15,66 @@ from lesson.model import safetensors_file
 from lesson.model.known_bases import SIZES_7B
 from lesson.model.tiny_base import SHIPPED, install_base
 
-SETTINGS = ["PROFILE", "BUILD", "MODEL", "FORCE"]
+
+@dataclass(frozen=True)
+class BaseModel:
+    """The base model at `folder`: `origin` says in words where it came from, `warnings` what may be wrong with it."""
+
+    folder: Path
+    origin: str
+    warnings: list[str] = field(default_factory=list)
 
 
-def model(values: Values) -> int:
+def provide_base(values: Values) -> BaseModel:
+    """Put the base model at BUILD/model. Raises UserError when MODEL is not a whole InternLM2 of the 7B sizes."""
     target = base_model(values.build)
-    shipped = values.profile == "tiny" and not values.model
-    done = (install_tiny if shipped else link)(target, values)
-    print(tr(f"base model: {target} ({done})", f"基座模型：{target}（{done}）"))
-    return 0
+    if values.profile == "tiny" and not values.model:
+        return install_shipped(target, values.force)
+    return link_base(target, values)
 
 
-def install_tiny(target: Path, values: Values) -> str:
+def install_shipped(target: Path, force: bool) -> BaseModel:
+    """Copy the tiny base that ships to `target`, where it is not up to date."""
     shipped = sha256_tree(SHIPPED)
     record = Record(target, {"shipped": shipped}, {"profile": "tiny"})
     if record.up_to_date():
-        return tr("up to date", "已是最新")
+        return BaseModel(target, tr("up to date", "已是最新"))
     if target.is_symlink():
         target.unlink()
-    record.guard(values.force)
+    record.guard(force)
     install_base(target)
     record.write()
-    return tr("the tiny base that ships", "随仓库附带的小模型")
+    return BaseModel(target, tr("the tiny base that ships", "随仓库附带的小模型"))
 
 
-def link(target: Path, values: Values) -> str:
+def link_base(target: Path, values: Values) -> BaseModel:
+    """Make `target` a link to the folder MODEL, after looking at its config and its shards."""
     remedy = tr(
         "set MODEL= to the folder of InternLM2.5-7B-Chat that you downloaded",
         "请用 MODEL= 指定下载好的 InternLM2.5-7B-Chat 目录",
     )
     if not values.model:
         if target.is_symlink() and target.exists():
-            return tr("linked before", "之前已链接")
+            return BaseModel(target, tr("linked before", "之前已链接"))
         raise UserError("MODEL", tr("no base model is named", "没有指定基座模型"), remedy)
     folder = Path(values.model)
     if not folder.is_dir():
         raise UserError(folder, tr("not a folder", "不是目录"), remedy)
-    check_config(folder, remedy)
+    check_sizes(folder, remedy)
     shards = check_shards(folder, remedy)
-    for warning in check_name(folder, values):
-        print(tr("warning: ", "警告：") + warning, file=sys.stderr)
     if target.exists() and not target.is_symlink():
         raise UserError(
             target, tr("is a folder, not a link of ours", "是目录，不是我们建的链接"), tr("move it away", "请先移走")
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".model.{os.getpid()}")
-    temporary.symlink_to(folder.resolve(), target_is_directory=True)
-    os.replace(temporary, target)
+    replace_link(target, folder.resolve())
     # Hashing 15 GB takes a minute: headers and lengths of the shards stand for them.
-    write_json(
-        target.with_name("model.record.json"),
-        {"inputs": {}, "parameters": {"profile": values.profile}, "output": shards},
+    write_json(record_path(target), {"inputs": {}, "parameters": {"profile": values.profile}, "output": shards})
+    return BaseModel(
+        target, tr(f"link to {folder}", f"链接到 {folder}"), generation_warnings(folder, values.base_config)
     )
-    return tr(f"link to {folder}", f"链接到 {folder}")
 
 
-def check_config(folder: Path, remedy: str) -> None:
+def check_sizes(folder: Path, remedy: str) -> None:
     """Raise UserError when config.json is not InternLM2 of the 7B sizes, naming the key, found and expected."""
     path = folder / "config.json"
     config = read_json(path, remedy)
@@ -144,9 +140,9 @@ def safetensors_header(path: Path, remedy: str) -> dict:
     return header
 
 
-def check_name(folder: Path, values: Values) -> list[str]:
+def generation_warnings(folder: Path, base_config: str) -> list[str]:
     """A warning when the folder looks like InternLM2-Chat while the config is InternLM2.5's: same sizes, other model."""
-    wants = "internlm2_5" in values.base_config
+    wants = "internlm2_5" in base_config
     card = folder / "README.md"
     text = (
         card.read_text(encoding="utf-8", errors="replace")[:20000].lower()
@@ -157,14 +153,8 @@ def check_name(folder: Path, values: Values) -> list[str]:
     if wants and not is_25:
         return [
             tr(
-                f"{folder} does not call itself InternLM2.5, which {values.base_config} means",
-                f"{folder} 看起来不是 InternLM2.5，而 {values.base_config} 需要它",
+                f"{folder} does not call itself InternLM2.5, which {base_config} means",
+                f"{folder} 看起来不是 InternLM2.5，而 {base_config} 需要它",
             )
         ]
     return []
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run(
-        "model", __doc__, [*SETTINGS, "BASE_CONFIG"], model, sys.argv[1:] if arguments is None else arguments
-    )

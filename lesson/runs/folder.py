@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from importlib.util import cache_from_source, find_spec
 from pathlib import Path
 
-from lesson.core.files import read_json, readable, record_path, sha256
+from lesson.core.files import read_json, readable, record_path, replace_link, sha256
 from lesson.core.layout import cache_folder, last_run_link
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
@@ -57,11 +57,7 @@ def run_id(**inputs: str) -> str:
 
 def point_to(build: Path, run: Run) -> None:
     """Make `BUILD/run` a link to `run`, atomically."""
-    link, temporary = last_run_link(build), build / f".run.{os.getpid()}"
-    with contextlib.suppress(FileNotFoundError):
-        temporary.unlink()
-    temporary.symlink_to(run.folder.relative_to(build), target_is_directory=True)
-    os.replace(temporary, link)
+    replace_link(last_run_link(build), run.folder.relative_to(build))
 
 
 def last_run(values: Values) -> Run:

@@ -22,6 +22,7 @@ from lesson.config.rules import CONFIG_RULES
 from lesson.config.summary import config_document
 from lesson.config.trust import TRUSTED_OBJECTS
 from lesson.core.settings import ROOT
+from recipe import check_config as recipe_check_config
 
 FIXTURES = sorted((ROOT / "tests" / "fixtures" / "configs").glob("*.py"))
 SCHEMA = jsonschema.Draft7Validator(json.loads((ROOT / "schemas" / "config.schema.json").read_text(encoding="utf-8")))
@@ -66,17 +67,17 @@ def test_stock_configs_have_the_lessons_findings_only():
 
 def test_findings_have_place_reason_and_remedy(call):
     path = ROOT / "tests" / "fixtures" / "configs" / "map_fn_left.py"
-    status, out, _ = call(check_config, str(path), "--no-files")
+    status, out, _ = call(recipe_check_config, str(path), "--no-files")
     line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "dataset_map_fn=" in text)
     assert status == 1 and out.startswith(f"{path}:{line}: [error map-fn] xtuner.dataset.map_fns.alpaca_map_fn; ")
     assert out.splitlines()[0].endswith("dataset_map_fn=None")
-    status, out, _ = call(check_config, str(path), "--no-files", "--lang", "zh")
+    status, out, _ = call(recipe_check_config, str(path), "--no-files", "--lang", "zh")
     assert status == 1 and "[错误 map-fn]" in out and "1 个错误" in out
 
 
 def test_json_report(call):
     path = str(ROOT / "tests" / "fixtures" / "configs" / "lesson_done_right.py")
-    status, out, _ = call(check_config, path, "--no-files", "--format", "json")
+    status, out, _ = call(recipe_check_config, path, "--no-files", "--format", "json")
     document = json.loads(out)
     assert status == 0 and document["ok"] and document["findings"] == []
     SCHEMA.validate(document["facts"])
@@ -84,13 +85,13 @@ def test_json_report(call):
 
 
 def test_folder_missing_and_empty(call, tmp_path):
-    status, out, _ = call(check_config, str(FIXTURES[0].parent), "--no-files")
+    status, out, _ = call(recipe_check_config, str(FIXTURES[0].parent), "--no-files")
     assert status == 1 and out.count("warnings\n") == len(FIXTURES)
-    status, _, err = call(check_config, str(tmp_path / "no.py"))
+    status, _, err = call(recipe_check_config, str(tmp_path / "no.py"))
     assert status == 2 and err.count("\n") == 1
-    assert call(check_config, str(tmp_path))[0] == 2
+    assert call(recipe_check_config, str(tmp_path))[0] == 2
     (tmp_path / "empty.py").write_text("")
-    assert call(check_config, str(tmp_path / "empty.py"))[0] == 2
+    assert call(recipe_check_config, str(tmp_path / "empty.py"))[0] == 2
 
 
 # --- with the data at hand -------------------------------------------------------------------------------------------
@@ -409,7 +410,7 @@ def test_known_objects_cover_the_supported_configs():
 def test_start_is_fast_and_imports_nothing_heavy(tmp_path):
     heavy = ("torch", "xtuner", "mmengine", "transformers", "libcst", "datasets", "jsonschema", "numpy")
     code = (
-        "import sys; from lesson.config import check as check_config; "
+        "import sys; from recipe import check_config; "
         f"check_config.main([{str(FIXTURES[0])!r}]); print([m for m in {heavy!r} if m in sys.modules])"
     )
     walls = []
@@ -424,7 +425,7 @@ def test_start_is_fast_and_imports_nothing_heavy(tmp_path):
 
 
 def test_defaults_are_judged_in_the_build_folder(call, tmp_path):
-    status, _, err = call(check_config, "--build", str(tmp_path))
+    status, _, err = call(recipe_check_config, "--build", str(tmp_path))
     assert status == 2 and f"{LESSON}_copy.py" in err
 
 

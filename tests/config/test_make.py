@@ -27,13 +27,13 @@ from lesson.config import (
     golden,  # they need libcst
     profiles,
 )
-from lesson.config import make as config
 from lesson.config.drift import changes_of_stock, config_values
 from lesson.config.parsed import as_json
 from lesson.config.profiles import load_profile, patched
 from lesson.config.stock import stock_config, stock_configs, supported
 from lesson.config.summary import lookup, summarise_config, summary_of
 from lesson.core.layout import config_file
+from recipe import config
 
 SUPPORTED = [name for name in stock_configs() if supported(name)]
 LESSON = "internlm2_5_chat_7b_qlora_alpaca_e3"
@@ -410,7 +410,7 @@ def test_broken_profile_is_one_line(tmp_path, monkeypatch, text, problem):
 
 def test_make_config_imports_neither_torch_nor_xtuner(tmp_path):
     code = (
-        "import sys; from lesson.config import make as config; "
+        "import sys; from recipe import config; "
         f"status = config.main(['--build', {str(built(tmp_path))!r}, '--profile', 'tiny']); "
         "sys.exit(status or any(m in sys.modules for m in ('torch', 'xtuner', 'mmengine', 'transformers')))"
     )

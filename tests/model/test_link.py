@@ -8,9 +8,10 @@ import struct
 import pytest
 
 from lesson.core.refusals import Broken
-from lesson.model import link as model
 from lesson.model import safetensors_file
 from lesson.model.known_bases import SIZES_7B
+from lesson.model.link import safetensors_header
+from recipe import model
 
 
 def shard(path, tensors: dict[str, int]):
@@ -126,7 +127,7 @@ def test_shards_may_have_any_format_where_an_adapter_may_not_and_neither_may_hav
             return safetensors_file.read_header(file, path.stat().st_size, path.name, bounds)
 
     packed = {"a": {"dtype": "U8", "shape": [6], "data_offsets": [0, 6]}}
-    assert model.safetensors_header(written(packed, 6), "") == packed
+    assert safetensors_header(written(packed, 6), "") == packed
     with pytest.raises(Broken, match="U8"):
         read(written(packed, 6), safetensors_file.ADAPTER)
     for bounds in (safetensors_file.ADAPTER, safetensors_file.SHARD):

@@ -46,7 +46,7 @@ def build(call, tmp_path):
     data.write_text((json.dumps(row, ensure_ascii=False) + "\n") * 600, encoding="utf-8")
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text(json.dumps(INTERNLM2_7B))
-    config = pytest.importorskip("lesson.config.make")
+    config = pytest.importorskip("recipe.config")
     if find_spec("xtuner") is None:
         pytest.skip("XTuner is not installed")
     assert call(config, "--build", str(folder), "--profile", "7b")[0] == 0
@@ -79,7 +79,7 @@ def test_memory_of_fast_is_within_15_percent_of_what_was_measured():
 
 def test_a_fast_config_is_estimated_as_fast(call, build):
     """The config's own model class decides: make config SPEED=fast fits a third of an A100, 16 GB only with QUANT=nf4."""
-    from lesson.config import make as config
+    from recipe import config
 
     arguments = ("--build", str(build), "--profile", "7b", "--speed", "fast")
     for quant, gpu, status in [("none", "24", 0), ("none", "16", 1), ("nf4", "16", 0)]:

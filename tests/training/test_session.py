@@ -9,13 +9,13 @@ import shutil
 import pytest
 from jsonschema import Draft7Validator
 
-from lesson.config import make as config
 from lesson.core.settings import ROOT, Values
 from lesson.runs import folder as runs
 from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run
 from lesson.training import session as train
 from lesson.training.exit_status import DIVERGED
+from recipe import config
 
 ROW = {"conversation": [{"system": "你是机智流。", "input": "你是谁？", "output": "我是机智流。"}]}
 
