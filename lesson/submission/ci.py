@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lesson.config import check as check_config
+from lesson.config.check import check_config_file
 from lesson.config.context import ConfigContext
 from lesson.config.reading import LARGEST_SOURCE
 from lesson.config.rules import ERROR
@@ -68,7 +68,7 @@ def config(files: Sequence[str], github: bool) -> int:
     """Judge configs by their text alone; gives back how many errors there are."""
     errors = 0
     for file in files:
-        for finding in check_config.check_config_file(Path(file), ConfigContext(files=False)).findings:
+        for finding in check_config_file(Path(file), ConfigContext(files=False)).findings:
             errors += finding.severity == ERROR
             said = f"{finding.found}; {finding.why}; {finding.remedy}"
             print(annotation(finding.severity, file, finding.rule, said, finding.line) if github else finding)

@@ -11,7 +11,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lesson.config import check as check_config
+from lesson.config.check import check_config_file
 from lesson.config.context import ConfigContext
 from lesson.config.parsed import ParsedConfig, Ref
 from lesson.config.schedule import world_size
@@ -159,7 +159,7 @@ def document(values: Values, world_size: int = 1) -> dict:
     made = config_file(values.build, values.base_config)
     path = readable(values.config or made, tr("run make config", "请运行 make config"))
     context = ConfigContext(old_name="\0", world_size=world_size)
-    verdict = check_config.check_config_file(path, context)
+    verdict = check_config_file(path, context)
     config, plan = verdict.config, verdict.schedule
     shape = _shape(config, values)
     targets = config.get("model.lora.target_modules")

@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from lesson.config import check as check_config
 from lesson.config import edits
+from lesson.config.check import check_config_file
 from lesson.config.context import config_context
 from lesson.config.schedule import world_size
 from lesson.config.summary import summary_of
@@ -107,7 +107,7 @@ def trained_on(facts: dict, source: Path) -> tuple[Path, Path]:
 
 def judge(source: Path, values: Values) -> None:
     """Print what make check-config finds in the config; raise UserError on the first error: training would be in vain."""
-    verdict = check_config.check_config_file(source, config_context(values, True, None))
+    verdict = check_config_file(source, config_context(values, True, None))
     for finding in verdict.findings:
         print(finding, file=sys.stderr)
     for finding in verdict.findings:

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesson.config import check as check_config
-from lesson.config import reading as facts
 from lesson.config import schedule
+from lesson.config.check import check_config_bytes, check_config_file
 from lesson.config.context import ConfigContext
+from lesson.config.reading import parse_config, read_config
 from lesson.config.rules import CONFIG_RULES
 from lesson.config.summary import config_document
 from lesson.config.trust import TRUSTED_OBJECTS
 from lesson.core.settings import ROOT
-from recipe import check_config as recipe_check_config
+from recipe import check_config
 
 FIXTURES = sorted((ROOT / "tests" / "fixtures" / "configs").glob("*.py"))
 SCHEMA = jsonschema.Draft7Validator(json.loads((ROOT / "schemas" / "config.schema.json").read_text(encoding="utf-8")))
@@ -40,7 +40,7 @@ def supported_stock_configs() -> dict[str, Path]:
 
 def rules(source: str | bytes, context: ConfigContext | None = None, name: str = "x.py") -> list[str]:
     data = source.encode("utf-8", "surrogatepass") if isinstance(source, str) else source
-    verdict = check_config.check_config_bytes(data, name, context)
+    verdict = check_config_bytes(data, name, context)
     SCHEMA.validate(config_document(verdict.config))
     json.dumps(verdict.document(), ensure_ascii=False).encode()  # can be written, whatever the file holds
     return [f.rule for f in verdict.findings]
@@ -55,7 +55,7 @@ def test_each_slip_has_its_finding(path):
 
 def test_stock_configs_have_the_lessons_findings_only():
     for name, path in supported_stock_configs().items():
-        verdict = check_config.check_config_file(path, ConfigContext(files=False, deepspeed="deepspeed_zero2"))
+        verdict = check_config_file(path, ConfigContext(files=False, deepspeed="deepspeed_zero2"))
         assert sorted(f.rule for f in verdict.findings) == [
             "data-stock",
             "eval-questions",
@@ -67,17 +67,17 @@ def test_stock_configs_have_the_lessons_findings_only():
 
 def test_findings_have_place_reason_and_remedy(call):
     path = ROOT / "tests" / "fixtures" / "configs" / "map_fn_left.py"
-    status, out, _ = call(recipe_check_config, str(path), "--no-files")
+    status, out, _ = call(check_config, str(path), "--no-files")
     line = next(n for n, text in enumerate(path.read_text().splitlines(), 1) if "dataset_map_fn=" in text)
     assert status == 1 and out.startswith(f"{path}:{line}: [error map-fn] xtuner.dataset.map_fns.alpaca_map_fn; ")
     assert out.splitlines()[0].endswith("dataset_map_fn=None")
-    status, out, _ = call(recipe_check_config, str(path), "--no-files", "--lang", "zh")
+    status, out, _ = call(check_config, str(path), "--no-files", "--lang", "zh")
     assert status == 1 and "[错误 map-fn]" in out and "1 个错误" in out
 
 
 def test_json_report(call):
     path = str(ROOT / "tests" / "fixtures" / "configs" / "lesson_done_right.py")
-    status, out, _ = call(recipe_check_config, path, "--no-files", "--format", "json")
+    status, out, _ = call(check_config, path, "--no-files", "--format", "json")
     document = json.loads(out)
     assert status == 0 and document["ok"] and document["findings"] == []
     SCHEMA.validate(document["facts"])
@@ -85,13 +85,13 @@ def test_json_report(call):
 
 
 def test_folder_missing_and_empty(call, tmp_path):
-    status, out, _ = call(recipe_check_config, str(FIXTURES[0].parent), "--no-files")
+    status, out, _ = call(check_config, str(FIXTURES[0].parent), "--no-files")
     assert status == 1 and out.count("warnings\n") == len(FIXTURES)
-    status, _, err = call(recipe_check_config, str(tmp_path / "no.py"))
+    status, _, err = call(check_config, str(tmp_path / "no.py"))
     assert status == 2 and err.count("\n") == 1
-    assert call(recipe_check_config, str(tmp_path))[0] == 2
+    assert call(check_config, str(tmp_path))[0] == 2
     (tmp_path / "empty.py").write_text("")
-    assert call(recipe_check_config, str(tmp_path / "empty.py"))[0] == 2
+    assert call(check_config, str(tmp_path / "empty.py"))[0] == 2
 
 
 # --- with the data at hand -------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_link_to_the_other_generation(lesson, tmp_path):
 def test_hub_id_is_an_error_offline_only():
     source = DONE.replace("/root/lesson/models/internlm2_5-7b-chat", "internlm/internlm2_5-7b-chat")
     for offline, severity in ((True, "error"), (False, "warning")):
-        verdict = check_config.check_config_bytes(source.encode(), "x.py", ConfigContext(files=False, offline=offline))
+        verdict = check_config_bytes(source.encode(), "x.py", ConfigContext(files=False, offline=offline))
         assert [(f.rule, f.severity) for f in verdict.findings] == [("model-hub", severity)]
     stranger = DONE.replace("/root/lesson/models/internlm2_5-7b-chat", "somebody/internlm2_5-7b-chat")
     assert rules(stranger) == ["model-hub", "trust-model"]
@@ -295,7 +295,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("source", HOSTILE)
 def test_more_than_configuring_is_an_error(source):
-    verdict = check_config.check_config_bytes((DONE + "\n" + source + "\n").encode(), "x.py")
+    verdict = check_config_bytes((DONE + "\n" + source + "\n").encode(), "x.py")
     assert not verdict.ok and any(f.line > 200 or "{{" in source for f in verdict.findings), verdict.findings
 
 
@@ -335,22 +335,22 @@ def test_configuring_is_no_error(source):
     ],
 )
 def test_folding(source, value):
-    assert config_document(facts.parse_config(source.encode(), "x"))["values"]["x"] == value
+    assert config_document(parse_config(source.encode(), "x"))["values"]["x"] == value
 
 
 def test_base_is_followed_inside_the_folder_only(tmp_path):
     (tmp_path / "below.py").write_text("a = dict(x=1, y=dict(z=2))\nb = 1\nc = dict(d=1)\n")
     (tmp_path / "top.py").write_text("_base_ = './below.py'\na = dict(y=dict(z=3))\nc = dict(_delete_=True)\n")
-    found = facts.read_config(tmp_path / "top.py")
+    found = read_config(tmp_path / "top.py")
     assert found.base == ["./below.py"] and found.problems == []
     assert found.values["a"] == {"x": 1, "y": {"z": 3}} and found.values["b"] == 1 and "d" not in found.values["c"]
     (tmp_path / "inner").mkdir()
     (tmp_path / "inner" / "top.py").write_text("_base_ = '../below.py'\n")
-    assert [p.kind for p in facts.read_config(tmp_path / "inner" / "top.py").problems] == ["base"]
+    assert [p.kind for p in read_config(tmp_path / "inner" / "top.py").problems] == ["base"]
     (tmp_path / "below.py").write_text("import os\n")
-    assert [p.kind for p in facts.read_config(tmp_path / "top.py").problems] == ["trust-import"]
+    assert [p.kind for p in read_config(tmp_path / "top.py").problems] == ["trust-import"]
     (tmp_path / "loop.py").write_text("_base_ = 'loop.py'\n")
-    assert "base" in [p.kind for p in facts.read_config(tmp_path / "loop.py").problems]
+    assert "base" in [p.kind for p in read_config(tmp_path / "loop.py").problems]
 
 
 EXPENSIVE = {
@@ -399,12 +399,12 @@ def test_any_slip_of_the_hand_gives_a_verdict(start, length, text):
 def test_nothing_is_run(tmp_path):
     path = tmp_path / "x.py"
     path.write_text(f"import os\nos.mkdir({str(tmp_path / 'ran')!r})\n" + DONE)
-    assert not check_config.check_config_file(path).ok and not (tmp_path / "ran").exists()
+    assert not check_config_file(path).ok and not (tmp_path / "ran").exists()
 
 
 def test_known_objects_cover_the_supported_configs():
     for name, path in supported_stock_configs().items():
-        assert set(facts.read_config(path).imports.values()) <= TRUSTED_OBJECTS, name
+        assert set(read_config(path).imports.values()) <= TRUSTED_OBJECTS, name
 
 
 def test_start_is_fast_and_imports_nothing_heavy(tmp_path):
@@ -425,7 +425,7 @@ def test_start_is_fast_and_imports_nothing_heavy(tmp_path):
 
 
 def test_defaults_are_judged_in_the_build_folder(call, tmp_path):
-    status, _, err = call(recipe_check_config, "--build", str(tmp_path))
+    status, _, err = call(check_config, "--build", str(tmp_path))
     assert status == 2 and f"{LESSON}_copy.py" in err
 
 

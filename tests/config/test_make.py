@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesson.config import check as check_config
 from lesson.config import diff as config_diff
-from lesson.config import reading as facts
+from lesson.config.check import check_config_bytes
+from lesson.config.reading import parse_config, read_config
 from lesson.core.files import record_path
 from lesson.core.messages import UserError
 from lesson.core.settings import OPTIMIZERS, ROOT, TEMPLATES, TRAINING, Values
@@ -107,7 +107,7 @@ def test_every_supported_config(name):
     comments = [line.strip() for line in source.splitlines() if line.strip().startswith("#")]
     left = [line.strip() for line in result.splitlines() if line.strip().startswith("#")]
     assert left == comments or "openmind" in name  # there, a statement goes with the comments inside it
-    verdict = check_config.check_config_bytes(result.encode(), f"{name}_copy.py")
+    verdict = check_config_bytes(result.encode(), f"{name}_copy.py")
     assert verdict.findings == []
 
 
@@ -119,7 +119,7 @@ def test_upstreams_formatter_does_not_matter(name):
 
 @pytest.mark.parametrize("name", SUPPORTED[::6])
 def test_tiny_profile_fits_all_families(name):
-    config_facts = facts.parse_config(patch(name, "tiny").encode(), name)
+    config_facts = parse_config(patch(name, "tiny").encode(), name)
     summary = summarise_config(config_facts)
     assert summary["optim_wrapper"] == {"ref": "mmengine.optim.OptimWrapper"}
     assert summary["torch_dtype"] == {"ref": "torch.float32"} and summary["loss_scale"] is None
@@ -195,7 +195,7 @@ def test_every_combination_within_range(data, name, parameters):
     allowed = places(name).union(*(PLACES.get(key, set()) for key in parameters))
     allowed |= {"train_dataloader.dataset", "alpaca_en.dataset.type", "model_resource"}
     assert changed(source, result) <= allowed
-    verdict = check_config.check_config_bytes(result.encode("utf-8", "surrogatepass"), f"{name}_copy.py")
+    verdict = check_config_bytes(result.encode("utf-8", "surrogatepass"), f"{name}_copy.py")
     assert [f for f in verdict.findings if f.severity == "error"] == []
     summary = summarise_config(verdict.config)
     said = {"MAX_LENGTH": "max_length", "BATCH": "batch_size", "LR": "lr", "LORA_R": "lora_r", "SEED": "seed"}
@@ -211,7 +211,7 @@ def test_every_combination_within_range(data, name, parameters):
 
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_prompt_template(template):
-    result = summarise_config(facts.parse_config(patch(LESSON, PROMPT_TEMPLATE=template).encode(), "x"))
+    result = summarise_config(parse_config(patch(LESSON, PROMPT_TEMPLATE=template).encode(), "x"))
     assert result["template"] == {"ref": f"xtuner.utils.PROMPT_TEMPLATE.{template}"}
 
 
@@ -387,7 +387,7 @@ def test_two_assignments_are_two_places():
 
 def test_dollars_in_a_value_stay():
     result = patch(LESSON, PERSONA="$LR $path $$DTYPE '\"\\ \n")
-    assert summarise_config(facts.parse_config(result.encode(), "x"))["system"] == "$LR $path $$DTYPE '\"\\ \n"
+    assert summarise_config(parse_config(result.encode(), "x"))["system"] == "$LR $path $$DTYPE '\"\\ \n"
 
 
 @pytest.mark.parametrize(
@@ -448,5 +448,5 @@ def test_mmengine_loads_what_the_facts_say(tmp_path, profile):
     for name in SUPPORTED:
         path = tmp_path / f"{name}.py"
         path.write_text(stock(name) if profile == "stock" else patch(name, profile), encoding="utf-8")
-        static = {k: as_json(v) for k, v in facts.read_config(path).values.items()}
+        static = {k: as_json(v) for k, v in read_config(path).values.items()}
         assert plain(Config.fromfile(str(path))._to_lazy_dict()) == static, name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from lesson.config import check as check_config
+from lesson.config.check import ConfigFinding, apply_rules
 from lesson.config.context import ConfigContext
 from lesson.config.rules import ERROR
 from lesson.config.summary import data_file, lookup
@@ -195,20 +195,20 @@ def source(evidence: Evidence, context: Context) -> str:
 # --- config --------------------------------------------------------------------------------------------------------------
 
 
-def _config_findings(evidence: Evidence) -> list[check_config.ConfigFinding]:
+def _config_findings(evidence: Evidence) -> list[ConfigFinding]:
     try:
         stock = evidence.record["config"] if "record" in evidence.parts else None
     except Broken:  # the check `record` says so
         stock = None
     context = ConfigContext(files=False, meant=stock, old_name=evidence.old_name)
-    return [f for f in check_config.apply_rules(evidence.config, context).findings if f.severity == ERROR]
+    return [f for f in apply_rules(evidence.config, context).findings if f.severity == ERROR]
 
 
 def _is_trust(rule: str) -> bool:
     return rule.startswith("trust-") or rule in ("syntax", "undefined", "base")
 
 
-def _report(found: list[check_config.ConfigFinding], pass_text: str) -> str:
+def _report(found: list[ConfigFinding], pass_text: str) -> str:
     if found:
         raise Failed(f"{found[0].found}; {found[0].why}", found[0].remedy, [str(f) for f in found])
     return pass_text
