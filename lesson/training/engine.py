@@ -55,19 +55,29 @@ def patch_all() -> None:
 
     LocalBackend.put = put
 
-    # mmengine sleeps 2 s at each epoch's end against a deadlock of worker processes; the tiny profile has none.
+    sleep_only_with_workers()
+
+
+def sleep_only_with_workers() -> None:
+    """mmengine sleeps 2 s at each epoch's end against a deadlock of the loader's worker processes: only where it has any.
+
+    Asked of the loader itself: the config says how many workers there are.
+    """
     from mmengine.runner import loops
 
     class Clock:
+        sleep = staticmethod(lambda seconds: None)
+
         def __getattr__(self, name: str):
             return getattr(time, name)
 
-        @staticmethod
-        def sleep(seconds: float) -> None:
-            if os.environ.get("RECIPE_WORKERS", "0") != "0":
-                time.sleep(seconds)
+    iterator, clock = loops._InfiniteDataloaderIterator, Clock()
 
-    loops.time = Clock()
+    def next_batch(self, original=iterator.__next__):
+        loops.time = time if self._dataloader.num_workers > 0 else clock
+        return original(self)
+
+    iterator.__next__ = next_batch
 
 
 def random_state() -> dict:
