@@ -27,7 +27,7 @@ except ImportError:
 with atheris.instrument_imports(include=["recipe"]) if atheris else io.StringIO():
     from lesson.core.findings import RULES, Findings, report_github, report_jsonl, report_junit, report_text
     from lesson.core.messages import UserError, set_language
-    from lesson.core.strict_json import BROKEN, parse
+    from lesson.core.strict_json import BROKEN, parse_strict_json
     from lesson.data.formats import KEYS, Unconvertible, detect, document, from_xtuner, to_xtuner
     from lesson.data.replace import Replacer
     from lesson.data.residue import Residue
@@ -89,7 +89,7 @@ def one(data: bytes) -> None:
         text = (line or b"").decode(errors="replace")
         for residue in RESIDUES:
             assert residue.suspicious(text) or not residue.find(text)
-        row, problems = parse(text)
+        row, problems = parse_strict_json(text)
         if row is BROKEN:
             assert problems
             continue

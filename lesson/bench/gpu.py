@@ -128,7 +128,7 @@ def rival(name: str, folder: Path, base: Path, data: Path) -> dict | None:
 
 def bench(values: Values) -> int:
     root = layout.bench_folder(values.build, "bench-gpu")
-    base = random_base.build(layout.random_base(root))
+    base = random_base.build_random_base(layout.random_base(root))
     # Weights in the page cache, as the bar for the first step has it.
     for shard in base.glob("*.safetensors"):
         shard.read_bytes()

@@ -76,7 +76,7 @@ class Smoke:
 
 def through(build: Path, speed: str = "stock", stages: tuple[str, ...] = STAGES, **variables: str) -> Smoke:
     """The lesson's stages in the folder `build`, the last a chat of one question; each is up to date if it was done."""
-    base = random_base.build(layout.random_base(build.parent))
+    base = random_base.build_random_base(layout.random_base(build.parent))
     variables |= {"SPEED": speed}
     screens = {}
     for module in stages:

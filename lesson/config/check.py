@@ -80,9 +80,9 @@ def apply_rules(config: ParsedConfig, context: ConfigContext) -> ConfigVerdict:
             found += rules(config, data, context)
         found += check_steps(config, result.schedule)
     for rule, line, what in sorted(dict.fromkeys(found), key=lambda item: item[1]):
-        told = CONFIG_RULES[rule]
-        severity = ERROR if rule == "model-hub" and context.offline else told.severity
-        result.findings.append(ConfigFinding(rule, severity, config.file, line, what, told.reason(), told.advice()))
+        entry = CONFIG_RULES[rule]
+        severity = ERROR if rule == "model-hub" and context.offline else entry.severity
+        result.findings.append(ConfigFinding(rule, severity, config.file, line, what, entry.reason(), entry.advice()))
     return result
 
 

@@ -11,7 +11,7 @@ import hashlib
 from dataclasses import dataclass
 
 
-def normalised(source: str) -> str:
+def normalise_source(source: str) -> str:
     """`source` as ast.unparse writes it, with one keyword argument of a top-level `dict(...)` per line.
 
     Two sources with the same syntax tree give the same text, whatever formatter wrote them.
@@ -47,15 +47,15 @@ def _is_dict(node: ast.AST) -> bool:
 
 def ast_hash(source: str) -> str:
     """SHA-256, in hex, of the normalised source: equal for equal syntax trees, on every Python version."""
-    return hashlib.sha256(normalised(source).encode()).hexdigest()
+    return hashlib.sha256(normalise_source(source).encode()).hexdigest()
 
 
-def unified(before: str, after: str, name_before: str, name_after: str) -> str:
+def unified_diff(before: str, after: str, name_before: str, name_after: str) -> str:
     """The unified diff of the two normalised sources; empty when the syntax trees are equal."""
     return "".join(
         difflib.unified_diff(
-            normalised(before).splitlines(keepends=True),
-            normalised(after).splitlines(keepends=True),
+            normalise_source(before).splitlines(keepends=True),
+            normalise_source(after).splitlines(keepends=True),
             name_before,
             name_after,
             n=1,
@@ -81,7 +81,7 @@ class Change:
         return f"{self.path}: {self.before} → {self.after}"
 
 
-def changes(before: str, after: str) -> list[Change]:
+def list_changes(before: str, after: str) -> list[Change]:
     """All changed places, in the order of the later source, removed ones last."""
     return list(_compare(_statements(before), _statements(after), ""))
 

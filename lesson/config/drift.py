@@ -6,7 +6,7 @@ import difflib
 import json
 
 from lesson.config import diff as config_diff
-from lesson.config.profiles import load_profile, patched
+from lesson.config.profiles import load_profile, patch_config
 from lesson.core.layout import base_model, changed_rows
 from lesson.core.settings import ROOT, Values
 
@@ -20,7 +20,7 @@ TINY = ("internlm2_5_chat_7b_qlora_alpaca_e3", "internlm2_chat_7b_qlora_alpaca_e
 PERSONA = "PERSONA"  # stands for the data's persona, which a config is not responsible for
 
 
-def config_values(profile: str) -> dict[str, object]:
+def default_values(profile: str) -> dict[str, object]:
     """What `make config` gives to the edits with no variable set: default paths and seed, and the stand-in persona."""
     values = Values({"PROFILE": profile.removesuffix("_fast")}, environment={})
     given = dict(load_profile(profile)["parameters"])
@@ -33,9 +33,9 @@ def config_values(profile: str) -> dict[str, object]:
     }
 
 
-def patched_by_default(name: str, source: str, profile: str) -> str:
+def patch_by_default(name: str, source: str, profile: str) -> str:
     """The stock config `source` called `name` as `make config PROFILE=…` makes it with no variable set."""
-    return patched(name, source, load_profile(profile), config_values(profile))
+    return patch_config(name, source, load_profile(profile), default_values(profile))
 
 
 def profiles_of(name: str) -> list[str]:
@@ -44,7 +44,7 @@ def profiles_of(name: str) -> list[str]:
     return ["7b", *fast, *(["tiny", "tiny_fast"] if name in TINY else [])]
 
 
-def changes_of_stock(name: str, source: str, profile: str) -> list[str]:
+def list_stock_changes(name: str, source: str, profile: str) -> list[str]:
     """Headlines of what differs between the stock config `source` and the one that golden/ was made from; [] if equal.
 
     Also [] where golden/ does not have the config. Changed statements that the edits leave alone show in the patched
@@ -55,9 +55,9 @@ def changes_of_stock(name: str, source: str, profile: str) -> list[str]:
         return []
     profile = profile if profile in known["changes"] else "7b"
     golden = (GOLDEN / "configs" / profile / f"{name}.py").read_text(encoding="utf-8")
-    result = patched_by_default(name, source, profile)
-    headlines = [c.headline() for c in config_diff.changes(source, result)]
+    result = patch_by_default(name, source, profile)
+    headlines = [c.headline() for c in config_diff.list_changes(source, result)]
     before_and_after = difflib.ndiff(known["changes"][profile], headlines)
-    return [c.headline() for c in config_diff.changes(golden, result)] + [
+    return [c.headline() for c in config_diff.list_changes(golden, result)] + [
         line for line in before_and_after if line.startswith(("- ", "+ "))
     ]

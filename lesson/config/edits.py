@@ -32,11 +32,11 @@ class Edit:
     op: str = "set"
 
 
-class _Nothing(Exception):
+class EditMisfit(Exception):
     """The edit does not fit the config; the text says how."""
 
 
-def apply(source: str, edits: Iterable[Edit], where: str) -> str:
+def apply_edits(source: str, edits: Iterable[Edit], where: str) -> str:
     """`source` after all `edits`, in their order. Raises UserError naming the edit and `where` (the config)."""
     try:
         config = _Config(cst.parse_module(source), *_names(source))
@@ -50,7 +50,7 @@ def apply(source: str, edits: Iterable[Edit], where: str) -> str:
     for edit in edits:
         try:
             _OPERATIONS[edit.op](config, edit)
-        except _Nothing as problem:
+        except EditMisfit as problem:
             raise UserError(
                 where,
                 tr(f"edit “{edit.name}” does not fit: {problem}", f"修改“{edit.name}”不适用：{problem}"),
@@ -73,23 +73,23 @@ class _Config:
         try:
             tree = ast.parse(source, mode="eval").body
         except (SyntaxError, ValueError):
-            raise _Nothing(tr(f"{source!r} is not a Python expression", f"{source!r} 不是 Python 表达式")) from None
+            raise EditMisfit(tr(f"{source!r} is not a Python expression", f"{source!r} 不是 Python 表达式")) from None
         for node in ast.walk(tree):
             match node:
                 case ast.Name(id=name) if name != "dict" and name not in self.imports and name not in self.assigned:
-                    raise _Nothing(tr(f"{name} in {source!r} is not bound", f"{source!r} 里的 {name} 未定义"))
+                    raise EditMisfit(tr(f"{name} in {source!r} is not bound", f"{source!r} 里的 {name} 未定义"))
                 case ast.Call() if not (isinstance(node.func, ast.Name) and node.func.id == "dict" and not node.args):
-                    raise _Nothing(
+                    raise EditMisfit(
                         tr(f"{source!r} calls more than dict(...)", f"{source!r} 调用了 dict(...) 以外的东西")
                     )
                 case ast.Attribute(attr=attribute) if attribute.startswith("_"):
-                    raise _Nothing(tr(f"{source!r} reaches for {attribute}", f"{source!r} 取用了 {attribute}"))
+                    raise EditMisfit(tr(f"{source!r} reaches for {attribute}", f"{source!r} 取用了 {attribute}"))
                 case ast.Name() | ast.Call() | ast.Attribute() | ast.Constant() | ast.List() | ast.Tuple() | ast.Dict():
                     pass
                 case ast.UnaryOp() | ast.USub() | ast.Load() | ast.keyword():
                     pass
                 case _:
-                    raise _Nothing(tr(f"{source!r} computes", f"{source!r} 含有计算"))
+                    raise EditMisfit(tr(f"{source!r} computes", f"{source!r} 含有计算"))
         return cst.parse_expression(source, self.module.config_for_parsing)
 
     def change(self, target: str, change: Callable[[cst.BaseExpression], cst.BaseExpression]) -> None:
@@ -129,8 +129,8 @@ def _only(found: list[int], what: str, where: str) -> int:
         return found[0]
     place = where or tr("the config", "配置")
     if found:
-        raise _Nothing(tr(f"{what} stands {len(found)} times in {place}", f"{place}里有 {len(found)} 处 {what}"))
-    raise _Nothing(tr(f"there is no {what} in {place}", f"{place}里没有 {what}"))
+        raise EditMisfit(tr(f"{what} stands {len(found)} times in {place}", f"{place}里有 {len(found)} 处 {what}"))
+    raise EditMisfit(tr(f"there is no {what} in {place}", f"{place}里没有 {what}"))
 
 
 def _set(config: _Config, edit: Edit) -> None:
@@ -145,10 +145,10 @@ def _add(config: _Config, edit: Edit) -> None:
 
     def change(call: cst.BaseExpression) -> cst.BaseExpression:
         if not _is_dict(call):
-            raise _Nothing(tr(f"{parent} is not dict(...)", f"{parent} 不是 dict(...)"))
+            raise EditMisfit(tr(f"{parent} is not dict(...)", f"{parent} 不是 dict(...)"))
         args = list(call.args)
         if _keyword(args, key):
-            raise _Nothing(tr(f"{edit.target} is there already", f"{edit.target} 已存在"))
+            raise EditMisfit(tr(f"{edit.target} is there already", f"{edit.target} 已存在"))
         if not args:
             return call.with_changes(args=[new])
         last = args[-1]
@@ -192,14 +192,14 @@ def _remove(config: _Config, edit: Edit) -> None:
 def _import(config: _Config, edit: Edit) -> None:
     match = re.fullmatch(r"from ([A-Za-z_][\w.]*) import ([A-Za-z_]\w*)", edit.value)
     if not match:
-        raise _Nothing(tr(f"{edit.value!r} is not “from … import …”", f"{edit.value!r} 不是 from … import …"))
+        raise EditMisfit(tr(f"{edit.value!r} is not “from … import …”", f"{edit.value!r} 不是 from … import …"))
     origin, name = match.groups()
     full = f"{origin}.{name}"
     if config.imports.get(name) == full:
         return
     if name in config.imports or name in config.assigned:
         holds = config.imports.get(name, tr("a variable", "变量"))
-        raise _Nothing(tr(f"{name} is already {holds}", f"{name} 已是 {holds}"))
+        raise EditMisfit(tr(f"{name} is already {holds}", f"{name} 已是 {holds}"))
     body = list(config.module.body)
     last = max((i for i, s in enumerate(body) if _is_import(s)), default=-1)
     body.insert(last + 1, cst.parse_statement(edit.value, config.module.config_for_parsing))

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lesson.config import diff as config_diff
-from lesson.config.drift import GOLDEN, patched_by_default, profiles_of
-from lesson.config.stock import stock_configs, supported
+from lesson.config.drift import GOLDEN, patch_by_default, profiles_of
+from lesson.config.stock import is_supported, stock_configs
 from lesson.core import layout
 from lesson.core.files import atomic, record_path
 from lesson.core.messages import UserError, tr
@@ -25,14 +25,14 @@ def golden_configs() -> dict[str, str]:
     syntax tree and a headline for each changed statement (which keeps the stock values that are edited away)."""
     files, stock = {}, {}
     for name, path in stock_configs().items():
-        if not supported(name):
+        if not is_supported(name):
             continue
         source = path.read_text(encoding="utf-8")
         entry = stock[name] = {"ast_sha256": config_diff.ast_hash(source), "changes": {}}
         for profile in profiles_of(name):
-            result = patched_by_default(name, source, profile)
-            files[f"configs/{profile}/{name}.py"] = config_diff.normalised(result)
-            entry["changes"][profile] = [c.headline() for c in config_diff.changes(source, result)]
+            result = patch_by_default(name, source, profile)
+            files[f"configs/{profile}/{name}.py"] = config_diff.normalise_source(result)
+            entry["changes"][profile] = [c.headline() for c in config_diff.list_changes(source, result)]
     files["configs/stock.json"] = json.dumps(stock, ensure_ascii=False, indent=1) + "\n"
     return files
 
@@ -59,7 +59,7 @@ def differences(kind: str) -> Iterator[str]:
             yield tr(f"missing: {path}", f"缺少：{path}")
         elif old != text:
             if name.endswith(".py"):
-                headlines = [c.headline() for c in config_diff.changes(old, text)]
+                headlines = [c.headline() for c in config_diff.list_changes(old, text)]
             else:
                 lines = difflib.unified_diff(old.splitlines(), text.splitlines(), name, name, n=0, lineterm="")
                 headlines = list(lines)[:40]

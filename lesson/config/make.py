@@ -10,9 +10,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesson.config.diff import Change, ast_hash, changes
-from lesson.config.drift import changes_of_stock
-from lesson.config.profiles import load_profile, parameters, patched
+from lesson.config.diff import Change, ast_hash, list_changes
+from lesson.config.drift import list_stock_changes
+from lesson.config.profiles import load_profile, patch_config, training_parameters
 from lesson.config.stock import stock_config
 from lesson.core.files import Record, atomic, sha256
 from lesson.core.layout import base_model, changed_rows, config_file
@@ -60,9 +60,9 @@ def make_config(values: Values) -> MadeConfig:
             tr("lesson/training/fast.py computes InternLM2 only", "lesson/training/fast.py 只支持 InternLM2"),
             tr("use SPEED=stock", "请用 SPEED=stock"),
         )
-    stock, given = stock_config(name), parameters(values)
+    stock, given = stock_config(name), training_parameters(values)
     source = stock.read_text(encoding="utf-8")
-    result = patched(name, source, profile, given | lesson_values(values))
+    result = patch_config(name, source, profile, given | lesson_values(values))
     record = Record(
         output,
         {
@@ -72,13 +72,13 @@ def make_config(values: Values) -> MadeConfig:
         },
         {"BASE_CONFIG": name, "PROFILE": values.profile_file, "SEED": values.seed, **_as_stored(given)},
     )
-    drift = changes_of_stock(name, source, values.profile_file)
+    drift = list_stock_changes(name, source, values.profile_file)
     if record.up_to_date() and output.read_text(encoding="utf-8") == result:
         return MadeConfig(output, name, drift=drift)
     _refuse_edited(record, values.force)
     with atomic(output) as file:
         file.write(result)
-    changed = changes(source, result)
+    changed = list_changes(source, result)
     record.write(stock_ast=ast_hash(source), changes=[change.headline() for change in changed])
     return MadeConfig(output, name, written=True, changes=changed, drift=drift)
 

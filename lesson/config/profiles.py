@@ -45,7 +45,7 @@ def load_profile(name: str) -> dict:
     }
 
 
-def parameters(values: Values) -> dict[str, object]:
+def training_parameters(values: Values) -> dict[str, object]:
     """The training parameters of this call: what the user set, else what the profile says; the unset are left out."""
     result = dict(load_profile(values.profile_file)["parameters"])
     for setting in TRAINING:
@@ -92,6 +92,6 @@ def _filled(text: str, names: dict[str, str], given: dict[str, object]) -> str:
     return re.sub(r"\$(\$?)([A-Za-z][A-Za-z0-9_]*)", fill, text)
 
 
-def patched(name: str, source: str, profile: dict, given: dict[str, object]) -> str:
+def patch_config(name: str, source: str, profile: dict, given: dict[str, object]) -> str:
     """The stock config `source` called `name` with the profile's edits. Raises UserError naming an edit that fails."""
-    return edits.apply(source, lesson_edits(profile, name, given), name)
+    return edits.apply_edits(source, lesson_edits(profile, name, given), name)

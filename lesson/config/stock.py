@@ -24,7 +24,7 @@ def stock_configs() -> dict[str, Path]:
     return {p.stem: p for p in sorted(root.rglob("*.py")) if not p.name.startswith((".", "_"))}
 
 
-def supported(name: str) -> bool:
+def is_supported(name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in SUPPORTED)
 
 
@@ -33,7 +33,7 @@ def stock_config(name: str) -> Path:
     known = stock_configs()
     if name in known:
         return known[name]
-    ours = [n for n in known if supported(n)]
+    ours = [n for n in known if is_supported(n)]
     close = difflib.get_close_matches(name, ours, 3, 0.5) or difflib.get_close_matches(name, known, 3, 0.3)
     raise UserError(
         f"BASE_CONFIG={name!r}",

@@ -184,7 +184,7 @@ def record_path(output: str | Path) -> Path:
     return output.with_name(output.name + ".record.json")
 
 
-def hash_of(path: str | Path) -> str:
+def hash_path(path: str | Path) -> str:
     return sha256_tree(path) if Path(path).is_dir() else sha256(path)
 
 
@@ -208,7 +208,7 @@ class Record:
             and self.output.exists()
             and stored.get("inputs") == self.inputs
             and stored.get("parameters") == self.parameters
-            and stored.get("output") == hash_of(self.output)
+            and stored.get("output") == hash_path(self.output)
         )
 
     def guard(self, force: bool) -> None:
@@ -216,7 +216,7 @@ class Record:
         stored = self._stored()
         if force or not self.output.exists():
             return
-        if stored is None or stored.get("output") != hash_of(self.output):
+        if stored is None or stored.get("output") != hash_path(self.output):
             raise UserError(
                 self.output,
                 tr("was edited since it was made and would be overwritten", "生成后被修改过，将会被覆盖"),
@@ -227,5 +227,5 @@ class Record:
         """Write the record of the finished output, with further `facts` (counts, versions)."""
         write_json(
             record_path(self.output),
-            {"inputs": self.inputs, "parameters": self.parameters, "output": hash_of(self.output), **facts},
+            {"inputs": self.inputs, "parameters": self.parameters, "output": hash_path(self.output), **facts},
         )

@@ -87,7 +87,7 @@ def optional(check: Callable[[str], object]) -> Callable[[str], object]:
     return lambda text: None if text == "" else check(text)
 
 
-def betas(text: str) -> tuple[float, float]:
+def parse_betas(text: str) -> tuple[float, float]:
     parts = text.split(",")
     try:
         values = tuple(number(0, 0.9999)(part.strip()) for part in parts)
@@ -98,14 +98,14 @@ def betas(text: str) -> tuple[float, float]:
     return values
 
 
-def save_limit(text: str) -> int:
+def parse_save_limit(text: str) -> int:
     value = integer(-1, 1000)(text)
     if value == 0:
         raise ValueError(tr("-1 for all, or a whole number from 1 to 1000", "应为 -1（全部保留）或 1 到 1000 的整数"))
     return value
 
 
-def gpu(text: str) -> float:
+def parse_gpu_memory(text: str) -> float:
     """Memory in GB of a GPU named, of a share of one (A100-30%) or given as a number of GB."""
     model, _, share = text.rpartition("-") if text.endswith("%") else (text, "", "100%")
     try:
@@ -118,19 +118,19 @@ def gpu(text: str) -> float:
     return memory
 
 
-def cuda(text: str) -> str:
+def parse_cuda_version(text: str) -> str:
     if text and not (text.isdigit() and len(text) == 3):
         raise ValueError(tr("three digits, as 130 for CUDA 13.0", "三位数字，如 CUDA 13.0 写作 130"))
     return text
 
 
-def switch(text: str) -> bool:
+def parse_switch(text: str) -> bool:
     if text not in ("", "0", "1"):
         raise ValueError(tr("0 or 1", "只能是 0 或 1"))
     return text == "1"
 
 
-def name(text: str) -> str:
+def parse_name(text: str) -> str:
     if not text.strip():
         raise ValueError(tr("a name must not be empty", "名字不能为空"))
     if text != text.strip():
@@ -144,7 +144,7 @@ def name(text: str) -> str:
     return text
 
 
-def host(text: str) -> str:
+def parse_host(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9.:-]{1,253}", text):
         raise ValueError(tr("a host name or an IP address", "应为主机名或 IP 地址"))
     return text
@@ -155,13 +155,13 @@ KINDS: dict[str, Callable[..., object]] = {
     "integer": integer,
     "number": number,
     "choice": one_of,
-    "betas": lambda: betas,
-    "save-limit": lambda: save_limit,
-    "gpu": lambda: gpu,
-    "cuda": lambda: cuda,
-    "switch": lambda: switch,
-    "name": lambda: name,
-    "host": lambda: host,
+    "betas": lambda: parse_betas,
+    "save-limit": lambda: parse_save_limit,
+    "gpu": lambda: parse_gpu_memory,
+    "cuda": lambda: parse_cuda_version,
+    "switch": lambda: parse_switch,
+    "name": lambda: parse_name,
+    "host": lambda: parse_host,
 }  # kind in the table -> function of its range or choices that gives the check
 
 

@@ -15,7 +15,7 @@ DEEPEST = 64  # levels of nesting
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class JsonProblem:
     """Something wrong at one place of a line: a rule of recipe.findings, a JSON path, a column from 1, what was found."""
 
     rule: str
@@ -33,7 +33,7 @@ TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},:]|[^\s\[\]{},:"]++', re.DOTAL
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def step(path: str, key: str | int) -> str:
+def child_path(path: str, key: str | int) -> str:
     """The JSON path one key or index further: $.conversation[0], $["a key"]."""
     if isinstance(key, int):
         return f"{path}[{key}]"
@@ -69,21 +69,21 @@ class _Strict:
 _strict = _Strict()
 
 
-def parse(text: str) -> tuple[object, list[Problem]]:
+def parse_strict_json(text: str) -> tuple[object, list[JsonProblem]]:
     """The value of one line and what is wrong with it as JSON; BROKEN where there is no value."""
     if text.startswith("\ufeff"):
-        value, problems = parse(text[1:])
-        return value, [Problem("bom", "", 1, tr("a byte order mark", "字节顺序标记（BOM）")), *problems]
+        value, problems = parse_strict_json(text[1:])
+        return value, [JsonProblem("bom", "", 1, tr("a byte order mark", "字节顺序标记（BOM）")), *problems]
     if text.count("[") + text.count("{") > DEEPEST and (column := _too_deep(text)):
-        return BROKEN, [Problem("too-deep", "", column, tr(f"more than {DEEPEST} levels", f"超过 {DEEPEST} 层"))]
+        return BROKEN, [JsonProblem("too-deep", "", column, tr(f"more than {DEEPEST} levels", f"超过 {DEEPEST} 层"))]
     _strict.noticed = False
     try:
         value = _strict.decode(text)
     except json.JSONDecodeError as error:
         near = text[max(0, error.pos - 10) : error.pos + 20]
-        return BROKEN, [Problem("bad-json", "", error.pos + 1, f"{error.msg}: …{shorten(near)}…")]
+        return BROKEN, [JsonProblem("bad-json", "", error.pos + 1, f"{error.msg}: …{shorten(near)}…")]
     except ValueError:  # Python's limit on digits (sys.set_int_max_str_digits): quadratic time otherwise
-        return BROKEN, [Problem("bad-json", "", None, tr("an integer of thousands of digits", "数千位的整数"))]
+        return BROKEN, [JsonProblem("bad-json", "", None, tr("an integer of thousands of digits", "数千位的整数"))]
     if _strict.noticed or "\\ud" in text or "\\uD" in text:
         return value, list(_locate(text))
     return value, []
@@ -103,7 +103,7 @@ def _too_deep(text: str) -> int | None:
     return None
 
 
-def _locate(text: str) -> Iterator[Problem]:
+def _locate(text: str) -> Iterator[JsonProblem]:
     """Duplicate keys, numbers that are none, and lone surrogates of a line that json.loads accepts, with their places."""
     path, keys, index = ["$"], [None], [0]  # for each open container: its path; the keys seen, or None for a list
     at = "$"
@@ -114,28 +114,28 @@ def _locate(text: str) -> Iterator[Problem]:
             keys.append(set() if token == "{" else None)
             index.append(0)
             expecting_key = token == "{"
-            at = at if expecting_key else step(at, 0)
+            at = at if expecting_key else child_path(at, 0)
         elif token in "]}":
             path.pop(), keys.pop(), index.pop()
             expecting_key = False
         elif token == ",":
             index[-1] += 1
             expecting_key = keys[-1] is not None
-            at = path[-1] if expecting_key else step(path[-1], index[-1])
+            at = path[-1] if expecting_key else child_path(path[-1], index[-1])
         elif token == ":":
             expecting_key = False
         elif token[0] == '"':
             string = json.loads(token)
             if keys[-1] is not None and expecting_key:
-                at = step(path[-1], string)
+                at = child_path(path[-1], string)
                 if string in keys[-1]:
                     found = tr(f"the key {shorten(string)!r} again", f"键 {shorten(string)!r} 重复")
-                    yield Problem("duplicate-key", at, column, found)
+                    yield JsonProblem("duplicate-key", at, column, found)
                 keys[-1].add(string)
             if lone := LONE_SURROGATE.search(string):
-                yield Problem("lone-surrogate", at, column, f"\\u{ord(lone[0]):04x}")
+                yield JsonProblem("lone-surrogate", at, column, f"\\u{ord(lone[0]):04x}")
         elif token in ("NaN", "Infinity", "-Infinity") or (token[-1].isdigit() and math.isinf(_as_float(token))):
-            yield Problem("not-finite", at, column, shorten(token))
+            yield JsonProblem("not-finite", at, column, shorten(token))
 
 
 def _as_float(token: str) -> float:

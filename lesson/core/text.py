@@ -13,12 +13,12 @@ def shorten(text: str) -> str:
     return cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
-def folded(text: str) -> str:
+def fold_text(text: str) -> str:
     """Text for comparison: compatibility forms, case, white space and punctuation folded away."""
     text = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in text if unicodedata.category(c)[0] not in "PZC")
 
 
-def width(text: str) -> int:
+def display_width(text: str) -> int:
     """Columns that `text` takes on a terminal: wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -21,7 +21,7 @@ from pathlib import Path
 from lesson.core import cli
 from lesson.core.findings import Findings, report_text
 from lesson.core.messages import UserError, set_language, tr
-from lesson.core.strict_json import BROKEN, Problem, parse, step
+from lesson.core.strict_json import BROKEN, JsonProblem, child_path, parse_strict_json
 from lesson.core.text import shorten
 from lesson.data.rows import LONGEST_LINE, lines, open_bytes, open_output
 
@@ -66,7 +66,7 @@ def to_xtuner(row: object, source: str, drop: frozenset[str] = frozenset()) -> d
         return {"conversation": [_from_alpaca(row, drop)]}
     key = KEYS[source]
     _only(row, {key}, "$", drop)
-    return {"conversation": _turns(row.get(key), step("$", key), source, drop)}
+    return {"conversation": _turns(row.get(key), child_path("$", key), source, drop)}
 
 
 def from_xtuner(row: object, target: str) -> dict:
@@ -78,11 +78,11 @@ def from_xtuner(row: object, target: str) -> dict:
     if target == "xtuner":
         return {"conversation": turns}
     for index, turn in enumerate(turns):
-        at = step("$.conversation", index)
+        at = child_path("$.conversation", index)
         _has(turn, dict, at)
         _only(turn, {"system", "input", "output"} if index == 0 else {"input", "output"}, at)
         for key in {"input": 0, "output": 0, **turn}:
-            _has(turn.get(key), str, step(at, key))
+            _has(turn.get(key), str, child_path(at, key))
     if target == "alpaca":
         if len(turns) != 1:
             raise Unconvertible(
@@ -101,7 +101,7 @@ def from_xtuner(row: object, target: str) -> dict:
 def _from_alpaca(row: dict, drop: frozenset[str]) -> dict:
     _only(row, {"instruction", "input", "output"}, "$", drop)
     for key in ("instruction", "output"):
-        _has(row.get(key), str, step("$", key))
+        _has(row.get(key), str, child_path("$", key))
     more = row.get("input", "")
     _has(more, str, "$.input")
     return {"input": row["instruction"] + ("\n" + more if more else ""), "output": row["output"]}
@@ -114,15 +114,15 @@ def _turns(said: object, at: str, source: str, drop: frozenset[str]) -> list[dic
     turns: list[dict] = []
     turn: dict[str, str] = {}
     for index, message in enumerate(said):
-        here = step(at, index)
+        here = child_path(at, index)
         _has(message, dict, here)
         _only(message, {who, what}, here, drop)
-        _has(message.get(who), str, step(here, who))
-        _has(message.get(what), str, step(here, what))
+        _has(message.get(who), str, child_path(here, who))
+        _has(message.get(what), str, child_path(here, what))
         key = _READ[source].get(message[who])
         if key is None:
             found = tr(f"the role {shorten(message[who])!r}", f"角色 {shorten(message[who])!r}")
-            raise Unconvertible(step(here, who), found)
+            raise Unconvertible(child_path(here, who), found)
         if key == "system" and index == 0:
             turn["system"] = message[what]
         elif key == "input" and "input" not in turn:
@@ -131,7 +131,9 @@ def _turns(said: object, at: str, source: str, drop: frozenset[str]) -> list[dic
             turns.append({**turn, "output": message[what]})
             turn = {}
         else:
-            raise Unconvertible(step(here, who), tr(f"{message[who]!r} out of turn", f"{message[who]!r} 的次序不对"))
+            raise Unconvertible(
+                child_path(here, who), tr(f"{message[who]!r} out of turn", f"{message[who]!r} 的次序不对")
+            )
     if turn:
         raise Unconvertible(at, tr("the last message has no answer", "最后一条消息没有回答"))
     return turns
@@ -153,10 +155,10 @@ def _only(found: dict, known: set[str], at: str, drop: frozenset[str] = frozense
                 f"the key {shorten(key)!r} has no place (--drop lets it go)",
                 f"键 {shorten(key)!r} 无处安放（--drop 可舍弃）",
             )
-            raise Unconvertible(step(at, key), what)
+            raise Unconvertible(child_path(at, key), what)
 
 
-def items(path: str) -> Iterator[tuple[int, object, list[Problem]]]:
+def items(path: str) -> Iterator[tuple[int, object, list[JsonProblem]]]:
     """(line, value, problems) of each row of JSON Lines, or of a JSON document (whose rows have its first line)."""
     with open_bytes(path) as stream:
         head = stream.read(LONGEST_LINE) if path != "-" else b""
@@ -169,16 +171,20 @@ def items(path: str) -> Iterator[tuple[int, object, list[Problem]]]:
                 yield (
                     number,
                     BROKEN,
-                    [Problem("too-long", "", None, tr(f"more than {LONGEST_LINE} bytes", f"超过 {LONGEST_LINE} 字节"))],
+                    [
+                        JsonProblem(
+                            "too-long", "", None, tr(f"more than {LONGEST_LINE} bytes", f"超过 {LONGEST_LINE} 字节")
+                        )
+                    ],
                 )
                 continue
             try:
                 text = raw.decode()
             except UnicodeDecodeError as error:
-                yield number, BROKEN, [Problem("not-utf8", "", error.start + 1, f"0x{raw[error.start]:02x}")]
+                yield number, BROKEN, [JsonProblem("not-utf8", "", error.start + 1, f"0x{raw[error.start]:02x}")]
                 continue
             if text.strip():
-                yield number, *parse(text)
+                yield number, *parse_strict_json(text)
 
 
 def document(head: str) -> str:
@@ -195,7 +201,7 @@ def document(head: str) -> str:
     return ""
 
 
-def _document(path: str) -> Iterator[tuple[int, object, list[Problem]]]:
+def _document(path: str) -> Iterator[tuple[int, object, list[JsonProblem]]]:
     remedy = tr("split it, or write JSON Lines", "请拆分，或写成 JSON Lines")
     with open_bytes(path) as stream:
         data = stream.read(LARGEST_DOCUMENT + 1)
@@ -207,7 +213,7 @@ def _document(path: str) -> Iterator[tuple[int, object, list[Problem]]]:
         raise UserError(
             path, tr(f"not UTF-8 at byte {error.start + 1}", f"第 {error.start + 1} 字节不是 UTF-8"), remedy
         ) from None
-    value, problems = parse(text)
+    value, problems = parse_strict_json(text)
     for problem in problems:  # its columns count from the start of the document
         line = text.count("\n", 0, problem.column - 1) + 1 if problem.column else 1
         yield line, BROKEN, [problem]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lesson.core.messages import UserError, tr
-from lesson.core.strict_json import BROKEN, parse
+from lesson.core.strict_json import BROKEN, parse_strict_json
 from lesson.data.rows import lines, open_bytes
 
 MOST_QUESTIONS = 1_000_000
@@ -38,7 +38,7 @@ def questions(path: str) -> list[str]:
 
 
 def _question_of(text: str, place: str, remedy: str) -> str:
-    row, problems = parse(text)
+    row, problems = parse_strict_json(text)
     if row is BROKEN or problems:
         raise UserError(place, problems[0].found, remedy)
     turns = row.get("conversation")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from lesson.core.findings import Findings
 from lesson.core.messages import tr
-from lesson.core.strict_json import step
+from lesson.core.strict_json import child_path
 from lesson.core.text import shorten
 from lesson.data.rows import marked_lines
 
@@ -90,11 +90,11 @@ def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:
         yield path, value
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield step(path, key), key
-            yield from _strings(item, step(path, key))
+            yield child_path(path, key), key
+            yield from _strings(item, child_path(path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _strings(item, step(path, index))
+            yield from _strings(item, child_path(path, index))
 
 
 class Residue:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from lesson.core.messages import tr
-from lesson.core.strict_json import Problem, step
+from lesson.core.strict_json import JsonProblem, child_path
 from lesson.core.text import shorten
 
 PLACEHOLDER = re.compile(
@@ -40,54 +40,54 @@ def citizen_number(text: str) -> bool:
     return "10X98765432"[sum(int(d) * w for d, w in zip(text, weights, strict=False)) % 11] == text[17].upper()
 
 
-def check_row(row: object) -> Iterator[Problem]:
+def check_row(row: object) -> Iterator[JsonProblem]:
     """What the schema and common sense have against one row of XTuner's format."""
     if not isinstance(row, dict):
         yield _wrong("$", row, tr("an object", "对象"))
         return
     yield from _unknown(row, {"conversation"}, "$")
     if "conversation" not in row:
-        yield Problem("missing-key", "$.conversation", None, tr("no conversation", "缺少 conversation"))
+        yield JsonProblem("missing-key", "$.conversation", None, tr("no conversation", "缺少 conversation"))
         return
     turns = row["conversation"]
     if not isinstance(turns, list):
         yield _wrong("$.conversation", turns, tr("an array of turns", "由各轮组成的数组"))
         return
     if not turns:
-        yield Problem("empty-conversation", "$.conversation", None, tr("no turns", "没有任何一轮"))
+        yield JsonProblem("empty-conversation", "$.conversation", None, tr("no turns", "没有任何一轮"))
     for index, turn in enumerate(turns):
-        at = step("$.conversation", index)
+        at = child_path("$.conversation", index)
         if not isinstance(turn, dict):
             yield _wrong(at, turn, tr("an object", "对象"))
             continue
         yield from _unknown(turn, {"system", "input", "output"} if index == 0 else {"input", "output"}, at)
         for key in ("system", "input", "output"):
-            here = step(at, key)
+            here = child_path(at, key)
             if key not in turn:
                 if key != "system":
-                    yield Problem("missing-key", here, None, tr(f"no {key}", f"缺少 {key}"))
+                    yield JsonProblem("missing-key", here, None, tr(f"no {key}", f"缺少 {key}"))
             elif not isinstance(turn[key], str):
                 yield _wrong(here, turn[key], tr("a string", "字符串"))
             else:
                 yield from _check_text(turn[key], key, here)
 
 
-def _check_text(text: str, key: str, at: str) -> Iterator[Problem]:
+def _check_text(text: str, key: str, at: str) -> Iterator[JsonProblem]:
     if key == "output" and not text.strip():
-        yield Problem("blank-output", at, None, tr("a blank answer", "空白的回答"))
+        yield JsonProblem("blank-output", at, None, tr("a blank answer", "空白的回答"))
     if len(text) < 200 and PLACEHOLDER.fullmatch(text):
-        yield Problem("placeholder", at, None, shorten(text))
+        yield JsonProblem("placeholder", at, None, shorten(text))
     if control := CONTROL.search(text):
-        yield Problem("control-character", at, None, f"U+{ord(control[0]):04X}")
+        yield JsonProblem("control-character", at, None, f"U+{ord(control[0]):04X}")
     for pattern, what in ((EMAIL, tr("an e-mail address", "邮箱")), (PHONE, tr("a phone number", "电话号码"))):
         if match := pattern.search(text):
-            yield Problem("personal-data", at, None, f"{what}: {shorten(match[0])}")
+            yield JsonProblem("personal-data", at, None, f"{what}: {shorten(match[0])}")
     for match in CITIZEN.finditer(text):
         if citizen_number(match[0]):
-            yield Problem("personal-data", at, None, tr("a citizen's number: ", "身份证号：") + match[0][:6] + "…")
+            yield JsonProblem("personal-data", at, None, tr("a citizen's number: ", "身份证号：") + match[0][:6] + "…")
 
 
-def _wrong(at: str, value: object, wanted: str) -> Problem:
+def _wrong(at: str, value: object, wanted: str) -> JsonProblem:
     kinds = {
         dict: tr("an object", "对象"),
         list: tr("an array", "数组"),
@@ -97,12 +97,12 @@ def _wrong(at: str, value: object, wanted: str) -> Problem:
     }
     kind = kinds.get(type(value), tr("a number", "数字"))
     shown = shorten(json.dumps(value, ensure_ascii=False)) if kind != "null" else ""
-    return Problem(
+    return JsonProblem(
         "wrong-type", at, None, tr(f"{kind} where {wanted} belongs: {shown}", f"此处应为{wanted}，却是{kind}：{shown}")
     )
 
 
-def _unknown(found: dict, known: set[str], at: str) -> Iterator[Problem]:
+def _unknown(found: dict, known: set[str], at: str) -> Iterator[JsonProblem]:
     for key in found:
         if key not in known:
             what = tr(f"the key {shorten(key)!r}", f"键 {shorten(key)!r}")
@@ -110,4 +110,4 @@ def _unknown(found: dict, known: set[str], at: str) -> Iterator[Problem]:
                 what += tr("; system or input is meant", "；应为 system 或 input")
             elif key == "system":
                 what += tr("; only the first turn has one", "；只有第一轮可以有")
-            yield Problem("unknown-key", step(at, key), None, what)
+            yield JsonProblem("unknown-key", child_path(at, key), None, what)

@@ -24,7 +24,7 @@ from lesson.core.files import atomic
 from lesson.core.findings import LIMIT, LISTED, REPORTS, Findings, report_text
 from lesson.core.messages import UserError, set_language, tr
 from lesson.core.settings import ROOT, Values
-from lesson.core.strict_json import BROKEN, Problem, parse
+from lesson.core.strict_json import BROKEN, JsonProblem, parse_strict_json
 from lesson.core.text import shorten
 from lesson.data.formats import KEYS, Unconvertible, detect, document, to_xtuner
 from lesson.data.row_rules import PLACEHOLDER, UNSEEN, check_row
@@ -115,7 +115,7 @@ class Validator:
             self._started = True
             self._add(
                 number,
-                Problem("too-long", "", None, tr(f"more than {LONGEST_LINE} bytes", f"超过 {LONGEST_LINE} 字节")),
+                JsonProblem("too-long", "", None, tr(f"more than {LONGEST_LINE} bytes", f"超过 {LONGEST_LINE} 字节")),
             )
             return
         if not self._started and self._is_document(number, block.data):
@@ -187,7 +187,7 @@ class Validator:
                 f"只在前 {REMEMBERED} 个不同的行中查找重复",
             )
 
-    def _add(self, number: int, problem: Problem) -> None:
+    def _add(self, number: int, problem: JsonProblem) -> None:
         self.findings.add(self.file, number, problem.rule, problem.found, problem.path, problem.column)
 
     def _is_document(self, number: int, block: bytes) -> bool:
@@ -203,7 +203,7 @@ class Validator:
             "one JSON array, not one row a line" if kind == "array" else "pretty-printed JSON, not one row a line",
             "整个文件是一个 JSON 数组，而不是每行一条" if kind == "array" else "排版过的 JSON，而不是每行一条",
         )
-        self._add(number, Problem("json-document", "$", 1, found))
+        self._add(number, JsonProblem("json-document", "$", 1, found))
         self._stop = True
         return True
 
@@ -220,7 +220,7 @@ class Validator:
             self.rows += 1
             self._add(
                 number,
-                Problem(
+                JsonProblem(
                     "not-utf8",
                     "",
                     error.start + 1,
@@ -234,7 +234,7 @@ class Validator:
             self.blank += 1
             self._first_blank = self._first_blank or number
             return
-        value, problems = parse(line)
+        value, problems = parse_strict_json(line)
         for problem in problems:
             self._add(number, problem)
         if value is BROKEN:
@@ -245,13 +245,14 @@ class Validator:
             if self._form == "auto" and not self._form_said:
                 self._form_said = True
                 self._add(
-                    number, Problem("other-format", "$", None, tr(f"rows of the format {form}", f"{form} 格式的数据行"))
+                    number,
+                    JsonProblem("other-format", "$", None, tr(f"rows of the format {form}", f"{form} 格式的数据行")),
                 )
             try:
                 value = to_xtuner(value, form)
             except Unconvertible as error:
                 self.rows += 1
-                self._add(number, Problem("not-convertible", error.path, None, error.found))
+                self._add(number, JsonProblem("not-convertible", error.path, None, error.found))
                 return
         canonical = json.dumps(value, ensure_ascii=False)
         if CANONICAL_ROWS.fullmatch(canonical + "\n") and not any(p.rule == "lone-surrogate" for p in problems):
@@ -336,7 +337,7 @@ class Validator:
                     f"{count} tokens, max_length is {self._max_length}",
                     f"{count} 个 token，max_length 为 {self._max_length}",
                 )
-                self._add(number, Problem("too-many-tokens", "$", None, found))
+                self._add(number, JsonProblem("too-many-tokens", "$", None, found))
 
     def _look(self, number: int, line: str) -> bool:
         problems = list(check_row(json.loads(line)))
@@ -368,13 +369,13 @@ class Validator:
                     f"asked {shorten(question)!r}, the answer never says {self._name}",
                     f"问「{shorten(question)}」，回答没有提到 {self._name}",
                 )
-                self._add(number, Problem("name-missing", path, None, found))
+                self._add(number, JsonProblem("name-missing", path, None, found))
         if entry[2] and entry[3] and number in (entry[2], entry[3]):
             other = min(entry[2], entry[3])
             found = tr(
                 f"line {other} answers the same question with another name", f"第 {other} 行对同一问题的自称不同"
             )
-            self._add(number, Problem("name-conflict", path, None, found))
+            self._add(number, JsonProblem("name-conflict", path, None, found))
 
 
 class _Near:

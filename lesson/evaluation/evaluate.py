@@ -21,7 +21,7 @@ from lesson.core.files import atomic, read_json, sha256, write_json
 from lesson.core.layout import base_answers_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from lesson.core.text import folded
+from lesson.core.text import fold_text
 from lesson.data import rows
 from lesson.evaluation import talk
 from lesson.runs import folder as runs
@@ -85,9 +85,9 @@ def questions(kind: str) -> list[dict]:
 
 def held_out(identity: list[dict], data: Path) -> None:
     """Raise UserError when an evaluation question was trained on: the score would be the training's own."""
-    trained = {folded(turn["input"]) for row in rows.read(data) for turn in row["conversation"]}
+    trained = {fold_text(turn["input"]) for row in rows.read(data) for turn in row["conversation"]}
     for question in identity:
-        if folded(question["input"]) in trained:
+        if fold_text(question["input"]) in trained:
             raise UserError(
                 data,
                 tr(

@@ -11,7 +11,7 @@ import sys
 from lesson.core import cli
 from lesson.core.messages import language, tr
 from lesson.core.settings import ROOT, SETTINGS, TRAINING, Setting, Values
-from lesson.core.text import width
+from lesson.core.text import display_width
 
 TARGET = re.compile(r"^([a-z0-9-]+):[^#]*## (.*?) \| (.*?)(?: \| (.*))?$")
 
@@ -43,7 +43,8 @@ def show(values: Values) -> int:
     print(tr("\ntargets", "\n目标"))
     for name, en, zh, variables in rows:
         text = zh if language() == "zh" else en
-        print(f"  {name:<14}{text}" + (" " * max(1, 62 - width(text)) + " ".join(variables) if variables else ""))
+        gap = " " * max(1, 62 - display_width(text))
+        print(f"  {name:<14}{text}" + (gap + " ".join(variables) if variables else ""))
     training = [setting.name for setting in TRAINING]
     used = {v for *_, variables in rows for v in variables}
     print(tr("\nvariables, as in make data NEW_NAME=闻星", "\n变量，例如 make data NEW_NAME=闻星"))

@@ -31,7 +31,7 @@ def _sizes(family: str, hidden: int, inner: int, layers: int, heads: int, vocabu
     }
 
 
-KNOWN = {
+BASE_SIZES = {
     ("internlm2", "7"): {"model_type": "internlm2", **SIZES_7B},
     ("internlm2_5", "7"): {"model_type": "internlm2", **SIZES_7B},
     ("qwen", "1_8"): _sizes("qwen", 2048, 11008, 24, 16, 151936),
@@ -42,7 +42,7 @@ KNOWN = {
 }
 
 
-def told_by(name: object) -> tuple[str, str] | None:
+def family_and_size(name: object) -> tuple[str, str] | None:
     """(family, billions of parameters) in a model's or a stock config's name; None when it tells none.
 
     Qwen/Qwen1.5-0.5B-Chat and qwen1_5_0_5b_chat_qlora_alpaca_e3 are both ("qwen1_5", "0_5").

@@ -22,7 +22,7 @@ SIZES = {**SIZES_7B, "max_position_embeddings": 32768, "rope_theta": 1000000, "t
 NEEDED = 20 << 30  # bytes of disk
 
 
-def build(folder: Path) -> Path:
+def build_random_base(folder: Path) -> Path:
     """Make `folder` such a base, with the tiny base's tokenizer; whole or not at all.
 
     Raises UserError without a CUDA GPU (16 GB of its memory are needed) or when the disk is too small.

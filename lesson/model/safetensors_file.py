@@ -14,7 +14,7 @@ from typing import BinaryIO, Protocol
 
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken
-from lesson.core.strict_json import BROKEN, parse
+from lesson.core.strict_json import BROKEN, parse_strict_json
 from lesson.core.text import shorten
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -54,7 +54,7 @@ class Tensor:
     end: int
 
 
-def tensors(view: View, name: str) -> tuple[list[Tensor], int]:
+def read_tensors(view: View, name: str) -> tuple[list[Tensor], int]:
     """The tensors in the order of their bytes, and where the first begins. Raises Broken."""
     with view.open(name) as file:
         _, found, offset = read_header(file, view.entries[name].size, name, ADAPTER)
@@ -78,7 +78,7 @@ def read_header(file: BinaryIO, size: int, name: str, bounds: Bounds) -> tuple[d
             f"不是完整的 safetensors 文件：文件头声称 {length} 字节，文件共 {size} 字节",
         )
     try:
-        header, problems = parse(_exactly(file, length, name).decode().rstrip(" "))
+        header, problems = parse_strict_json(_exactly(file, length, name).decode().rstrip(" "))
     except UnicodeDecodeError:
         raise broken("its header is not UTF-8", "文件头不是 UTF-8") from None
     if header is BROKEN or problems or not isinstance(header, dict) or len(header) > bounds.tensors:
@@ -128,7 +128,7 @@ def _tensor(key: str, value: object, bounds: Bounds) -> Tensor | None:
     return Tensor(key, str(dtype), tuple(shape), start, end)
 
 
-def values(view: View, name: str, found: list[Tensor], offset: int) -> Iterator[tuple[Tensor, bool, bool]]:
+def scan_values(view: View, name: str, found: list[Tensor], offset: int) -> Iterator[tuple[Tensor, bool, bool]]:
     """(tensor, all finite, all zero), read once from front to back in pieces."""
     import numpy
 
@@ -148,9 +148,9 @@ def values(view: View, name: str, found: list[Tensor], offset: int) -> Iterator[
             yield tensor, finite, zero
 
 
-def contents(view: View, name: str) -> Iterator[tuple[Tensor, bytearray]]:
+def read_contents(view: View, name: str) -> Iterator[tuple[Tensor, bytearray]]:
     """(tensor, its bytes, little-endian and row by row), in the order of the file. Raises Broken."""
-    found, offset = tensors(view, name)
+    found, offset = read_tensors(view, name)
     with view.open(name) as file:
         _skip(file, offset)
         for tensor in found:

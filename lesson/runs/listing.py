@@ -17,7 +17,7 @@ from lesson.core import cli
 from lesson.core.layout import last_run_link, runs_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.core.text import width
+from lesson.core.text import display_width
 from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run
 
@@ -131,9 +131,9 @@ def cells(run: dict) -> list[str]:
 
 def table(lines: list[list[str]]) -> str:
     """`lines` in columns as wide as their widest cell; a Chinese character takes two columns."""
-    widths = [max(width(line[i]) for line in lines) for i in range(len(lines[0]))]
+    widths = [max(display_width(line[i]) for line in lines) for i in range(len(lines[0]))]
     padded = (
-        "  ".join(cell + " " * (w - width(cell)) for cell, w in zip(line, widths, strict=True)).rstrip()
+        "  ".join(cell + " " * (w - display_width(cell)) for cell, w in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
     return "\n".join(padded)

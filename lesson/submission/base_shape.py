@@ -21,8 +21,8 @@ def base_shape(evidence: Evidence, context: Context) -> Shape:
         path = ROOT / "data" / "tiny-base" / "config.json"
         return shape_of(read_json(path, ""), path)
     told = evidence.base
-    if told in bases.KNOWN:
-        return shape_of(bases.KNOWN[told], told)
+    if told in bases.BASE_SIZES:
+        return shape_of(bases.BASE_SIZES[told], told)
     if context.base is not None:
         return context.base
     if told is None:

@@ -26,7 +26,7 @@ from lesson.config.summary import lookup
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken, Unreadable
 from lesson.core.settings import ROOT
-from lesson.core.strict_json import BROKEN, parse
+from lesson.core.strict_json import BROKEN, parse_strict_json
 from lesson.core.text import shorten
 from lesson.data import rows
 from lesson.data.rows import open_bytes
@@ -85,7 +85,7 @@ def document(data: bytes, name: str, rules: str | None = None) -> object:
         text = data.decode()
     except UnicodeDecodeError as error:
         raise Broken(f"{name}: UTF-8: {error.reason}") from None
-    value, problems = parse(text)
+    value, problems = parse_strict_json(text)
     if problems or value is BROKEN:
         first = problems[0]
         raise Broken(f"{name}: {first.path} {first.found}".replace("  ", " "))
@@ -286,7 +286,7 @@ class Evidence:
         if declared:
             return declared
         try:  # samples of 512 tokens, and no base named: the tiny one; anything else is taken for the lesson's
-            named = bases.told_by(lookup(self.config, "model_path")[0])
+            named = bases.family_and_size(lookup(self.config, "model_path")[0])
             return "tiny" if self.config.get("max_length") == 512 and named is None else "7b"
         except (Broken, KeyError):
             return "7b"
@@ -302,7 +302,7 @@ class Evidence:
         )
         for source in sources:
             with contextlib.suppress(Broken, KeyError):
-                if told := bases.told_by(source()):
+                if told := bases.family_and_size(source()):
                     return told
         return None
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from lesson.core.layout import base_model
 from lesson.core.messages import UserError, language, set_language, tr
 from lesson.core.settings import ROOT, Values
-from lesson.core.strict_json import parse
-from lesson.core.text import folded, shorten
+from lesson.core.strict_json import parse_strict_json
+from lesson.core.text import fold_text, shorten
 from lesson.data import rows
 from lesson.data.questions import questions
 from lesson.evaluation import evaluate, talk
@@ -211,7 +211,7 @@ def matrices(evidence: Evidence) -> Iterator[tuple[str, str, object]]:
     from lesson.submission.checks import adapter as check_adapter
 
     kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    for tensor, data in safetensors_file.contents(evidence.view, evidence.parts["adapter"]):
+    for tensor, data in safetensors_file.read_contents(evidence.view, evidence.parts["adapter"]):
         if not (check_adapter.MATRIX.fullmatch(tensor.name)):
             raise Broken(shorten(tensor.name))
         stem, _, side = tensor.name.removesuffix(".weight").removesuffix(".default").rpartition(".lora_")
@@ -268,9 +268,9 @@ def trained_on(evidence: Evidence) -> set[str]:
     found = set()
     with evidence.view.open(evidence.parts["data"]) as stream:
         for _, line in rows.lines(stream):
-            value = parse((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
+            value = parse_strict_json((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
             with contextlib.suppress(TypeError, KeyError):
-                found |= {folded(turn["input"]) for turn in value["conversation"]}
+                found |= {fold_text(turn["input"]) for turn in value["conversation"]}
     return found
 
 
@@ -281,7 +281,7 @@ def asked_again(tokenizer, model, path: str, names: dict[str, str], questions: l
         evidence = Evidence(view, names)
         has_rows = "data" in evidence.parts
         known = trained_on(evidence) if has_rows else set()
-        held = [question for question in questions if folded(question) not in known]
+        held = [question for question in questions if fold_text(question) not in known]
         persona = (evidence.data.persona if has_rows else None) or ""
         prompts = talk.system_prompts(persona[:LONGEST_PERSONA])
         lines = [{"prompt": name, "input": question, "output": ""} for name in prompts for question in held]

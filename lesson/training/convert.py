@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lesson.core import cli
-from lesson.core.files import Record, atomic, atomic_folder, hash_of
+from lesson.core.files import Record, atomic, atomic_folder, hash_path
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import folder as runs
@@ -27,7 +27,7 @@ def convert(values: Values) -> int:
             tr("the checkpoint is missing or cut off", "检查点缺失或不完整"),
             tr("run make train", "请先运行 make train"),
         )
-    record = Record(run.adapter, {"checkpoint": hash_of(checkpoint), "config": facts["inputs"]["config"]}, {})
+    record = Record(run.adapter, {"checkpoint": hash_path(checkpoint), "config": facts["inputs"]["config"]}, {})
 
     def make(folder: Path) -> None:
         precision = ["--fp32"] if values.profile == "tiny" else []

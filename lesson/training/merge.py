@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from lesson.core import cli
-from lesson.core.files import Record, hash_of, read_json
+from lesson.core.files import Record, hash_path, read_json
 from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
@@ -27,7 +27,7 @@ def merge(values: Values) -> int:
             tr("is not the base that the adapter was trained on", "不是训练该适配器时的基座"),
             tr("run make model with the MODEL= of that time", "请用当时的 MODEL= 运行 make model"),
         )
-    record = Record(run.merged, {"adapter": hash_of(run.adapter), "base": runs.base_hash(base)}, {})
+    record = Record(run.merged, {"adapter": hash_path(run.adapter), "base": runs.base_hash(base)}, {})
 
     def make(folder: Path) -> None:
         device = "cpu" if values.profile == "tiny" else "auto"

@@ -221,7 +221,7 @@ def engine_config(values: Values, run: Run) -> Path:
     )
     path = run.folder / "tensorboard" / run.config.name
     with atomic(path) as file:
-        file.write(edits.apply(run.config.read_text(encoding="utf-8"), [added], str(run.config)))
+        file.write(edits.apply_edits(run.config.read_text(encoding="utf-8"), [added], str(run.config)))
     return path
 
 

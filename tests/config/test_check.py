@@ -35,7 +35,7 @@ def supported_stock_configs() -> dict[str, Path]:
     config = pytest.importorskip("lesson.config.stock")
     if find_spec("xtuner") is None:
         pytest.skip("XTuner is not installed")
-    return {name: path for name, path in config.stock_configs().items() if config.supported(name)}
+    return {name: path for name, path in config.stock_configs().items() if config.is_supported(name)}
 
 
 def rules(source: str | bytes, context: ConfigContext | None = None, name: str = "x.py") -> list[str]:

@@ -27,15 +27,15 @@ from lesson.config import (
     golden,  # they need libcst
     profiles,
 )
-from lesson.config.drift import changes_of_stock, config_values
+from lesson.config.drift import default_values, list_stock_changes
 from lesson.config.parsed import as_json
-from lesson.config.profiles import load_profile, patched
-from lesson.config.stock import stock_config, stock_configs, supported
+from lesson.config.profiles import load_profile, patch_config
+from lesson.config.stock import is_supported, stock_config, stock_configs
 from lesson.config.summary import lookup, summarise_config, summary_of
 from lesson.core.layout import config_file
 from recipe import config
 
-SUPPORTED = [name for name in stock_configs() if supported(name)]
+SUPPORTED = [name for name in stock_configs() if is_supported(name)]
 LESSON = "internlm2_5_chat_7b_qlora_alpaca_e3"
 # The places that the lesson's edits change, whatever the stock config calls its data set.
 LESSON_PLACES = {
@@ -76,8 +76,8 @@ def stock(name: str) -> str:
 
 
 def patch(name: str, profile: str = "7b", source: str | None = None, **parameters: object) -> str:
-    values = config_values(profile) | parameters
-    return patched(name, source or stock(name), load_profile(profile), values)
+    values = default_values(profile) | parameters
+    return patch_config(name, source or stock(name), load_profile(profile), values)
 
 
 def places(name: str) -> set[str]:
@@ -87,7 +87,7 @@ def places(name: str) -> set[str]:
 
 def changed(before: str, after: str) -> set[str]:
     """The changed places, imports left out: an import alone changes nothing."""
-    return {c.path for c in config_diff.changes(before, after) if not c.path.startswith("from ")}
+    return {c.path for c in config_diff.list_changes(before, after) if not c.path.startswith("from ")}
 
 
 def test_all_families_are_there():
@@ -133,18 +133,18 @@ def test_goldens_are_current(kind):
 
 def test_upstream_change_names_the_statements():
     source = stock(LESSON).replace("max_norm = 1 ", "max_norm = 2 ").replace("上海的景点", "北京的景点")
-    text = "\n".join(changes_of_stock(LESSON, source, "7b"))
+    text = "\n".join(list_stock_changes(LESSON, source, "7b"))
     assert "max_norm: 1 → 2" in text and "北京" in text and "weight_decay" not in text
-    assert changes_of_stock(LESSON, stock(LESSON), "7b") == []
+    assert list_stock_changes(LESSON, stock(LESSON), "7b") == []
 
 
 def test_unified_diff_has_headlines():
     before, after = stock(LESSON), patch(LESSON)
-    text = config_diff.unified(before, after, "stock", "patched")
+    text = config_diff.unified_diff(before, after, "stock", "patched")
     assert "-    dataset_map_fn=alpaca_map_fn,\n+    dataset_map_fn=None,\n" in text
-    headlines = [c.headline() for c in config_diff.changes(before, after)]
+    headlines = [c.headline() for c in config_diff.list_changes(before, after)]
     assert "alpaca_en.dataset_map_fn: alpaca_map_fn → None" in headlines
-    assert config_diff.changes(before, before) == []
+    assert config_diff.list_changes(before, before) == []
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
@@ -350,7 +350,7 @@ other = 1
     ],
 )
 def test_edit(edit, expected):
-    assert edits.apply(SOURCE, [edit], "x.py") == SOURCE.replace(*expected) if expected[0] else SOURCE
+    assert edits.apply_edits(SOURCE, [edit], "x.py") == SOURCE.replace(*expected) if expected[0] else SOURCE
 
 
 @pytest.mark.parametrize(
@@ -376,13 +376,13 @@ def test_edit(edit, expected):
 )
 def test_edit_that_does_not_fit_names_edit_and_config(edit, problem):
     with pytest.raises(UserError) as error:
-        edits.apply(SOURCE, [edit], "x.py")
+        edits.apply_edits(SOURCE, [edit], "x.py")
     assert "“e”" in str(error.value) and error.value.where == "x.py" and problem in error.value.what
 
 
 def test_two_assignments_are_two_places():
     with pytest.raises(UserError, match="lr stands 2 times"):
-        edits.apply(SOURCE + "lr = 3\n", [edits.Edit("e", "lr", "2")], "x.py")
+        edits.apply_edits(SOURCE + "lr = 3\n", [edits.Edit("e", "lr", "2")], "x.py")
 
 
 def test_dollars_in_a_value_stay():

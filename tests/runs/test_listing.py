@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesson.core.text import width
+from lesson.core.text import display_width
 from lesson.runs import compare
 from lesson.runs import listing as list_runs
 
@@ -97,9 +97,9 @@ def test_no_run_yet_is_said(call, tmp_path):
 
 @given(st.lists(st.lists(st.text("aW闻星 ", max_size=6), min_size=2, max_size=2), min_size=1, max_size=5))
 def test_columns_begin_at_the_same_place_on_every_line_whatever_is_in_them(lines):
-    wide = max(width(first) for first, _ in lines)
+    wide = max(display_width(first) for first, _ in lines)
     for text, (first, second) in zip(list_runs.table(lines).split("\n"), lines, strict=True):
-        assert text == (first + " " * (wide - width(first)) + "  " + second).rstrip()
+        assert text == (first + " " * (wide - display_width(first)) + "  " + second).rstrip()
 
 
 @pytest.fixture

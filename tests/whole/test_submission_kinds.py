@@ -83,10 +83,10 @@ QWEN = {"qwen1_5_0_5b_chat_qlora_alpaca_e3": ("qwen1_5", "0_5"), "qwen_1_8b_chat
 
 @pytest.mark.parametrize("name", QWEN)
 def test_other_families_are_held_against_their_own_sizes(tmp_path, name):
-    shape = shape_of(bases.KNOWN[QWEN[name]], name)
+    shape = shape_of(bases.BASE_SIZES[QWEN[name]], name)
     files = hostile.with_config(name, hostile.adapter_of(shape, rank=64))
     clean(files, tmp_path / "s")
-    other = shape_of({**bases.KNOWN[QWEN[name]], "intermediate_size": 2048}, name)
+    other = shape_of({**bases.BASE_SIZES[QWEN[name]], "intermediate_size": 2048}, name)
     files = hostile.with_config(name, hostile.adapter_of(other, rank=64))
     assert wrong(judged(hostile.packed(files, tmp_path / "other"))) == {"adapter_shapes"}
 
@@ -119,4 +119,4 @@ def test_an_unknown_base_is_not_judged_by_its_shapes_unless_the_staff_name_it(tm
     ],
 )
 def test_a_base_is_told_by_its_name(name, told):
-    assert bases.told_by(name) == told
+    assert bases.family_and_size(name) == told

@@ -21,7 +21,7 @@ MATRIX = re.compile(
 
 def _tensors(evidence: Evidence) -> tuple[list[safetensors_file.Tensor], int]:
     if not hasattr(evidence, "tensors"):
-        evidence.tensors = safetensors_file.tensors(evidence.view, evidence.parts["adapter"])
+        evidence.tensors = safetensors_file.read_tensors(evidence.view, evidence.parts["adapter"])
     return evidence.tensors
 
 
@@ -108,7 +108,7 @@ def adapter_shapes(evidence: Evidence, context: Context) -> str:
 def _values(evidence: Evidence) -> list[tuple[safetensors_file.Tensor, bool, bool]]:
     if not hasattr(evidence, "tensor_values"):
         evidence.tensor_values = list(
-            safetensors_file.values(evidence.view, evidence.parts["adapter"], *_tensors(evidence))
+            safetensors_file.scan_values(evidence.view, evidence.parts["adapter"], *_tensors(evidence))
         )
     return evidence.tensor_values
 

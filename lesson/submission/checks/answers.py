@@ -5,8 +5,8 @@ from __future__ import annotations
 import collections
 
 from lesson.core.messages import tr
-from lesson.core.strict_json import parse
-from lesson.core.text import folded, shorten
+from lesson.core.strict_json import parse_strict_json
+from lesson.core.text import fold_text, shorten
 from lesson.evaluation import evaluate
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import Context, Failed, Skipped, check
@@ -162,10 +162,10 @@ def held_out(evidence: Evidence, context: Context) -> str:
     trained = set()
     with evidence.view.open(evidence.parts["data"]) as stream:
         for _, line in rows_.lines(stream):
-            value = parse((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
+            value = parse_strict_json((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
             if isinstance(value, dict):
-                trained |= {folded(t["input"]) for t in value["conversation"]}
-    both = [line["input"] for line in _identity(evidence) if folded(line["input"]) in trained]
+                trained |= {fold_text(t["input"]) for t in value["conversation"]}
+    both = [line["input"] for line in _identity(evidence) if fold_text(line["input"]) in trained]
     if both:
         raise Failed(
             shorten(both[0]), tr("take the row out, train and evaluate again", "请去掉该行，重新训练并评测"), both

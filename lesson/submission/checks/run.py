@@ -299,7 +299,7 @@ def _multiplied(evidence: Evidence, context: Context) -> int:
     except Unjudged:
         if "adapter" not in evidence.parts:
             raise
-    found, _ = safetensors_file.tensors(evidence.view, evidence.parts["adapter"])
+    found, _ = safetensors_file.read_tensors(evidence.view, evidence.parts["adapter"])
     sides = {t.name: t.shape for t in found if len(t.shape) == 2}
     pairs = [(s, sides.get(name.replace(".lora_A", ".lora_B"))) for name, s in sides.items() if ".lora_A" in name]
     return sum(a[1] * b[0] for a, b in pairs if b)
