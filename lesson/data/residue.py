@@ -134,10 +134,11 @@ class Residue:
             parts.append(f"(?<={any_of(several)})")
         starts = set()
         for letter in spelled_first:
-            starts |= {c for i in range(0x41, 0x250) if _fold(c := chr(i))[0] == letter}
+            # Latin letters, with their marks too: up to Latin Extended-B, and Latin Extended Additional.
+            starts |= {c for i in (*range(0x41, 0x250), *range(0x1E00, 0x1F00)) if _fold(c := chr(i))[0] == letter}
             starts |= {letter, letter.upper(), chr(ord(letter) + 0xFEE0), chr(ord(letter.upper()) + 0xFEE0)}
         if starts:
-            parts.append(f"(?<={any_of(starts)})" + r"(?=[^\W\d_\u3400-\u9fff])")
+            parts.append(f"(?<={any_of(starts)})(?={_MARKS}" + r"[^\W\d_\u3400-\u9fff])")
         return re.compile(any_of(first | several | starts) + "(?:" + "|".join(parts) + ")")
 
     def suspicious(self, text: str) -> bool:

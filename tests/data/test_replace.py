@@ -364,6 +364,8 @@ for _residue in UNFILTERED.values():
     _residue.quick = re.compile("")
 
 
+@example("m\u0301i", "米")
+@example("\u1e3fi", "米")
 @settings(max_examples=200, deadline=None)
 @given(
     st.text(alphabet="尖米尖米 　·jJｊianＭmiǐāNoOvaﬁ㍿ﬀé\u0301\u200b", max_size=12),
