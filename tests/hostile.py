@@ -24,11 +24,12 @@ from pathlib import Path
 from lesson.config import schedule
 from lesson.config.reading import parse_config
 from lesson.config.summary import lookup
+from lesson.core.layout import config_file
 from lesson.core.settings import ROOT
 from lesson.evaluation import evaluate
 from lesson.model.known_bases import SIZES_7B
 from lesson.model.shape import Shape, shape_of
-from lesson.runs import folder as runs
+from lesson.runs.folder import run_id
 from lesson.submission.checks import run as check_run
 from lesson.submission.registry import Context
 
@@ -211,7 +212,9 @@ def with_config(name: str, weights: bytes, change: Callable[[str], str] = str, k
     base = lookup(parse_config(source.encode(), CONFIG), "model_path")[0]
     targets = sorted({key.split(".")[-3] for key in _names(weights)})
     files[CONFIG], files[ADAPTER] = source.encode(), weights
-    files[RECORD] = dump(record | {"config": f"{name}_copy.py", "speed": "fast" if "fast" in kind else "stock"})
+    files[RECORD] = dump(
+        record | {"config": config_file(Path(), name).name, "speed": "fast" if "fast" in kind else "stock"}
+    )
     changed = {"base_model_name_or_path": base, "target_modules": targets}
     files[ADAPTER_CONFIG] = dump(json.loads(files[ADAPTER_CONFIG]) | changed)
     return trained(files, "7b", "NVIDIA H100 80GB HBM3", 0.66)
@@ -228,7 +231,7 @@ def linked(files: Files) -> Files:
         record, evaluation = json.loads(files[RECORD]), json.loads(files[EVALUATION])
         record["inputs"]["config"] = hashlib.sha256(files[CONFIG]).hexdigest()
         record["inputs"]["data"] = hashlib.sha256(files[DATA]).hexdigest()
-        record["id"] = evaluation["run"] = runs.run_id(**record["inputs"], deepspeed=record["deepspeed"] or "")
+        record["id"] = evaluation["run"] = run_id(record["inputs"], record["deepspeed"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return files
     return files | {RECORD: dump(record), EVALUATION: dump(evaluation)}

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from lesson.core.processes import PARENT
 from lesson.core.settings import ROOT
 
 
@@ -24,7 +25,7 @@ class Sessions:
         self.process = subprocess.Popen(
             [sys.executable, __file__],
             cwd=ROOT,
-            env=environment | {"PYTHONPATH": str(ROOT), "RECIPE_PARENT": str(os.getpid())},
+            env=environment | {"PYTHONPATH": str(ROOT), PARENT: str(os.getpid())},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -56,7 +57,7 @@ def main() -> None:
 
     for line in sys.stdin:
         order = json.loads(line)
-        os.environ["RECIPE_PARENT"] = str(os.getpid())
+        os.environ[PARENT] = str(os.getpid())
         child = os.fork()
         if child == 0:
             console = os.open(order["console"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -26,8 +26,8 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
 from lesson.model.shape import Shape
-from lesson.runs import folder as runs
 from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.folder import find_last_run
 from lesson.training import estimate
 
 SETTINGS = ["BUILD", "NEW_NAME"]
@@ -88,7 +88,7 @@ def train(build: Path, base: Path, variables: dict[str, str]) -> dict:
     if process.returncode:
         print(process.stdout.read().decode(errors="replace")[-3000:], file=sys.stderr)
         raise UserError(build, tr("training failed", "训练失败"), tr("read the lines above", "请查看上面的输出"))
-    run = runs.last_run(Values({"BUILD": str(build), "PROFILE": "7b"}))
+    run = find_last_run(Values({"BUILD": str(build), "PROFILE": "7b"}))
     steps = curve_lines(run.work_dir / CURVE)[1:]
     seconds = statistics.median(s["seconds"] for s in steps[len(steps) // 2 :])
     return {

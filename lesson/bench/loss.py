@@ -15,9 +15,10 @@ from pathlib import Path
 from lesson.core import cli, layout
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
+from lesson.runs.checkpoint import find_checkpoint, step_of
 from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.environment import engine_environment
 from lesson.training import ranks
 
 SETTINGS = ["NEW_NAME"]
@@ -38,7 +39,7 @@ WAYS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], name: str) -> loss.Points:
     """The loss curve of one way, trained in `build` by XTuner's process itself, so that `libraries` reach it as given."""
     work = build / "work_dir"
-    if not runs.checkpoint(work) or runs.step_of(runs.checkpoint(work)) != curve_lines(work / CURVE)[0]["total"]:
+    if not find_checkpoint(work) or step_of(find_checkpoint(work)) != curve_lines(work / CURVE)[0]["total"]:
         shutil.rmtree(build, ignore_errors=True)
         given = {"BUILD": str(build), "PROFILE": "tiny", "NEW_NAME": name, **variables}
         environment = {**os.environ, **given}
@@ -47,7 +48,7 @@ def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], nam
         values = Values({}, given)
         config = next(layout.config_folder(build).glob("*.py"))
         tool = ["train", str(config), "--work-dir", str(work)]
-        environment = runs.engine_environment(values) | libraries
+        environment = engine_environment(values) | libraries
         if "DEEPSPEED" in variables:
             from lesson.training.session import deepspeed_config, one_process
 

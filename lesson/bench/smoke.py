@@ -21,9 +21,8 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
 from lesson.model.shape import lora_parameters, shape_of
-from lesson.runs import folder as runs
 from lesson.runs.curve import CURVE, curve_lines
-from lesson.runs.folder import Run
+from lesson.runs.folder import Run, find_last_run
 from lesson.training import estimate
 
 SETTINGS = ["PROFILE", "SPEED", "QUANT", "BUILD", "NEW_NAME", "DEEPSPEED", "FORCE"]
@@ -82,13 +81,13 @@ def through(build: Path, speed: str = "stock", stages: tuple[str, ...] = STAGES,
     for module in stages:
         more = {"MODEL": str(base)} if module == "model" else {}
         screens[module] = stage(build, module, stdin="你是谁？\n" if module == "chat" else "", **variables, **more)
-    run = runs.last_run(Values({"BUILD": str(build), "PROFILE": "7b"}))
+    run = find_last_run(Values({"BUILD": str(build), "PROFILE": "7b"}))
     return Smoke(run, speed, speed == "stock" or variables.get("QUANT") == "nf4", screens)
 
 
 def trained(smoke: Smoke) -> bool:
     """at least 20 steps, every loss a number, the last lower than the first | 至少 20 步，损失都是数值且下降"""
-    record = smoke.run.facts()
+    record = smoke.run.read_record()
     return record["steps"] >= 20 and record["loss"]["last"] < record["loss"]["first"]
 
 
@@ -141,7 +140,7 @@ def smoke(values: Values) -> int:
     root = layout.bench_folder(values.build, "smoke")
     try:
         result = through(root / "run", values.speed, **({"QUANT": values.text("QUANT")} if values.quant else {}))
-        record = result.run.facts()
+        record = result.run.read_record()
         failed = 0
         for check in CHECKS:
             passed = check(result)

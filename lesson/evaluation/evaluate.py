@@ -24,8 +24,8 @@ from lesson.core.settings import ROOT, Values
 from lesson.core.text import fold_text
 from lesson.data import rows
 from lesson.evaluation import talk
-from lesson.runs import folder as runs
 from lesson.runs import pictures as plots
+from lesson.runs.folder import find_last_run
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "FORMAT"]
 QUESTIONS = ROOT / "data" / "eval"
@@ -41,14 +41,14 @@ ENDS = '。！？.!?…）)」』”"~～'
 
 def evaluate(values: Values) -> int:
     talk.use_environment(values)
-    run = runs.last_run(values)
+    run = find_last_run(values)
     if values.use == "base":
         raise UserError(
             "USE=base",
             tr("the base is what the others are compared with", "基座是比较的对象"),
             tr("use merged or adapter", "请用 merged 或 adapter"),
         )
-    facts = run.facts()
+    facts = run.read_record()
     identity, general = questions("identity"), questions("general")
     held_out(identity, run.data)
     prompts = talk.system_prompts(facts["persona"])

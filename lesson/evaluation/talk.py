@@ -18,7 +18,7 @@ from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model.patches import patch_bitsandbytes
-from lesson.runs import folder as runs
+from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
 
 PROMPTS = ROOT / "data" / "eval" / "prompts.json"
@@ -55,7 +55,7 @@ GREEDY = Sampling()
 
 def use_environment(values: Values) -> None:
     """Put caches under BUILD and fix threads in this process, as the trainer's has it. Call before importing torch."""
-    os.environ.update(runs.engine_environment(values))
+    os.environ.update(engine_environment(values))
     if prefix := os.environ.get("PYTHONPYCACHEPREFIX"):
         sys.dont_write_bytecode, sys.pycache_prefix = False, prefix
 

@@ -25,7 +25,7 @@ from lesson.core.machine import driver_version, total_memory
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.install.setup import LOCK, PYTHONS, packages
-from lesson.runs import folder as runs
+from lesson.runs.environment import engine_environment
 from lesson.training.session import LEAST_FREE
 
 SETTINGS = ["PROFILE", "BUILD", "FORMAT"]
@@ -101,7 +101,7 @@ def imports(values: Values) -> str:
 def list_cfg(values: Values) -> str:
     """xtuner list-cfg runs | xtuner list-cfg 能运行"""
     command = [sys.executable, "-m", "xtuner.tools.list_cfg"]
-    answer = subprocess.run(command, env=runs.engine_environment(values), capture_output=True, text=True)
+    answer = subprocess.run(command, env=engine_environment(values), capture_output=True, text=True)
     configs = [line for line in answer.stdout.splitlines() if re.fullmatch(r"[a-z0-9_.\-]+", line.strip())]
     if answer.returncode or not configs:
         raise Missing((answer.stderr.strip().splitlines() or ["no output"])[-1], "make setup")
@@ -222,7 +222,7 @@ CHECKS: list[Check] = [
 
 
 def doctor(values: Values) -> int:
-    os.environ.update(runs.engine_environment(values))
+    os.environ.update(engine_environment(values))
     results = []
     for check in CHECKS:
         en, zh = check.__doc__.split(" | ")

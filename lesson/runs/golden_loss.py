@@ -15,9 +15,8 @@ from lesson.core import cli
 from lesson.core.files import write_json
 from lesson.core.messages import tr
 from lesson.core.settings import Values
-from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
-from lesson.runs.folder import Run
+from lesson.runs.folder import Run, find_last_run
 
 SETTINGS = ["PROFILE", "BUILD", "A"]
 KEPT = ("profile", "names", "deepspeed", "seed", "versions", "samples", "steps")
@@ -25,7 +24,7 @@ KEPT = ("profile", "names", "deepspeed", "seed", "versions", "samples", "steps")
 
 def document(run: Run) -> dict:
     """The golden of a finished run, as schemas/loss.schema.json has it. Raises UserError when it is not finished."""
-    record = run.facts()
+    record = run.read_record()
     told = record["machine"]
     return {
         "format": 1,
@@ -48,7 +47,7 @@ def config_hash(path: Path) -> str:
 
 
 def golden_loss(values: Values) -> int:
-    run = runs.last_run(values)
+    run = find_last_run(values)
     if values.a:
         run = Run(Path(values.a)) if Path(values.a).is_dir() else loss.find_run(values.a, values)
     made = document(run)

@@ -19,10 +19,9 @@ from lesson.core.files import read_json, readable
 from lesson.core.layout import loss_comparison, runs_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from lesson.runs import folder as runs
 from lesson.runs import pictures as plots
 from lesson.runs.curve import CURVE, curve_lines
-from lesson.runs.folder import Run
+from lesson.runs.folder import Run, find_last_run
 
 SETTINGS = ["PROFILE", "BUILD", "A", "B", "FORMAT"]
 GOLDEN = ROOT / "golden" / "loss"
@@ -203,7 +202,7 @@ def origin(facts: dict) -> dict:
 
 
 def stage(values: Values) -> int:
-    a = load(values.a or str(runs.last_run(values).folder), values)
+    a = load(values.a or str(find_last_run(values).folder), values)
     b = load(values.b or golden_of(a), values)
     result = compare(a.points, b.points, limit(a.facts))
     picture = loss_comparison(values.build)

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from lesson.core.files import atomic
 from lesson.core.settings import Values
-from lesson.runs import folder as runs
+from lesson.runs.environment import engine_environment
 
 
 @contextlib.contextmanager
 def picture(path: Path, values: Values) -> Iterator:
     """Axes to draw on, 840 by 480 pixels; saved to `path` when the block ended well."""
-    os.environ.setdefault("MPLCONFIGDIR", runs.engine_environment(values)["MPLCONFIGDIR"])
+    os.environ.setdefault("MPLCONFIGDIR", engine_environment(values)["MPLCONFIGDIR"])
     import matplotlib
 
     matplotlib.use("Agg")

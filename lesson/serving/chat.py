@@ -13,7 +13,7 @@ from lesson.core.layout import last_run_link
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.evaluation import talk
-from lesson.runs import folder as runs
+from lesson.runs.folder import find_last_run
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "PROMPT"]
 LONGEST_INPUT = 4000  # characters of one question
@@ -23,8 +23,8 @@ CONTROL = dict.fromkeys({*range(32), *range(0x7F, 0xA0)} - {9, 10})
 
 def chat(values: Values) -> int:
     talk.use_environment(values)
-    run = None if values.use == "base" and not last_run_link(values.build).exists() else runs.last_run(values)
-    persona = run.facts()["persona"] if run else ""
+    run = None if values.use == "base" and not last_run_link(values.build).exists() else find_last_run(values)
+    persona = run.read_record()["persona"] if run else ""
     system = talk.system_prompts(persona)[values.prompt]
     print(tr(f"loading {values.use} …", f"正在加载 {values.use} …"), file=sys.stderr, flush=True)
     tokenizer, model = talk.load(values, values.use, run)

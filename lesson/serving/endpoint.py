@@ -44,7 +44,7 @@ from lesson.core.processes import die_with_parent
 from lesson.core.settings import Values
 from lesson.evaluation import talk
 from lesson.evaluation.evaluate import BASE_NAMES
-from lesson.runs import folder as runs
+from lesson.runs.folder import find_last_run
 from lesson.serving import request_limits as limits
 
 SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]
@@ -108,7 +108,7 @@ class Assistant(litserve.LitAPI):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
         values = Values(self.flags, {})
         talk.use_environment(values)
-        self.models = talk.Models(values, self.use, None if self.use == "base" else runs.last_run(values))
+        self.models = talk.Models(values, self.use, None if self.use == "base" else find_last_run(values))
         self.models.warm()
 
     def decode_request(self, request: ChatCompletionRequest):
@@ -235,11 +235,11 @@ def add_routes(app, name: str) -> None:
 def serve(values: Values) -> int:
     talk.use_environment(values)
     limits.direct_loopback()
-    run = None if values.use == "base" else runs.last_run(values)
+    run = None if values.use == "base" else find_last_run(values)
     talk.weights_folder(
         values, values.use, run
     )  # what is missing is said here in one line; the worker's would be a traceback
-    name = run.facts()["names"]["new"] if run else BASE_NAMES[0]
+    name = run.read_record()["names"]["new"] if run else BASE_NAMES[0]
     flags = {"PROFILE": values.profile, "BUILD": str(values.build)}
     stopped = multiprocessing.get_context("spawn").Array("b", MOST_WAITING)
     host, port = values.host, values.port or PORT

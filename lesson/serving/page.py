@@ -25,7 +25,7 @@ from lesson.core.layout import cache_folder, last_run_link
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.evaluation import talk
-from lesson.runs import folder as runs
+from lesson.runs.folder import Run, find_last_run
 from lesson.serving import page_figures as web_figures
 from lesson.serving import request_limits as limits
 
@@ -44,7 +44,7 @@ COLORS = {"new": "#16a34a", "old": "#dc2626", "base": "#f97316"}
 def web(values: Values) -> int:
     use_environment(values)
     use = values.use if values.given("USE") else "adapter"
-    run = None if use == "base" and not last_run_link(values.build).exists() else runs.last_run(values)
+    run = None if use == "base" and not last_run_link(values.build).exists() else find_last_run(values)
     host, port = values.host, values.port or PORT
     limits.can_listen(host, port)
     print(tr(f"loading {use} …", f"正在加载 {use} …"), file=sys.stderr, flush=True)
@@ -156,9 +156,9 @@ def theme():
 class Page:
     """The event handlers: what a visitor's click does, with the models and the run that the page is about."""
 
-    def __init__(self, models: talk.Models, values: Values, run: runs.Run | None) -> None:
+    def __init__(self, models: talk.Models, values: Values, run: Run | None) -> None:
         self.models, self.values, self.run = models, values, run
-        self.facts = run.facts() if run else None
+        self.facts = run.read_record() if run else None
         self.names = self.facts["names"] if self.facts else {}
         self.prompts = talk.system_prompts(self.facts["persona"] if self.facts else "")
 
@@ -230,7 +230,7 @@ def talk_base_name() -> str:
     return web_figures.evaluate.BASE_NAMES[0]
 
 
-def page(models: talk.Models, values: Values, run: runs.Run | None):
+def page(models: talk.Models, values: Values, run: Run | None):
     """The page as gradio Blocks, ready to launch."""
     import gradio as gr
 

@@ -112,7 +112,7 @@ def questions(run: Run, values: Values, prompt: str, kind: str, failed: bool) ->
     path = run.evaluation / "answers.jsonl"
     if not path.exists():
         return []
-    facts = run.facts()
+    facts = run.read_record()
     base = evaluate.stored_base_answers(values, talk.system_prompts(facts["persona"]), facts["inputs"]["base"])
     rows = []
     with open(path, encoding="utf-8") as file:
@@ -141,7 +141,7 @@ def curve(facts: dict) -> dict[str, list]:
 
 def statistics(run: Run) -> list[list[str]]:
     """[figure, value] of the rows trained on."""
-    facts = run.facts()
+    facts = run.read_record()
     stats = Stats(facts["names"]["new"])
     collect(str(run.data), "auto", stats)
     found = stats.result()

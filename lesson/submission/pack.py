@@ -19,9 +19,8 @@ from lesson.core.files import atomic, readable, replace_folder, sha256, write_js
 from lesson.core.layout import submission_archive
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.runs import folder as runs
 from lesson.runs.curve import CURVE
-from lesson.runs.folder import Run
+from lesson.runs.folder import Run, find_last_run
 from lesson.submission import reports
 from lesson.submission.archive import LARGEST
 from lesson.submission.evidence import KEPT, MANIFEST, PARTS
@@ -32,7 +31,7 @@ SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", 
 
 
 def submission(values: Values) -> int:
-    who, run = values.name, runs.last_run(values)
+    who, run = values.name, find_last_run(values)
     out = Path(values.text("OUT") or submission_archive(values.build))
     if out.suffix != ".zip" and out.exists() and not (out / MANIFEST).is_file():
         raise UserError(
@@ -71,7 +70,7 @@ def submission(values: Values) -> int:
 
 def collect(run: Run, folder: Path) -> dict:
     """Copy the run's parts under the names of a submission; returns the run record."""
-    record = run.facts()
+    record = run.read_record()
     convert, evaluate = tr("run make convert", "请先运行 make convert"), tr("run make eval", "请先运行 make eval")
     sources = {
         "config": (run.config, ""),

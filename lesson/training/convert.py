@@ -11,17 +11,18 @@ from lesson.core import cli
 from lesson.core.files import Record, atomic, atomic_folder, hash_path
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.runs import folder as runs
-from lesson.runs.folder import Run
+from lesson.runs.checkpoint import is_whole
+from lesson.runs.environment import engine_environment
+from lesson.runs.folder import Run, find_last_run
 
 SETTINGS = ["PROFILE", "BUILD", "FORCE"]
 
 
 def convert(values: Values) -> int:
-    run = runs.last_run(values)
-    facts = run.facts()
+    run = find_last_run(values)
+    facts = run.read_record()
     checkpoint = run.folder / facts["checkpoint"]["path"]
-    if not runs.whole(checkpoint):
+    if not is_whole(checkpoint):
         raise UserError(
             checkpoint,
             tr("the checkpoint is missing or cut off", "检查点缺失或不完整"),
@@ -69,7 +70,7 @@ def tool(values: Values, run: Run, name: str, *arguments: str) -> None:
     command = [sys.executable, "-m", "lesson.training.engine", name, *arguments]
     with open(log, "wb") as file:
         status = subprocess.run(
-            command, env=runs.engine_environment(values), stdout=file, stderr=subprocess.STDOUT
+            command, env=engine_environment(values), stdout=file, stderr=subprocess.STDOUT
         ).returncode
     if status != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]

@@ -24,7 +24,9 @@ from pathlib import Path
 from lesson.core.files import atomic
 from lesson.core.processes import die_with_parent
 from lesson.model.patches import patch_bitsandbytes
+from lesson.runs import environment
 from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.environment import NO_FIRST_ANSWERS
 from lesson.training import ranks
 from lesson.training.exit_status import DIVERGED
 
@@ -260,7 +262,7 @@ def add_training_hook() -> None:
 
     DeepSpeedStrategy.save_checkpoint, DeepSpeedStrategy.resume = save_checkpoint, resume
 
-    if os.environ.get("RECIPE_NO_FIRST_ANSWERS"):
+    if os.environ.get(NO_FIRST_ANSWERS):
         # What the base says before any training is known; asking it took 12 of the 57 s before a first step at 7B.
         from xtuner.engine.hooks import EvaluateChatHook
 
@@ -271,7 +273,7 @@ def add_training_hook() -> None:
         def train(self, original=runner_class.train):
             ranks.add_hook(self)
             self.register_hook(CurveHook(), priority="VERY_LOW")
-            if os.environ.get("RECIPE_TRACE"):
+            if os.environ.get(environment.TRACE):
                 self.register_hook(TraceHook(), priority="VERY_LOW")
             return original(self)
 

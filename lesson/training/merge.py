@@ -10,24 +10,25 @@ from lesson.core.files import Record, hash_path, read_json
 from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.runs import folder as runs
+from lesson.runs.folder import find_last_run
 from lesson.training.convert import build_folder, require, tool
+from lesson.training.inputs import recorded_base_hash
 
 SETTINGS = ["PROFILE", "BUILD", "FORCE"]
 
 
 def merge(values: Values) -> int:
-    run = runs.last_run(values)
+    run = find_last_run(values)
     base = base_model(values.build)
     if not (run.adapter / "adapter_config.json").is_file():
         raise UserError(run.adapter, tr("no adapter", "没有适配器"), tr("run make convert", "请先运行 make convert"))
-    if runs.base_hash(base) != run.facts()["inputs"]["base"]:
+    if recorded_base_hash(base) != run.read_record()["inputs"]["base"]:
         raise UserError(
             base,
             tr("is not the base that the adapter was trained on", "不是训练该适配器时的基座"),
             tr("run make model with the MODEL= of that time", "请用当时的 MODEL= 运行 make model"),
         )
-    record = Record(run.merged, {"adapter": hash_path(run.adapter), "base": runs.base_hash(base)}, {})
+    record = Record(run.merged, {"adapter": hash_path(run.adapter), "base": recorded_base_hash(base)}, {})
 
     def make(folder: Path) -> None:
         device = "cpu" if values.profile == "tiny" else "auto"

@@ -19,7 +19,7 @@ from pathlib import Path
 from lesson.config.schedule import world_size
 from lesson.core.machine import count_gpus
 from lesson.core.messages import UserError, tr
-from lesson.core.processes import die_with_parent
+from lesson.core.processes import PARENT, die_with_parent
 from lesson.core.settings import Values
 from lesson.training.exit_status import DIVERGED
 
@@ -157,7 +157,7 @@ def total(count: int) -> int:
 def main(arguments: list[str]) -> int:
 
     die_with_parent()
-    os.environ["RECIPE_PARENT"] = str(os.getpid())  # the ranks die with this process
+    os.environ[PARENT] = str(os.getpid())  # the ranks die with this process
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 

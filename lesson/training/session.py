@@ -33,12 +33,14 @@ from lesson.core.machine import describe_machine
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data import rows
-from lesson.runs import folder as runs
 from lesson.runs import pictures as plots
+from lesson.runs.checkpoint import find_checkpoint, is_whole, step_of
 from lesson.runs.curve import CURVE, curve_lines
-from lesson.runs.folder import Run
+from lesson.runs.environment import engine_environment
+from lesson.runs.folder import Run, run_id, set_last_run
 from lesson.training import progress, ranks
 from lesson.training.exit_status import DIVERGED
+from lesson.training.inputs import hash_of_input, recorded_base_hash
 
 PROCESSES = ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"]
 SETTINGS = [
@@ -59,15 +61,13 @@ def train(values: Values) -> int:
     deepspeed = deepspeed_config(values)
     inputs = {
         "config": sha256(source),
-        "data": runs.file_hash(data, tr("run make data", "请先运行 make data")),
-        "base": runs.base_hash(model),
+        "data": hash_of_input(data, tr("run make data", "请先运行 make data")),
+        "base": recorded_base_hash(model),
     }
-    # The number of processes is part of what a run is: it makes the global batch, and a checkpoint is resumed by as many.
-    processes = {"processes": str(world_size(values))} if world_size(values) > 1 else {}
-    name = runs.run_id(**inputs, deepspeed=deepspeed or "", **processes)
+    name = run_id(inputs, deepspeed, world_size(values))
     run = Run(runs_folder(values.build) / name, values.node_rank)
     if run.record.exists() and finished(run):
-        runs.point_to(values.build, run)
+        set_last_run(values.build, run)
         print(
             tr(
                 f"up to date: this config, data and base are trained: {run.folder}",
@@ -90,7 +90,7 @@ def train(values: Values) -> int:
         record = make_record(values, run, inputs, deepspeed, wall, memory, resumed, source, data)
         write_json(run.record, record)
         draw(record["curve"], run.picture, values)
-        runs.point_to(values.build, run)
+        set_last_run(values.build, run)
     return report(run, record)
 
 
@@ -170,9 +170,9 @@ def keep_inputs(run: Run, source: Path, data: Path) -> None:
 
 def finished(run: Run) -> bool:
     """True when the record's checkpoint is there, byte for byte."""
-    facts = run.facts()
+    facts = run.read_record()
     path = run.folder / facts["checkpoint"]["path"]
-    return runs.whole(path) and (path.is_dir() or sha256(path) == facts["checkpoint"]["sha256"])
+    return is_whole(path) and (path.is_dir() or sha256(path) == facts["checkpoint"]["sha256"])
 
 
 def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int, int]:
@@ -180,8 +180,8 @@ def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int,
 
     Raises UserError when the trainer's exit status is not 0 or when its last checkpoint is not the last step's.
     """
-    last = runs.checkpoint(run.work_dir, world_size(values))
-    resumed = runs.step_of(last) if last else 0
+    last = find_checkpoint(run.work_dir, world_size(values))
+    resumed = step_of(last) if last else 0
     total = total_steps(run)
     started = time.monotonic()
     if last is None or resumed != total:
@@ -189,14 +189,14 @@ def launch(values: Values, run: Run, deepspeed: str | None) -> tuple[float, int,
         if last:
             tool += ["--resume", str(last)]
             print(tr(f"resuming at step {resumed}", f"从第 {resumed} 步继续"))
-        environment = runs.engine_environment(values)
+        environment = engine_environment(values)
         if deepspeed:
             tool += ["--deepspeed", deepspeed]
             environment.update(one_process())  # torchrun gives each of several processes its own
         watch(ranks.command(values, tool), environment, run)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # Linux: ru_maxrss is in KiB
-    end = runs.checkpoint(run.work_dir, world_size(values))
-    if end is None or runs.step_of(end) != total_steps(run):
+    end = find_checkpoint(run.work_dir, world_size(values))
+    if end is None or step_of(end) != total_steps(run):
         what = tr("the trainer ended without the last step's checkpoint", "训练结束了，但没有最后一步的检查点")
         raise UserError(run.work_dir, what, tr(f"read {run.console}", f"请查看 {run.console}"))
     return time.monotonic() - started, memory, resumed
@@ -294,7 +294,7 @@ def make_record(
         raise UserError(
             run.work_dir / CURVE, what, tr("move the run folder away and train again", "请移走该目录后重新训练")
         )
-    path = runs.checkpoint(run.work_dir)
+    path = find_checkpoint(run.work_dir)
     window = min(WINDOW, max(1, len(losses) // 2))
     gpu = [step["memory"] for step in steps if "memory" in step]
     return {

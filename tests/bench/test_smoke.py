@@ -18,9 +18,10 @@ from servers import serving
 from lesson.bench import smoke
 from lesson.core.settings import ROOT, Values
 from lesson.evaluation import talk
-from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
+from lesson.runs.checkpoint import find_checkpoint
 from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.folder import Run
 from lesson.submission import rerun
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.torch]
@@ -46,7 +47,7 @@ def through(request, folder):
     shutil.rmtree(smoked.run.merged)  # 15 GB
 
 
-def curve(run: runs.Run) -> list[tuple[int, float]]:
+def curve(run: Run) -> list[tuple[int, float]]:
     return [(line["step"], line["loss"]) for line in curve_lines(run.work_dir / CURVE)[1:]]
 
 
@@ -75,7 +76,7 @@ def test_a_run_equals_the_golden_of_its_machine(folder, speed):
     """
     variables = {"DETERMINISTIC": "1"} if speed == "fast" else {}
     run = smoke.through(folder / ("whole-fast" if variables else "stock"), speed, TRAINED, **variables).run
-    facts = run.facts()
+    facts = run.read_record()
     name = loss.golden_path(facts)
     same = name.exists()
     golden = json.loads((name if same else loss.GOLDEN / GOLDENS[speed]).read_text(encoding="utf-8"))
@@ -104,18 +105,18 @@ def test_a_killed_run_resumes_to_the_same_curve_and_weights(folder, speed):
     process.wait()
     time.sleep(5)  # the trainer gets its parent's death from the kernel, and frees the GPU
     again = smoke.through(build, speed, TRAINED, DETERMINISTIC="1")
-    assert again.run.facts()["resumed_at"] == 10
+    assert again.run.read_record()["resumed_at"] == 10
     assert curve(again.run) == curve(whole.run), victim
     assert_equal_weights(again.run, whole.run)
 
 
-def assert_equal_weights(a: runs.Run, b: runs.Run) -> None:
+def assert_equal_weights(a: Run, b: Run) -> None:
     """Both last checkpoints hold the same LoRA tensors, bit for bit."""
     import torch
 
     found = []
     for run in (a, b):
-        path = runs.checkpoint(run.work_dir)
+        path = find_checkpoint(run.work_dir)
         file = path / "mp_rank_00_model_states.pt" if path.is_dir() else path
         states = torch.load(file, map_location="cpu", weights_only=False)  # written by this test's own run
         found.append(states["module" if path.is_dir() else "state_dict"])
@@ -124,7 +125,7 @@ def assert_equal_weights(a: runs.Run, b: runs.Run) -> None:
 
 
 @pytest.fixture
-def adapted(folder) -> tuple[Path, runs.Run]:
+def adapted(folder) -> tuple[Path, Run]:
     """A finished run with its adapter."""
     return folder / "fast", smoke.through(folder / "fast", "fast", smoke.STAGES[:5]).run
 

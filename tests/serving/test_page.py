@@ -23,6 +23,7 @@ from playwright.sync_api import expect, sync_playwright
 from servers import HOSTILE, HOSTILE_NAME, NAME, serving
 
 from lesson.core.messages import UserError
+from lesson.runs.folder import find_last_run
 from lesson.serving import page as web
 from lesson.serving import page_figures as web_figures
 from lesson.serving import request_limits as limits
@@ -405,11 +406,10 @@ def test_an_answer_that_is_stopped_makes_no_more_tokens(endless, monkeypatch):
     """The model itself, without a page: leaving the block ends generation long before its limit, and the lock is free."""
     from lesson.core.settings import Values
     from lesson.evaluation import talk
-    from lesson.runs import folder as runs
 
     monkeypatch.setattr("os.environ", dict(os.environ))
     values = Values({"PROFILE": "tiny", "BUILD": str(endless)}, {})
-    models = talk.Models(values, "merged", runs.last_run(values))
+    models = talk.Models(values, "merged", find_last_run(values))
     with models.ask(talk.messages("", "你是谁？"), talk.Sampling(max_tokens=1900)) as reply:
         next(iter(reply))
     reply._thread.join(10)

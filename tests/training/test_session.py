@@ -10,11 +10,11 @@ import pytest
 from jsonschema import Draft7Validator
 
 from lesson.core.settings import ROOT, Values
-from lesson.runs import folder as runs
 from lesson.runs.curve import CURVE, curve_lines
-from lesson.runs.folder import Run
+from lesson.runs.folder import Run, run_id
 from lesson.training import session as train
 from lesson.training.exit_status import DIVERGED
+from lesson.training.inputs import hash_of_input
 from recipe import config
 
 ROW = {"conversation": [{"system": "你是机智流。", "input": "你是谁？", "output": "我是机智流。"}]}
@@ -106,11 +106,11 @@ def test_a_run_that_is_being_trained_is_not_trained_twice(start, build, monkeypa
 
 def iter_ids(build):
     inputs = {
-        "config": runs.file_hash(build / "my_config.py", ""),
-        "data": runs.file_hash(build / "data" / "assistant_Tuner_change.jsonl", ""),
+        "config": hash_of_input(build / "my_config.py", ""),
+        "data": hash_of_input(build / "data" / "assistant_Tuner_change.jsonl", ""),
         "base": "b" * 64,
     }
-    yield runs.run_id(**inputs, deepspeed="")
+    yield run_id(inputs, None)
 
 
 def fake_trainer(tmp_path, body: str) -> list[str]:

@@ -15,8 +15,8 @@ from servers import NAME, stage, valid
 
 from lesson.core.files import sha256
 from lesson.core.settings import ROOT
-from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
+from lesson.runs.folder import Run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -28,8 +28,8 @@ def build(lesson) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(build) -> runs.Run:
-    return runs.Run((build / "run").resolve())
+def run(build) -> Run:
+    return Run((build / "run").resolve())
 
 
 def test_the_run_record_is_valid_and_its_loss_fell_to_less_than_half(run):

@@ -20,9 +20,10 @@ from sessions import Sessions
 
 from lesson.core.files import sha256
 from lesson.core.settings import ROOT, Values
-from lesson.runs import folder as runs
 from lesson.runs import loss_band as loss
+from lesson.runs.checkpoint import find_checkpoint
 from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -54,7 +55,7 @@ def short(tmp_path_factory) -> Path:
 
 
 def outcome(build: Path) -> tuple[list, str]:
-    run = runs.Run((build / "run").resolve())
+    run = Run((build / "run").resolve())
     return json.loads(run.record.read_text())["curve"], sha256(run.adapter / "adapter_model.safetensors")
 
 
@@ -93,7 +94,7 @@ def test_training_with_deepspeed_zero2_on_the_cpu_gives_nearly_the_same_curve(sh
     prepare(tmp_path, **SHORT)
     stage(tmp_path, "train", DEEPSPEED="deepspeed_zero2")
     stage(tmp_path, "convert")
-    run = runs.Run((tmp_path / "run").resolve())
+    run = Run((tmp_path / "run").resolve())
     record = valid(run.record, "run")
     assert record["deepspeed"] and record["checkpoint"]["sha256"] is None
     # What an exact resume needs is in this format too (DeepSpeed's strategy drops the hooks' part unless patched).
@@ -171,7 +172,7 @@ def test_a_learning_rate_that_explodes_stops_early_and_says_where_and_what_to_do
 @pytest.fixture(scope="module")
 def sessions(short):
     """A process that has imported XTuner once and forks an engine for each order."""
-    with Sessions(runs.engine_environment(Values({"PROFILE": "tiny", "BUILD": str(short)}, {}))) as found:
+    with Sessions(engine_environment(Values({"PROFILE": "tiny", "BUILD": str(short)}, {}))) as found:
         yield found
 
 
@@ -179,7 +180,7 @@ def session(config: Path, sessions: Sessions, run: Run, limit: int | None = None
     """Start a session that goes on from the run's last whole checkpoint; its process ID."""
     run.work_dir.mkdir(parents=True, exist_ok=True)
     arguments = ["train", str(config), "--work-dir", str(run.work_dir)]
-    last = runs.checkpoint(run.work_dir)
+    last = find_checkpoint(run.work_dir)
     return sessions.start(arguments + (["--resume", str(last)] if last else []), run.console, limit)
 
 
@@ -188,7 +189,7 @@ def state_of(run: Run) -> tuple[list, dict]:
     import torch
 
     lines = [(line["step"], line["loss"]) for line in curve_lines(run.work_dir / CURVE)[1:]]
-    saved = torch.load(runs.checkpoint(run.work_dir), weights_only=False)
+    saved = torch.load(find_checkpoint(run.work_dir), weights_only=False)
     moments = {f"{i}.{key}": value for i, state in saved["optimizer"]["state"].items() for key, value in state.items()}
     return lines, saved["state_dict"] | moments
 
@@ -229,12 +230,12 @@ def test_killed_ten_times_and_out_of_disk_a_run_ends_with_the_same_curve_and_the
 
     for path in run.work_dir.glob(".*.tmp"):  # a kill's: it could not tidy up
         path.unlink()
-    kept = runs.checkpoint(run.work_dir)
+    kept = find_checkpoint(run.work_dir)
     # A file that may not grow beyond 1 MiB fails in the middle of its write, as on a full disk.
     session(config, sessions, run, limit=1 << 20)
     assert sessions.wait() not in (0, -signal.SIGKILL), seed
     assert "File too large" in run.console.read_text()
-    assert kept is not None and runs.checkpoint(run.work_dir) == kept, seed
+    assert kept is not None and find_checkpoint(run.work_dir) == kept, seed
     assert not list(run.work_dir.glob(".*.tmp"))
 
     session(config, sessions, run)

@@ -16,7 +16,7 @@ from lesson.data.replace import Replacer
 from lesson.data.residue import Residue, scan
 from lesson.data.rows import Block, blocks
 from lesson.data.validate import Validator
-from lesson.runs import folder as runs
+from lesson.runs.folder import run_id
 from lesson.submission.evidence import MANIFEST, NEEDED, PARTS, Broken, Evidence
 from lesson.submission.registry import SHOWN, Context, Failed, Skipped, check
 
@@ -272,9 +272,7 @@ def inputs(evidence: Evidence, context: Context) -> str:
         for part in ("config", "data")
         if evidence.view.sha256(evidence.parts[part]) != found["inputs"][part]
     ]
-    # Several processes are part of what a run is: they make the global batch.
-    several = {"processes": str(found["processes"])} if found.get("processes", 1) > 1 else {}
-    if not wrong and found["id"] != runs.run_id(**found["inputs"], deepspeed=found["deepspeed"] or "", **several):
+    if not wrong and found["id"] != run_id(found["inputs"], found["deepspeed"], found.get("processes", 1)):
         wrong = [f"id: {found['id']}"]
     if wrong:
         raise Failed(
