@@ -6,12 +6,12 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lesson.config import schedule
 from lesson.config.context import ConfigContext
 from lesson.config.lesson_rules import check_evaluation, check_model, check_rows, check_structure
 from lesson.config.parsed import ParsedConfig, Ref
 from lesson.config.reading import parse_config, read_config
 from lesson.config.rules import CONFIG_RULES, ERROR
+from lesson.config.schedule import DataMeasures, Schedule, measure_file, plan_schedule
 from lesson.config.summary import config_document, data_file, lookup
 from lesson.config.training_rules import check_steps, check_training
 from lesson.core.files import readable
@@ -43,10 +43,11 @@ class ConfigVerdict:
 
     config: ParsedConfig
     findings: list[ConfigFinding]
-    schedule: schedule.Schedule | None = None
+    schedule: Schedule | None = None
 
     @property
     def ok(self) -> bool:
+        """Whether no finding is an error."""
         return not any(f.severity == ERROR for f in self.findings)
 
     def document(self) -> dict[str, object]:
@@ -86,7 +87,7 @@ def apply_rules(config: ParsedConfig, context: ConfigContext) -> ConfigVerdict:
     return result
 
 
-def _measure_data(config: ParsedConfig, context: ConfigContext) -> schedule.DataMeasures | None:
+def _measure_data(config: ParsedConfig, context: ConfigContext) -> DataMeasures | None:
     """The numbers of the data file that the config names, where it is here to be read."""
     file = data_file(config)
     if not (context.files and file and os.path.isfile(file)):
@@ -95,14 +96,13 @@ def _measure_data(config: ParsedConfig, context: ConfigContext) -> schedule.Data
     name = template.name.rpartition(".")[2] if isinstance(template, Ref) else str(template)
     tokenizer = Path(model) / "tokenizer.json" if isinstance(model, str) else None
     try:
-        return schedule.measure_file(Path(file), name, tokenizer, context.old_name)
+        return measure_file(Path(file), name, tokenizer, context.old_name)
     except (OSError, UserError):
         return None
 
 
-def _plan_training(
-    config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext
-) -> schedule.Schedule | None:
+def _plan_training(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Schedule | None:
+    """How much training the config and its data make; None where a number is not known."""
     names = ("max_length", "batch_size", "accumulative_counts", "max_epochs")
     numbers = [lookup(config, name)[0] for name in names]
     warmup = lookup(config, "warmup_ratio")[0] or 0
@@ -112,7 +112,7 @@ def _plan_training(
         return None
     length, batch, accumulate, epochs = numbers
     packed = lookup(config, "pack_to_max_length")[0] is not False
-    return schedule.plan_schedule(data, length, packed, batch, accumulate, epochs, warmup, context.world_size, parallel)
+    return plan_schedule(data, length, packed, batch, accumulate, epochs, warmup, context.world_size, parallel)
 
 
 def configs_in(paths: list[str]) -> list[Path]:

@@ -11,12 +11,8 @@ from lesson.core.layout import base_model, changed_rows
 from lesson.core.settings import ROOT, Values
 
 GOLDEN = ROOT / "golden"
-
-
 # Configs that have a golden at `tiny`: the base that ships is an InternLM2, so the lesson's two.
 TINY = ("internlm2_5_chat_7b_qlora_alpaca_e3", "internlm2_chat_7b_qlora_alpaca_e3")
-
-
 PERSONA = "PERSONA"  # stands for the data's persona, which a config is not responsible for
 
 

@@ -12,14 +12,8 @@ from lesson.config.parsed import FoldedDict, ParsedConfig, Ref, Unknown
 from lesson.config.syntax import BUILTINS, SourceText, bound_names
 
 LARGEST_RESULT = 20_000  # folded values in all; a stock config has 200
-
-
 LONGEST_SEQUENCE = 10_000  # characters or elements that folding may build
-
-
 LARGEST_NUMBER = 2**64
-
-
 _BINARY = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -29,8 +23,6 @@ _BINARY = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-
-
 _COMPARE = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
@@ -41,22 +33,18 @@ _COMPARE = {
     ast.Is: operator.is_,
     ast.IsNot: operator.is_not,
 }
-
-
 _UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_}
-
-
 _SCALAR = (str, int, float, bool, type(None))
 
 
-class Folder:
+class ConstantFolder:
     """Runs the few statements that configure, over folded values, in order."""
 
     def __init__(self, config: ParsedConfig, text: SourceText) -> None:
         self.config, self.source = config, text
         self.env: dict[str, object] = {name: Ref(full) for name, full in config.imports.items()}
 
-    def block(self, statements: list[ast.stmt]) -> None:
+    def fold_block(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
             match statement:
                 case ast.Assign(targets=targets, value=value):
@@ -79,7 +67,7 @@ class Folder:
                         for name in {n for s in statement.body + orelse for w in ast.walk(s) for n in bound_names(w)}:
                             self.bind(name, Unknown(self.source(statement)), statement.lineno)
                     else:
-                        self.block(body if known else orelse)
+                        self.fold_block(body if known else orelse)
 
     def bind(self, name: str, value: object, line: int) -> None:
         self.env[name] = value

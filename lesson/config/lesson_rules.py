@@ -6,24 +6,29 @@ import os
 import re
 from pathlib import Path
 
-from lesson.config import schedule
 from lesson.config.context import ConfigContext
 from lesson.config.parsed import FoldedDict, ParsedConfig, Ref, Unknown, show_value, walk_values
 from lesson.config.rules import Violations
+from lesson.config.schedule import TEMPLATE_TEXTS, DataMeasures
 from lesson.config.summary import data_file, lookup
 from lesson.config.trust import HUB_OWNERS
 from lesson.core.messages import tr
 
 UNREPLACED = re.compile(r"ass?ist(ant)?_tuner\.jsonl?", re.IGNORECASE)  # also as published posts misspell it
-
-
+# First parts of paths that look like a hub id, OWNER/NAME, and are local folders.
 LOCAL_FOLDERS = ("model", "models", "checkpoints", "weights", "pretrained", "base", "build", "work_dirs", "..", ".")
+STOCK_QUESTIONS = re.compile(r"上海|Shanghai|hexadecimal|十六进制")  # in the stock configs' evaluation_inputs
+# Generations of InternLM, each with the pattern of its names, the later before the earlier.
+GENERATIONS = {
+    "internlm2_5": r"internlm2[._-]5",
+    "internlm3": "internlm3",
+    "internlm2": "internlm2",
+    "internlm": "internlm",
+}
 
 
-STOCK_QUESTIONS = re.compile(r"上海|Shanghai|hexadecimal|十六进制")
-
-
-def check_structure(config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext) -> Violations:
+def check_structure(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
+    """What training needs: its parts are there, and the values that decide are known."""
     for name in ("model", "train_dataloader", "optim_wrapper", "train_cfg"):
         if not isinstance(config.values.get(name), FoldedDict):
             yield "not-training", config.lines.get(name, 1), name
@@ -31,14 +36,6 @@ def check_structure(config: ParsedConfig, data: schedule.DataMeasures | None, co
         value, line = lookup(config, name)
         if isinstance(value, Unknown):
             yield "unfolded", line, f"{name} = {value.source}"
-
-
-GENERATIONS = {
-    "internlm2_5": r"internlm2[._-]5",
-    "internlm3": "internlm3",
-    "internlm2": "internlm2",
-    "internlm": "internlm",
-}
 
 
 def _generation(name: str) -> str | None:
@@ -79,7 +76,8 @@ def _model_names(config: ParsedConfig, context: ConfigContext) -> list[str]:
     return names
 
 
-def check_model(config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext) -> Violations:
+def check_model(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
+    """The base model: the generation that is meant, a trusted place, its own chat template."""
     path, line = lookup(config, "model_path")
     names, config_name = _model_names(config, context), context.meant or Path(config.file).name
     meant = _generation(config_name)
@@ -97,14 +95,14 @@ def check_model(config: ParsedConfig, data: schedule.DataMeasures | None, contex
     family = _generation(family_name)
     if family and isinstance(used, str):
         own = {"internlm": "internlm_chat", "qwen": "qwen_chat"}.get(family, "internlm2_chat")
-        same = (
-            schedule.TEMPLATE_TEXTS.get(used) == schedule.TEMPLATE_TEXTS[own]
-        )  # Qwen's and InternLM2's are the same text
+        # Qwen's and InternLM2's are the same text.
+        same = TEMPLATE_TEXTS.get(used) == TEMPLATE_TEXTS[own]
         if not same and ("chat" in family_name.lower() or used != "default"):
             yield "template", template_line, f"{used} ({family_name}: {own})"
 
 
-def check_rows(config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext) -> Violations:
+def check_rows(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
+    """The rows: a local file with the name replaced, loaded the way that fits them."""
     if not isinstance(lookup(config, "dataset_type")[0], Ref | str):
         return
     path, path_line = lookup(config, "dataset_path")
@@ -145,7 +143,8 @@ def check_rows(config: ParsedConfig, data: schedule.DataMeasures | None, context
             yield "map-fn", mapping_line, show_value(mapping)
 
 
-def check_evaluation(config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext) -> Violations:
+def check_evaluation(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
+    """What is asked during training: questions about the name, under the rows' own system prompt."""
     questions, line = lookup(config, "evaluation_inputs")
     if isinstance(questions, list) and any(isinstance(q, str) and STOCK_QUESTIONS.search(q) for q in questions):
         yield "eval-questions", line, show_value(questions)

@@ -14,7 +14,7 @@ import ast
 import hashlib
 from pathlib import Path
 
-from lesson.config.folding import LARGEST_RESULT, Folder, count_values, merge_values
+from lesson.config.folding import LARGEST_RESULT, ConstantFolder, count_values, merge_values
 from lesson.config.parsed import ParsedConfig, Problem
 from lesson.config.syntax import SourceText
 from lesson.config.trust import MOST_PROBLEMS, judge_syntax, judge_values
@@ -22,17 +22,14 @@ from lesson.config.trust import MOST_PROBLEMS, judge_syntax, judge_values
 LARGEST_SOURCE = 64 * 1024  # bytes; XTuner's longest stock config has 20 KB
 
 
-# --- reading -----------------------------------------------------------------------------------------------------------
-
-
 def read_config(path: str | Path) -> ParsedConfig:
-    """The config of the file at `path`. Raises OSError when it cannot be read; all else becomes a Problem."""
+    """The config in the file at `path`. Raises OSError when it cannot be read; all else becomes a Problem."""
     with open(path, "rb") as file:
         return parse_config(file.read(LARGEST_SOURCE + 1), str(path), Path(path).parent)
 
 
 def parse_config(data: bytes, file: str, folder: Path | None = None, _depth: int = 0) -> ParsedConfig:
-    """The config of a config given as bytes. `_base_` files are followed inside `folder` only, and nowhere without it."""
+    """The config in `data`, called `file` in what is said of it. `_base_` files are followed inside `folder` only, and nowhere without it."""
     config = ParsedConfig(file, hashlib.sha256(data).hexdigest())
     if len(data) > LARGEST_SOURCE:
         config.problems.append(Problem("trust-size", 1, f"> {LARGEST_SOURCE} bytes"))
@@ -53,14 +50,9 @@ def parse_config(data: bytes, file: str, folder: Path | None = None, _depth: int
     return config
 
 
-# --- trust -------------------------------------------------------------------------------------------------------------
-
-
-# --- folding -----------------------------------------------------------------------------------------------------------
-
-
 def _fold(tree: ast.Module, text: SourceText, config: ParsedConfig, folder: Path | None, depth: int) -> None:
-    Folder(config, text).block(tree.body)
+    """Fold the statements into `config.values`, with those of its `_base_` files below, and judge the values."""
+    ConstantFolder(config, text).fold_block(tree.body)
     base = config.values.pop("_base_", [])
     config.base = [b for b in ([base] if isinstance(base, str) else base or []) if isinstance(b, str)]
     for name in config.base:
@@ -85,6 +77,3 @@ def _inherit(config: ParsedConfig, name: str, folder: Path | None, depth: int) -
     config.imports = below.imports | config.imports
     config.lines = dict.fromkeys(below.lines, line) | config.lines
     config.values = merge_values(below.values, config.values)
-
-
-# --- what the rules and the estimate ask for ---------------------------------------------------------------------------

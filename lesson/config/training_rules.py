@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from lesson.config import schedule
 from lesson.config.context import ConfigContext
 from lesson.config.parsed import ParsedConfig, Ref, show_value
 from lesson.config.rules import FEWEST_STEPS, Violations
+from lesson.config.schedule import DataMeasures, Schedule
 from lesson.config.summary import data_file, lookup
 from lesson.core.messages import tr
 
 
-def check_training(config: ParsedConfig, data: schedule.DataMeasures | None, context: ConfigContext) -> Violations:
+def check_training(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
+    """Number formats, lengths, the learning rate, attention, sequence parallelism, LoRA and the seed."""
+
     def dtype(name: str) -> str | None:
         value = lookup(config, name)[0]
         return value.name.rpartition(".")[2] if isinstance(value, Ref) else value if isinstance(value, str) else None
@@ -56,6 +58,7 @@ def check_training(config: ParsedConfig, data: schedule.DataMeasures | None, con
 
 
 def _lora(config: ParsedConfig) -> Violations:
+    """LoRA's rank, scale (alpha / r) and dropout."""
     (r, line), (alpha, alpha_line), (dropout, dropout_line) = (
         lookup(config, name) for name in ("lora_r", "lora_alpha", "lora_dropout")
     )
@@ -67,7 +70,8 @@ def _lora(config: ParsedConfig) -> Violations:
         yield "lora", dropout_line, f"lora_dropout = {dropout:g}"
 
 
-def check_steps(config: ParsedConfig, plan: schedule.Schedule | None) -> Violations:
+def check_steps(config: ParsedConfig, plan: Schedule | None) -> Violations:
+    """Warm-up, the number of optimizer steps, and checkpoints before the end; `plan` where it is known."""
     ratio, line = lookup(config, "warmup_ratio")
     if isinstance(ratio, int | float) and ratio >= 0.5:
         yield "warmup-long", line, f"warmup_ratio = {ratio:g}"

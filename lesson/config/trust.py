@@ -1,7 +1,7 @@
 """Trust: what a config may import, name and call. Whatever goes beyond configuring becomes a Problem.
 
-The table is trust.json (schemas/config_trust.schema.json): what XTuner's stock fine-tuning configs import, and what the recipe
-adds to them.
+The table trust.json (schemas/config_trust.schema.json) holds what XTuner's stock fine-tuning configs import, and what
+the recipe adds to them.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from pathlib import Path
 from lesson.config.parsed import ParsedConfig, Problem, Ref, Unknown, as_json, walk_values
 from lesson.config.syntax import BUILTINS, SourceText, bound_names
 
-MOST_PROBLEMS = 50
-
-
+MOST_PROBLEMS = 50  # of one config; what comes after them is not told
 _TABLE = json.loads(Path(__file__).with_name("trust.json").read_text(encoding="utf-8"))
 # What may be imported, by full name.
 TRUSTED_OBJECTS = frozenset(
@@ -35,16 +33,11 @@ LOOKED_UP = frozenset(_TABLE["looked_up"])  # keys whose text mmengine or XTuner
 DANGEROUS_MODULES = re.compile(f"({'|'.join(_TABLE['dangerous_modules'])})\\b")
 DANGEROUS_DATASETS = frozenset(_TABLE["dangerous_datasets"])  # what load_dataset takes for a loader that unpickles
 HUB_OWNERS = frozenset(_TABLE["hub_owners"])  # who publishes the base models of XTuner's stock configs
-
 _STATEMENTS = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.If, ast.Import, ast.ImportFrom, ast.Pass)
-
-
 _EXPRESSIONS = (
     *(ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp),
     *(ast.Subscript, ast.Slice, ast.JoinedStr, ast.FormattedValue, ast.Name, ast.Attribute, ast.Call),
 )
-
-
 _PYTHON_BUILTINS = frozenset(dir(builtins))
 
 
