@@ -6,9 +6,31 @@ rows are written in the order of the questions. The key comes from the environme
 or printed.
 """
 
-import sys
+from __future__ import annotations
 
-from lesson.authoring.ask import main
+import sys
+from collections.abc import Sequence
+
+from lesson.authoring import ask
+from lesson.authoring.asker import Patience
+from lesson.core import cli
+from lesson.core.settings import Values
+
+SETTINGS = ("BASE_URL", "MODEL_NAME", "QUESTIONS", "CONCURRENCY", "PROFILE", "BUILD")
+
+
+def stage(values: Values, patience: Patience | None = None) -> int:
+    rows = ask.ask_for_rows(values, sys.stderr, patience)
+    print(*ask.lines_of(rows), sep="\n")
+    for line in ask.failure_lines_of(rows):
+        print(line, file=sys.stderr)
+    return 1 if rows.failed else 0
+
+
+def main(arguments: Sequence[str], stdout=None, stderr=None, patience: Patience | None = None) -> int:
+    """Exit status: 0 all answered, 1 some are not, 2 unusable settings or refused by the server, 130 stopped."""
+    return cli.run("ask", __doc__, SETTINGS, lambda values: stage(values, patience), arguments, stdout, stderr)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

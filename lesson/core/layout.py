@@ -37,6 +37,11 @@ def asked_rows(build: Path) -> Path:
     return build / "data" / "asked.jsonl"
 
 
+def asked_journal(build: Path) -> Path:
+    """The answers that make ask has so far: the same command goes on from there."""
+    return build / "data" / "asked.journal.jsonl"
+
+
 def statistics_file(build: Path, form: str) -> Path:
     """Where make stats writes; `form` is json or html."""
     return build / "data" / f"stats.{form}"

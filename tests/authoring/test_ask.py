@@ -1,7 +1,6 @@
-"""recipe.ask against a real local HTTP server that fails, stalls, truncates and refuses."""
+"""make ask against a real local HTTP server that fails, stalls, truncates and refuses."""
 
 import collections
-import contextlib
 import http.server
 import io
 import json
@@ -15,12 +14,13 @@ import time
 import pytest
 from servers import hears_ctrl_c
 
-from lesson.authoring.ask import Journal, Patience, main
+from lesson.authoring.asker import Patience
 from lesson.core.findings import Findings
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
 from lesson.data.questions import questions
 from lesson.data.validate import Validator, validate_stream
+from recipe import ask
 
 KEY = "sk-secret-0123456789"
 FAST = Patience(timeout=0.4, attempts=4, first_delay=0.01, longest_delay=0.05)
@@ -135,7 +135,7 @@ def run(server, place, asked, *more, patience=FAST):
     out, err = io.StringIO(), io.StringIO()
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"
     arguments = ["--base-url", url, "--model-name", "m", "--questions", str(place / "q.txt"), "--build", str(place)]
-    code = main([*arguments, "--lang", "en", *more], out, err, patience)
+    code = ask.main([*arguments, "--lang", "en", *more], out, err, patience)
     return code, out.getvalue(), err.getvalue()
 
 
@@ -260,17 +260,3 @@ def test_bad_settings_are_one_line(server, place, bad):
     code, _, err = run(server, place, ["ok"], *bad)
     assert code == 2 and err.count("\n") == 1
     assert not (place / "data").exists()
-
-
-def test_journal_survives_garbage(tmp_path):
-    path = tmp_path / "j"
-    path.write_bytes(
-        b'\xff\n[]\n{"question": 1, "answer": ""}\n{"model": "m", "question": "a", "answer": "b"}\n{"quest'
-    )
-    with contextlib.closing(Journal(path, "m")) as journal:
-        assert journal.answers == {"a": "b"}
-        journal.add("c", "d")
-    with contextlib.closing(Journal(path, "m")) as journal:
-        assert journal.answers == {"a": "b", "c": "d"}
-    with contextlib.closing(Journal(path, "another")) as journal:
-        assert journal.answers == {}
