@@ -8,6 +8,7 @@ other than findings and UserError is a crash, and so is output that differs from
 script accepts the input. A run that hangs for ten seconds is one too.
 """
 
+import copy
 import io
 import json
 import random
@@ -43,6 +44,9 @@ HANG = 10  # seconds
 PAIRS = ([("尖米", "机智流")], [("n", "\\")], [("input", 'x"')], [("尖米", "米"), ("米", "尖米")])
 REPLACERS = [(pairs, Replacer(pairs)) for pairs in PAIRS]
 RESIDUES = (Residue("尖米", "机智流"), Residue("Nova", "Luna"))
+UNFILTERED = tuple(map(copy.copy, RESIDUES))  # which look at every text closely
+for _residue in UNFILTERED:
+    _residue.quick = re.compile("")
 
 
 def published(data: bytes, old: str, new: str) -> bytes | None:
@@ -87,8 +91,8 @@ def one(data: bytes) -> None:
     stats = Stats("尖米")
     for _, line in lines(io.BytesIO(data)):
         text = (line or b"").decode(errors="replace")
-        for residue in RESIDUES:
-            assert residue.suspicious(text) or not residue.find(text)
+        for residue, unfiltered in zip(RESIDUES, UNFILTERED, strict=True):
+            assert residue.quick.search(text) or not unfiltered.find(text)
         row, problems = parse_strict_json(text)
         if row is BROKEN:
             assert problems

@@ -6,6 +6,8 @@ case, the name's pinyin, and the name itself where replacing made it anew ("aabb
 
 from __future__ import annotations
 
+import functools
+import itertools
 import json
 import os
 import re
@@ -21,8 +23,10 @@ from lesson.data.rows import marked_lines
 
 _BETWEEN = r"[\W_]{0,4}"  # a name further apart than this is no name any more
 _MARKS = "[\u0300-\u036f]*"
-# Where characters with compatibility forms or case live; Han and Hangul proper have none that matter here.
-_FOLDING = ((0x41, 0x3400), (0xA640, 0xABFF), (0xF900, 0x10000), (0x10400, 0x10450), (0x1D400, 0x1D800), (0x1F100, 0x1F300), (0x2F800, 0x2FA20))  # fmt: skip
+# Where characters with compatibility forms or case live; Hangul syllables, which all fold to their parts, are left out.
+_FOLDING = ((0x41, 0x3400), (0xA640, 0xAC00), (0xF900, 0x10D60), (0x11080, 0x11940), (0x16E40, 0x16E60), (0x1D100, 0x1D800), (0x1E000, 0x1F300), (0x1FBF0, 0x1FBFA), (0x2F800, 0x2FA20))  # fmt: skip
+# What counts as between two letters before folding: white space, punctuation, and the few letters that fold to marks.
+_RAW_BETWEEN = r"[\W_\ufc5e-\ufc63\ufe70-\ufe7e\uff9e\uff9f]{0,4}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,13 @@ def _fold(char: str) -> str:
     return unicodedata.normalize("NFKD", char).casefold()
 
 
+@functools.cache
+def _foldings() -> tuple[tuple[str, str], ...]:
+    """(character, what it folds to) of all that another character or several stand for."""
+    chars = (chr(code) for low, high in _FOLDING for code in range(low, high))
+    return tuple((char, folded) for char in chars if (folded := _fold(char)) != char)
+
+
 def _sequence(letters: str, between: str) -> str:
     """A pattern of the letters with `between` them; a Latin name must stand as a word (Ann is not in cannot)."""
     pattern = between.join(map(re.escape, letters))
@@ -47,29 +58,51 @@ def _sequence(letters: str, between: str) -> str:
     return before + pattern + after
 
 
-def _pinyin(name: str) -> tuple[str, set[str]]:
-    """A pattern of the name's pinyin (all readings, tone marks allowed) and its possible first letters.
+def _pinyin(name: str) -> list[list[str]]:
+    """For each character of the name all spellings in folded pinyin; empty for a name without Han characters.
 
-    Both empty for a name without Han characters.
+    A name whose whole pinyin is one letter (阿, 鹅) has none: a letter alone names nobody.
     """
     if not any("\u3400" <= c <= "\u9fff" for c in name):
-        return "", set()
+        return []
     # Single characters need no phrases: their table is most of the package's start.
     os.environ.setdefault("PYPINYIN_NO_PHRASES", "1")
     os.environ.setdefault("PYPINYIN_NO_DICT_COPY", "1")
     try:
         from pypinyin import Style, pinyin
     except ImportError:  # a small install for validation alone
-        return "", set()
-    syllables, letters = [], set()
-    for readings in pinyin(name, style=Style.NORMAL, heteronym=True):
-        spellings = {
-            _MARKS.join("[uv]" if c == "v" else re.escape(c) for c in reading.casefold()) for reading in readings
-        }
-        if not syllables:
-            letters = {reading.casefold()[0] for reading in readings}
-        syllables.append("(?:" + "|".join(sorted(spellings)) + ")" + _MARKS)
-    return "(?<![a-z])" + r"[\W_]{0,3}".join(syllables) + "(?![a-z])", letters
+        return []
+    syllables = [
+        sorted({reading.casefold() for reading in readings})
+        for readings in pinyin(name, style=Style.NORMAL, heteronym=True)
+    ]
+    if len(syllables) == 1:
+        syllables = [[spelling for spelling in syllables[0] if len(spelling) > 1]]
+    return syllables if all(syllables) else []
+
+
+def _pinyin_pattern(syllables: list[list[str]]) -> str:
+    """A pattern on folded text: the syllables with tone marks and a little between them, as a word of its own."""
+
+    def spelled(syllable: str) -> str:
+        return _MARKS.join("[uv]" if c == "v" else re.escape(c) for c in syllable)
+
+    parts = ["(?:" + "|".join(map(spelled, syllable)) + ")" + _MARKS for syllable in syllables]
+    return "(?<![a-z])" + r"[\W_]{0,3}".join(parts) + "(?![a-z])"
+
+
+def _any_of(chars: set[str]) -> str:
+    """A pattern of one character out of `chars`."""
+    return "[" + "".join(map(re.escape, sorted(chars))) + "]"
+
+
+def _skipping_to(chars: set[str]) -> str:
+    """A pattern of one character out of `chars`, and some above U+FFFF: those become one range.
+
+    For all others the regex engine has a table, but each range or character above U+FFFF it tries in turn.
+    """
+    high = {c for c in chars if c > "\uffff"}
+    return _any_of(chars - high)[:-1] + (f"{min(high)}-{max(high)}]" if high else "]")
 
 
 def scan(residues: Sequence[Residue], findings: Findings, file: str, number: int, text: str) -> None:
@@ -97,6 +130,30 @@ def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:
             yield from _strings(item, child_path(path, index))
 
 
+def _pinyin_starts(syllables: list[list[str]]) -> tuple[set[str], str, set[str]]:
+    """Where the pinyin may begin in unfolded text: the characters that fold to its first letter (tone marks apart),
+    a lookahead for what must follow them, and the characters that fold to that letter and others at once.
+    """
+    letters = {spelling[0] for spelling in syllables[0]}
+    seconds = {spelling[1] for spelling in syllables[0] if len(spelling) > 1}
+    between = _MARKS
+    if any(len(spelling) == 1 for spelling in syllables[0]):  # then the next syllable follows, perhaps after a space
+        seconds |= {spelling[0] for spelling in syllables[1]}
+        between += _RAW_BETWEEN
+    if "v" in seconds:
+        seconds.add("u")
+    starts, follow, together = set(letters), set(seconds), set()
+    for char, folded in _foldings():
+        if not seconds.isdisjoint(folded):
+            follow.add(char)
+        bare = "".join(c for c in folded if not "\u0300" <= c <= "\u036f")
+        if bare in letters:
+            starts.add(char)
+        elif not letters.isdisjoint(bare):
+            together.add(char)
+    return starts, f"(?={between}{_any_of(follow)})", together
+
+
 class Residue:
     """Scans texts for what is left of `old` after replacement; what stands inside one of the `news` is none."""
 
@@ -105,17 +162,16 @@ class Residue:
         self._news = re.compile("|".join(map(re.escape, sorted(filter(None, news), key=len, reverse=True))) or "(?!)")
         letters = "".join(map(_fold, old))
         self._form = re.compile(_sequence(letters, _BETWEEN))
-        spelled, spelled_first = _pinyin(old)
-        self._spelled = re.compile(spelled) if spelled else None
-        self.quick = self._filter(letters, spelled_first)
+        syllables = _pinyin(old)
+        self._spelled = re.compile(_pinyin_pattern(syllables)) if syllables else None
+        self.quick = self._filter(letters, syllables)
 
-    def _filter(self, letters: str, spelled_first: set[str]) -> re.Pattern[str]:
+    def _filter(self, letters: str, syllables: list[list[str]]) -> re.Pattern[str]:
         """A pattern on unfolded text that misses nothing that `find` would find: most text is dismissed by it."""
         single: dict[str, set[str]] = {c: {c} for c in set(letters)}
-        several = set()
-        plain = [c for char in self._old for c in (char, char.upper(), char.lower())]
-        for char in [*plain, *(chr(i) for low, high in _FOLDING for i in range(low, high))]:
-            folded = _fold(char)
+        several = set()  # characters that fold to more than one, a letter of the name among them
+        plain = [(c, _fold(c)) for char in self._old for c in (char, char.upper(), char.lower())]
+        for char, folded in itertools.chain(plain, _foldings()):
             if len(folded) == 1:
                 if folded in single:
                     single[folded].add(char)
@@ -123,27 +179,17 @@ class Residue:
                 several.add(char)
         if any("\uac00" <= c <= "\ud7a3" for c in self._old):
             several |= {chr(i) for i in range(0xAC00, 0xD7A4)}  # each folds to its parts
-
-        def any_of(chars: set[str]) -> str:
-            return "[" + "".join(map(re.escape, sorted(chars))) + "]"
-
-        # One set of characters in front of all alternatives: the regex engine then skips over everything else.
         first = single[letters[0]]
-        parts = [f"(?<={any_of(first)})" + "".join(_BETWEEN + any_of(single[c]) for c in letters[1:])]
-        if several:
-            parts.append(f"(?<={any_of(several)})")
+        parts = [f"(?<={_any_of(first)})" + "".join(_RAW_BETWEEN + _any_of(single[c]) for c in letters[1:])]
         starts = set()
-        for letter in spelled_first:
-            # Latin letters, with their marks too: up to Latin Extended-B, and Latin Extended Additional.
-            starts |= {c for i in (*range(0x41, 0x250), *range(0x1E00, 0x1F00)) if _fold(c := chr(i))[0] == letter}
-            starts |= {letter, letter.upper(), chr(ord(letter) + 0xFEE0), chr(ord(letter.upper()) + 0xFEE0)}
-        if starts:
-            parts.append(f"(?<={any_of(starts)})(?={_MARKS}" + r"[^\W\d_\u3400-\u9fff])")
-        return re.compile(any_of(first | several | starts) + "(?:" + "|".join(parts) + ")")
-
-    def suspicious(self, text: str) -> bool:
-        """False only where `find` finds nothing in `text` or in any string of it: a fast filter for whole blocks."""
-        return self.quick.search(text) is not None
+        if syllables:
+            starts, followed, together = _pinyin_starts(syllables)
+            several |= together
+            parts.append(f"(?<={_any_of(starts)}){followed}")
+        if several:
+            parts.append(f"(?<={_any_of(several)})")
+        # One set of characters in front of all alternatives: the regex engine then skips over everything else.
+        return re.compile(_skipping_to(first | several | starts) + "(?:" + "|".join(parts) + ")")
 
     def find(self, text: str) -> list[Residual]:
         """All residuals in one string value or key, left to right."""

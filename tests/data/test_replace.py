@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import unicodedata
 
 import pytest
 import zstandard
@@ -343,7 +345,6 @@ def test_a_killed_run_leaves_the_earlier_output(tmp_path):
 def test_residues(text, rule):
     residue = Residue("尖米", "机智流")
     assert [found.rule for found in residue.find(f"我是{text}")] == [rule]
-    assert residue.suspicious(f"我是{text}")
 
 
 @pytest.mark.parametrize("text", ["时间命令 shijianming", "玉米尖", "机智流", "jian 与 Mia", "尖锐的米饭"])
@@ -358,19 +359,49 @@ def test_residues_of_a_latin_name():
     assert Residue("Nova", "NOVA 2").find("I am NOVA 2.") == []
 
 
-RESIDUES = {name: Residue(name, "闻星") for name in ("尖米", "Nova", "ﬁn", "é", "米")}
-UNFILTERED = {name: copy.copy(residue) for name, residue in RESIDUES.items()}
-for _residue in UNFILTERED.values():
-    _residue.quick = re.compile("")
+def unfiltered(residue):
+    """The same residue, looking at every text closely."""
+    slow = copy.copy(residue)
+    slow.quick = re.compile("")
+    return slow
 
 
-@example("m\u0301i", "米")
-@example("\u1e3fi", "米")
+RESIDUES = {name: Residue(name, "闻星") for name in ("尖米", "Nova", "ﬁn", "é", "米", "阿米", "吕布")}
+
+
 @settings(max_examples=200, deadline=None)
 @given(
-    st.text(alphabet="尖米尖米 　·jJｊianＭmiǐāNoOvaﬁ㍿ﬀé\u0301\u200b", max_size=12),
+    st.text(alphabet="尖米尖米 　·jJｊianＭmiǐāNoOvaAⓜⓘ⒨ﬁ㍿ﬀé\u0301\u200b", max_size=12),
     st.sampled_from(sorted(RESIDUES)),
 )
+@example("\u1e3fi", "米")  # one letter, m with acute
+@example("m\u0301i", "米")
+@example("ⓜⓘ", "米")
+@example("A mi", "阿米")
+@example("Ｎﾞova", "Nova")
 def test_the_fast_filter_misses_nothing(text, name):
     residue = RESIDUES[name]
-    assert residue.suspicious(text) or UNFILTERED[name].find(text) == []
+    assert residue.quick.search(text) or unfiltered(residue).find(text) == []
+
+
+SPELLED = {"尖米": "jian mi", "Nova": "nova", "ﬁn": "fin", "米": "mi", "阿米": "ami", "吕布": "lü bu"}
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_the_fast_filter_knows_every_character_that_folds_to_a_letter(name):
+    residue, spelled = RESIDUES[name], SPELLED[name]
+    slow = unfiltered(residue)
+    assert slow.find(spelled)
+    for char, folded in all_folded():
+        for index in range(len(spelled)):
+            text = spelled[:index] + char + spelled[index + 1 :]
+            if spelled[index] in folded:
+                assert residue.quick.search(text) or slow.find(text) == [], text.encode("unicode-escape")
+
+
+@functools.cache
+def all_folded():
+    """(character, its folded form) of all of Unicode, where the two differ and an ASCII letter is in the latter."""
+    chars = (chr(code) for code in range(0x80, sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
+    pairs = ((char, unicodedata.normalize("NFKD", char).casefold()) for char in chars)
+    return [(char, folded) for char, folded in pairs if re.search("[a-z]", folded)]
