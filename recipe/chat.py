@@ -4,9 +4,25 @@ Commands: /reset forgets the conversation, /system TEXT changes the system promp
 turns, /help, /exit. USE=merged|adapter|base chooses the model, PROMPT=persona|none|neutral the first system prompt.
 """
 
+from __future__ import annotations
+
 import sys
 
-from lesson.serving.chat import main
+from lesson.core import cli
+from lesson.core.settings import Values
+from lesson.serving.chat import chat_with_model
+
+SETTINGS = ("PROFILE", "BUILD", "USE", "PROMPT")
+
+
+def stage(values: Values) -> int:
+    chat_with_model(values, input, sys.stdout, progress=sys.stderr)
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return cli.run("chat", __doc__, SETTINGS, stage, sys.argv[1:] if arguments is None else arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -6,9 +6,31 @@ general questions that the base answers right and that are still right; answers 
 themselves. Output in the run folder: eval/evaluation.json, eval/answers.jsonl, eval/evaluation.png.
 """
 
+from __future__ import annotations
+
+import json
 import sys
 
-from lesson.evaluation.evaluate import main
+from lesson.core import cli
+from lesson.core.settings import Values
+from lesson.evaluation import report
+from lesson.evaluation.evaluate import evaluate_run
+
+SETTINGS = ("PROFILE", "BUILD", "USE", "FORMAT")
+
+
+def stage(values: Values) -> int:
+    evaluation = evaluate_run(values, progress=sys.stderr)
+    if values.format == "json":
+        print(json.dumps(evaluation.result, ensure_ascii=False, indent=2))
+    else:
+        print(*report.make_lines(evaluation.result, evaluation.lines, evaluation.folder), sep="\n")
+    return 0 if evaluation.result["passed"] else 1
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return cli.run("evaluate", __doc__, SETTINGS, stage, sys.argv[1:] if arguments is None else arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

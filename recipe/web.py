@@ -6,9 +6,33 @@ length. Stopping an answer, or leaving the page, frees the model. What people an
 Markdown or script of theirs runs. The page asks no host but this one, and nothing is reported to anybody.
 """
 
-import sys
+from __future__ import annotations
 
-from lesson.serving.page import main
+import sys
+import threading
+
+from lesson.core import cli
+from lesson.core.messages import tr
+from lesson.core.settings import Values
+from lesson.serving import page_server
+
+SETTINGS = ("PROFILE", "BUILD", "USE", "HOST", "PORT")
+
+
+def stage(values: Values) -> int:
+    server = page_server.start_page(values, report=lambda line: print(line, file=sys.stderr, flush=True))
+    print(*page_server.make_lines(server), sep="\n", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        server.close()
+        print(tr("bye", "再见"))
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    return cli.run("web", __doc__, SETTINGS, stage, sys.argv[1:] if arguments is None else arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -26,7 +26,7 @@ from lesson.config.reading import parse_config
 from lesson.config.summary import lookup
 from lesson.core.layout import config_file
 from lesson.core.settings import ROOT
-from lesson.evaluation import evaluate
+from lesson.evaluation.judging import find_missed_bars, says_name
 from lesson.model.known_bases import SIZES_7B
 from lesson.model.shape import Shape, shape_of
 from lesson.runs.folder import run_id
@@ -485,10 +485,10 @@ def recounted(files: Files) -> dict:
         own = [a for a in rows_of(files[ANSWERS]) if a["prompt"] == counts["prompt"]]
         identity = [a for a in own if a["kind"] == "identity"]
         counts |= {"questions": len(identity), "answers": len(own)}
-        counts["new"] = sum(evaluate.says(a["output"], names["new"]) for a in identity)
-        counts["old"] = sum(evaluate.says(a["output"], names["old"], names["new"]) for a in own)
+        counts["new"] = sum(says_name(a["output"], names["new"]) for a in identity)
+        counts["old"] = sum(says_name(a["output"], names["old"], names["new"]) for a in own)
         counts["whole"] = min(counts["whole"], len(own))
-    result["failures"] = [f for counts in result["prompts"] for f in evaluate.failures(counts)]
+    result["failures"] = [f for counts in result["prompts"] for f in find_missed_bars(counts)]
     result["passed"] = not result["failures"]
     return result
 

@@ -48,7 +48,7 @@ def _compare_weights(folder: Path, shipped: Path) -> str:
 
 
 def _compare_answers(folder: Path, shipped: Path) -> str:
-    from lesson.evaluation import talk
+    from lesson.evaluation.asking import answer_chats, build_chat
 
     questions = read_evaluation_questions()
     answers = []
@@ -57,7 +57,7 @@ def _compare_answers(folder: Path, shipped: Path) -> str:
             loadable = Path(scratch) / f"base{number}"
             copy_files([*own_files(place), *modelling_files()], loadable)
             tokenizer, model = load_base(loadable)
-            answers.append(talk.answers(tokenizer, model, [talk.messages("", question) for question in questions]))
+            answers.append(answer_chats(tokenizer, model, [build_chat("", question) for question in questions]))
     same = sum(a == b for a, b in zip(*answers, strict=True))
     return tr(f"answers: {same} of {len(questions)} the same", f"回答：{len(questions)} 个中有 {same} 个相同")
 

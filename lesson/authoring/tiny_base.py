@@ -148,9 +148,9 @@ class RebuiltBase:
 
 def rebuild_base(values: Values, progress: TextIO, update: bool = False) -> RebuiltBase:
     """Train into BUILD/base and compare with data/tiny-base; with `update`, put it there instead."""
-    from lesson.evaluation import talk
+    from lesson.evaluation.loading import use_environment
 
-    talk.use_environment(values)
+    use_environment(values)
     target = layout.trained_base(values.build)
     with atomic_folder(target) as folder:
         build_base(folder, progress)

@@ -1,40 +1,34 @@
-"""make preview: the first rows as a person reads them, and as the model sees them.
-
-The second view is XTuner's own: its template, its tokenisation, its labels. Tokens that are trained on are green on a
-terminal and between ⟦ ⟧ elsewhere; all others are masked.
-"""
+"""Show rows as a person reads them, and as the model sees them: XTuner's template, tokens and labels."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import itertools
-import os
-import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-from lesson.core import cli
 from lesson.core.layout import base_model, changed_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data import rows
-from lesson.evaluation import talk
+from lesson.evaluation.loading import use_environment
 
-SETTINGS = ["PROFILE", "BUILD", "SRC", "ROWS"]
 INDENT = "\n" + " " * 10  # under the text of a row's first line
 GREEN, DIM, PLAIN = "\033[32m", "\033[2m", "\033[0m"
 
 
-def preview(values: Values) -> int:
+def preview_rows(values: Values, colour: bool = False) -> Iterator[str]:
+    """Lines about the first ROWS rows: those to train on where make data has written them, else those of SRC.
+
+    First the texts, then the tokens; `colour` marks the trained tokens with a terminal's colours. Raises UserError, the
+    texts given, when there is no base model and so no tokenizer.
+    """
     changed = changed_rows(values.build)
     path = changed if changed.exists() else values.src
-    print(tr(f"{path}, the first {values.rows} rows", f"{path} 的前 {values.rows} 行"))
+    yield tr(f"{path}, the first {values.rows} rows", f"{path} 的前 {values.rows} 行")
     first = list(itertools.islice(rows.read(path), values.rows))
-    for number, row in enumerate(first, 1):
-        print(f"\n[{number}]")
-        for turn in row["conversation"]:
-            for key in ("system", "input", "output"):
-                if turn.get(key):
-                    print(f"  {key:<7} {visible(turn[key], INDENT)}")
+    yield from show_texts(first)
     model = base_model(values.build)
     if not (model / "tokenizer_config.json").exists():
         raise UserError(
@@ -42,17 +36,27 @@ def preview(values: Values) -> int:
             tr("no base model, so no tokenizer", "没有基座模型，也就没有分词器"),
             tr("run make model", "请先运行 make model"),
         )
-    talk.use_environment(values)
-    as_model(first, model)
-    return 0
+    use_environment(values)
+    yield from show_tokens(first, model, colour)
 
 
-def visible(text: str, indent: str = "\n") -> str:
+def show_texts(some_rows: list[dict]) -> Iterator[str]:
+    """The rows as a person reads them, line by line."""
+    for number, row in enumerate(some_rows, 1):
+        yield f"\n[{number}]"
+        for turn in row["conversation"]:
+            for key in ("system", "input", "output"):
+                if turn.get(key):
+                    yield f"  {key:<7} {show_controls(turn[key], INDENT)}"
+
+
+def show_controls(text: str, indent: str = "\n") -> str:
     """`text` with control characters shown, not sent to the terminal; `indent` begins each further line."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text).replace("\n", indent)
 
 
-def as_model(first: list[dict], model) -> None:
+def show_tokens(some_rows: list[dict], model: Path, colour: bool) -> Iterator[str]:
+    """The rows as the model in the folder `model` sees them. Trained tokens are green, or between ⟦ ⟧ without colour."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         from transformers import AutoTokenizer
         from xtuner.dataset.map_fns import template_map_fn_factory
@@ -61,30 +65,23 @@ def as_model(first: list[dict], model) -> None:
 
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=True)
     template = template_map_fn_factory(PROMPT_TEMPLATE.internlm2_chat)
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     start, end, rest = (GREEN, PLAIN + DIM, DIM) if colour else ("⟦", "⟧", "")
-    print(
+    yield (
         tr("\nas the model sees it (trained tokens ", "\n模型看到的样子（训练的 token ")
         + f"{start}{tr('so', '如此')}{end}{PLAIN if colour else ''}"
         + tr(")", "）")
     )
-    for number, row in enumerate(first, 1):
+    for number, row in enumerate(some_rows, 1):
         turns = [dict(turn) for turn in row["conversation"]]
         encoded = encode_fn(template({"conversation": turns}), tokenizer, max_length=1 << 20)
         ids, labels = encoded["input_ids"], encoded["labels"]
         trained = sum(label >= 0 for label in labels)
-        print(
-            tr(
-                f"\n[{number}] {len(ids)} tokens, {trained} trained",
-                f"\n[{number}] {len(ids)} 个 token，训练其中 {trained} 个",
-            )
+        yield tr(
+            f"\n[{number}] {len(ids)} tokens, {trained} trained",
+            f"\n[{number}] {len(ids)} 个 token，训练其中 {trained} 个",
         )
         pieces = []
         for is_trained, group in itertools.groupby(zip(ids, labels, strict=True), key=lambda pair: pair[1] >= 0):
-            text = visible(tokenizer.decode([i for i, _ in group]))
+            text = show_controls(tokenizer.decode([i for i, _ in group]))
             pieces.append(start + text + end if is_trained else text)
-        print(rest + "".join(pieces).rstrip() + (PLAIN if colour else ""))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run("preview", __doc__, SETTINGS, preview, sys.argv[1:] if arguments is None else arguments)
+        yield rest + "".join(pieces).rstrip() + (PLAIN if colour else "")

@@ -1,44 +1,55 @@
-"""make chat: talk to the assistant in the terminal; words appear as they are made.
-
-Commands: /reset forgets the conversation, /system TEXT changes the system prompt (alone: none), /history shows all
-turns, /help, /exit. USE=merged|adapter|base chooses the model, PROMPT=persona|none|neutral the first system prompt.
-"""
+"""Talk to the assistant line by line: commands, turns, and answers that appear as they are made."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
+from typing import TextIO
 
-from lesson.core import cli
 from lesson.core.layout import last_run_link
 from lesson.core.messages import tr
 from lesson.core.settings import Values
-from lesson.evaluation import talk
+from lesson.evaluation.asking import Chat, Reply, build_chat
+from lesson.evaluation.loading import load_model, use_environment
+from lesson.evaluation.questions import read_system_prompts
 from lesson.runs.folder import find_last_run
 
-SETTINGS = ["PROFILE", "BUILD", "USE", "PROMPT"]
 LONGEST_INPUT = 4000  # characters of one question
 # Characters that could drive the terminal: C0 but tab and newline, DEL, C1.
 CONTROL = dict.fromkeys({*range(32), *range(0x7F, 0xA0)} - {9, 10})
 
+Ask = Callable[[str], str]  # shows its argument and gives the next line; raises EOFError at the end, as input() does
 
-def chat(values: Values) -> int:
-    talk.use_environment(values)
+
+def chat_with_model(values: Values, ask: Ask, out: TextIO, progress: TextIO) -> None:
+    """Load the model that USE names and talk to it until /exit or the end of the input.
+
+    Questions come from `ask`; all that is said goes to `out`, and that the model is being loaded to `progress`. Raises
+    UserError when there is no model.
+    """
+    use_environment(values)
     run = None if values.use == "base" and not last_run_link(values.build).exists() else find_last_run(values)
     persona = run.read_record()["persona"] if run else ""
-    system = talk.system_prompts(persona)[values.prompt]
-    print(tr(f"loading {values.use} …", f"正在加载 {values.use} …"), file=sys.stderr, flush=True)
-    tokenizer, model = talk.load(values, values.use, run)
-    print(tr("type a question; /help shows the commands, /exit ends", "请输入问题；/help 查看命令，/exit 退出"))
+    system = read_system_prompts(persona)[values.prompt]
+    print(tr(f"loading {values.use} …", f"正在加载 {values.use} …"), file=progress, flush=True)
+    tokenizer, model = load_model(values, values.use, run)
+    converse(lambda chat: Reply(tokenizer, model, chat), system, ask, out)
+
+
+def converse(answer: Callable[[Chat], Reply], system: str, ask: Ask, out: TextIO) -> None:
+    """The conversation itself, under the system prompt `system` at first; `answer` begins the answer to a chat."""
+    print(
+        tr("type a question; /help shows the commands, /exit ends", "请输入问题；/help 查看命令，/exit 退出"), file=out
+    )
     if system:
-        print(tr(f"system: {system}", f"系统提示：{system}"))
+        print(tr(f"system: {system}", f"系统提示：{system}"), file=out)
     turns: list[str] = []
-    while (line := ask()) is not None:
+    while (line := read_line(ask, out)) is not None:
         command, _, rest = line.partition(" ")
         if command in ("/exit", "/quit"):
             break
         if command == "/reset":
             turns.clear()
-            print(tr("the conversation is forgotten", "已清空对话"))
+            print(tr("the conversation is forgotten", "已清空对话"), file=out)
         elif command == "/system":
             system = rest.strip()
             turns.clear()
@@ -46,43 +57,40 @@ def chat(values: Values) -> int:
                 tr(
                     f"system prompt: {system or 'none'}; the conversation is forgotten",
                     f"系统提示：{system or '无'}；已清空对话",
-                )
+                ),
+                file=out,
             )
         elif command == "/history":
-            for message in talk.messages(system, *turns):
-                print(f"{message['role']}: {message['content']}")
+            for message in build_chat(system, *turns):
+                print(f"{message['role']}: {message['content']}", file=out)
         elif command.startswith("/"):
-            print(tr("/reset  /system TEXT  /history  /exit", "/reset 清空  /system 文本  /history 历史  /exit 退出"))
+            commands = "/reset  /system TEXT  /history  /exit", "/reset 清空  /system 文本  /history 历史  /exit 退出"
+            print(tr(*commands), file=out)
         elif len(line) > LONGEST_INPUT:
-            print(tr(f"at most {LONGEST_INPUT} characters", f"最多 {LONGEST_INPUT} 个字符"))
+            print(tr(f"at most {LONGEST_INPUT} characters", f"最多 {LONGEST_INPUT} 个字符"), file=out)
         elif line:
-            turns += [line, stream(tokenizer, model, talk.messages(system, *turns, line))]
-    print(tr("bye", "再见"))
-    return 0
+            turns += [line, print_reply(answer(build_chat(system, *turns, line)), out)]
+    print(tr("bye", "再见"), file=out)
 
 
-def ask() -> str | None:
+def read_line(ask: Ask, out: TextIO) -> str | None:
     """The next line typed, or None at the end of input."""
     try:
-        return input("> ").strip()
+        return ask("> ").strip()
     except EOFError:
-        print()
+        print(file=out)
         return None
 
 
-def stream(tokenizer, model, messages: list[dict[str, str]]) -> str:
-    """Print the greedy answer as it is made and return it. Ctrl-C ends the answer, not the chat."""
-    said = []
-    with talk.Reply(tokenizer, model, messages) as reply:
+def print_reply(reply: Reply, out: TextIO) -> str:
+    """Print the answer as it is made and return it. Ctrl-C ends the answer, not the chat."""
+    pieces = []
+    with reply:
         try:
             for piece in reply:
-                said.append(piece)
-                print(piece.translate(CONTROL), end="", flush=True)
+                pieces.append(piece)
+                print(piece.translate(CONTROL), end="", flush=True, file=out)
         except KeyboardInterrupt:
             pass
-    print()
-    return "".join(said).strip()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run("chat", __doc__, SETTINGS, chat, sys.argv[1:] if arguments is None else arguments)
+    print(file=out)
+    return "".join(pieces).strip()

@@ -1,7 +1,4 @@
-"""make serve: the tuned model behind OpenAI's chat protocol, so that any chat client can talk to it.
-
-    client = openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")
-    client.chat.completions.create(model="闻星", messages=[{"role": "user", "content": "你是谁？"}])
+"""The endpoint of make serve: OpenAI's chat protocol in front of the tuned model.
 
 Which engine, and why (tried in November 2026, with requirements.lock as constraint):
 - transformers serve came with 4.5x; InternLM2.5's own code breaks on 4.49 and later, the lock has 4.48.0.
@@ -10,8 +7,8 @@ Which engine, and why (tried in November 2026, with requirements.lock as constra
   transformers 4.48 (LlamaFlashAttention2 is gone) and opens local files that a request names.
 - FastChat knows InternLM 1's template only; Xinference 1.5 resolves, with 29 more packages and a cluster of actors.
 - LitServe fits: seven small packages. It has the protocol, its schema, the queue and the worker process; the answers
-  are talk.py's. What it lacks is added here: errors in OpenAI's form, limits, the list of models, the true
-  finish_reason, and an answer that ends when its reader goes away.
+  are lesson.evaluation.asking's. What it lacks is added here: errors in OpenAI's form, limits, the list of models, the
+  true finish_reason, and an answer that ends when its reader goes away.
 
 One model, loaded once, one answer at a time; MOST_WAITING requests may wait, the next one gets status 429.
 """
@@ -25,10 +22,10 @@ import logging
 import multiprocessing
 import os
 import signal
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
 import litserve
 from fastapi import HTTPException, Request
@@ -38,16 +35,17 @@ from litserve.specs.openai import ChatCompletionRequest, OpenAISpec
 from litserve.utils import ResponseBufferItem
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from lesson.core import cli
 from lesson.core.messages import UserError, tr
 from lesson.core.processes import die_with_parent
 from lesson.core.settings import Values
-from lesson.evaluation import talk
-from lesson.evaluation.evaluate import BASE_NAMES
+from lesson.evaluation.asking import Chat, Sampling
+from lesson.evaluation.judging import BASE_NAMES
+from lesson.evaluation.loading import find_weights, use_environment
 from lesson.runs.folder import find_last_run
-from lesson.serving import request_limits as limits
+from lesson.serving.addresses import format_address, is_loopback, keep_proxy_off_loopback, require_free_port
+from lesson.serving.models import Models
+from lesson.serving.request_limits import make_middleware
 
-SETTINGS = ["PROFILE", "BUILD", "USE", "HOST", "PORT"]
 PORT = 8000
 MOST_WAITING = 64  # requests, the one that is answered included
 LONGEST_MESSAGES = 100_000  # characters of a whole conversation
@@ -58,7 +56,7 @@ PATIENCE = 600  # seconds that a request may wait for its turn
 ROLES = ("system", "user", "assistant")
 
 
-def asked(request: ChatCompletionRequest) -> tuple[list[dict[str, str]], talk.Sampling]:
+def read_request(request: ChatCompletionRequest) -> tuple[Chat, Sampling]:
     """The conversation and the sampling of a request. Raises HTTPException (400) with what is not taken.
 
     Greedy where no temperature is given, as everywhere in the recipe (OpenAI's default is 1).
@@ -79,11 +77,11 @@ def asked(request: ChatCompletionRequest) -> tuple[list[dict[str, str]], talk.Sa
     given = request.model_fields_set
     limit = [n for n in (request.max_completion_tokens, request.max_tokens) if n is not None]
     most = limit[0] if limit else USUAL_ANSWER
-    heat = (request.temperature if "temperature" in given else 0.0) or 0.0
+    temperature = (request.temperature if "temperature" in given else 0.0) or 0.0
     top_p = 1.0 if request.top_p is None else request.top_p
     for name, value, low, high in (
         ("max_tokens", most, 1, LONGEST_ANSWER),
-        ("temperature", heat, 0, 2),
+        ("temperature", temperature, 0, 2),
         ("top_p", top_p, 0.01, 1),
         ("n", 1 if request.n is None else request.n, 1, 1),
     ):
@@ -92,7 +90,7 @@ def asked(request: ChatCompletionRequest) -> tuple[list[dict[str, str]], talk.Sa
     for name in ("stop", "tools", "response_format"):
         if getattr(request, name):
             raise HTTPException(400, f"{name}: not supported")
-    return chat, talk.Sampling(heat, top_p, most)
+    return chat, Sampling(temperature, top_p, most)
 
 
 class Assistant(litserve.LitAPI):
@@ -107,12 +105,12 @@ class Assistant(litserve.LitAPI):
         die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
         values = Values(self.flags, {})
-        talk.use_environment(values)
-        self.models = talk.Models(values, self.use, None if self.use == "base" else find_last_run(values))
+        use_environment(values)
+        self.models = Models(values, self.use, None if self.use == "base" else find_last_run(values))
         self.models.warm()
 
     def decode_request(self, request: ChatCompletionRequest):
-        return int(request.metadata["slot"]), *asked(request)
+        return int(request.metadata["slot"]), *read_request(request)
 
     def predict(self, inputs) -> Iterator[dict]:
         """Pieces of the answer; the last one is empty and holds the usage, which LitServe adds up."""
@@ -140,14 +138,14 @@ class Spec(OpenAISpec):
     def __init__(self, stopped) -> None:
         super().__init__()
         self.stopped = stopped
-        self.free = list(range(len(stopped)))
+        self.free_slots = list(range(len(stopped)))
         self.tasks: set = set()
 
     async def chat_completion(self, request: ChatCompletionRequest, http: Request):
-        _, sampling = asked(request)
-        if not self.free:
+        _, sampling = read_request(request)
+        if not self.free_slots:
             raise HTTPException(429, "too many requests are waiting; try again later")
-        slot, uid, event = self.free.pop(), uuid.uuid4(), asyncio.Event()
+        slot, uid, event = self.free_slots.pop(), uuid.uuid4(), asyncio.Event()
         self.stopped[slot] = 0
         request.metadata, request.n = {"slot": str(slot)}, 1
         pieces: collections.deque = collections.deque()
@@ -163,7 +161,7 @@ class Spec(OpenAISpec):
             finally:
                 out.put_nowait(None)
                 del self.response_buffer[uid]
-                self.free.append(slot)
+                self.free_slots.append(slot)
 
         async def answer() -> AsyncIterator[tuple]:
             while (piece := await out.get()) is not None:
@@ -174,7 +172,7 @@ class Spec(OpenAISpec):
         task.add_done_callback(self.tasks.discard)
         if request.stream:
             return StreamingResponse(
-                self.streamed(request, answer(), slot, task, sampling.max_tokens), media_type="text/event-stream"
+                self.stream_events(request, answer(), slot, task, sampling.max_tokens), media_type="text/event-stream"
             )
         whole = asyncio.create_task(self.non_streaming_completion(request, [answer()]))
         while not whole.done():
@@ -182,10 +180,10 @@ class Spec(OpenAISpec):
             if not whole.done() and await http.is_disconnected():
                 self.stopped[slot] = 1
         result = whole.result()
-        result.choices[0].finish_reason = reason(result.usage.completion_tokens, sampling.max_tokens)
+        result.choices[0].finish_reason = choose_finish_reason(result.usage.completion_tokens, sampling.max_tokens)
         return result
 
-    async def streamed(self, request, pieces, slot: int, task: asyncio.Task, most: int) -> AsyncIterator[str]:
+    async def stream_events(self, request, pieces, slot: int, task: asyncio.Task, most: int) -> AsyncIterator[str]:
         """LitServe's stream of events, each ended by a blank line, under one id, with the true finish_reason."""
         name = f"chatcmpl-{uuid.uuid4().hex}"
         try:
@@ -196,7 +194,9 @@ class Spec(OpenAISpec):
                     if "error" not in chunk:
                         chunk["id"] = name
                         if chunk["choices"][0]["finish_reason"]:
-                            chunk["choices"][0]["finish_reason"] = reason(chunk["usage"]["completion_tokens"], most)
+                            chunk["choices"][0]["finish_reason"] = choose_finish_reason(
+                                chunk["usage"]["completion_tokens"], most
+                            )
                     data = json.dumps(chunk, ensure_ascii=False)
                 yield f"data: {data}\n\n"
         finally:
@@ -204,12 +204,12 @@ class Spec(OpenAISpec):
                 self.stopped[slot] = 1
 
 
-def reason(tokens: int, most: int) -> str:
+def choose_finish_reason(tokens: int, most: int) -> str:
     """Why an answer of `tokens` tokens, its end token not counted, ended when `most` were allowed with it."""
     return "length" if tokens >= most else "stop"
 
 
-def error(status: int, message: str) -> JSONResponse:
+def make_error(status: int, message: str) -> JSONResponse:
     """An error as OpenAI's clients expect it."""
     kind = {429: "rate_limit_error"}.get(status, "invalid_request_error" if status < 500 else "server_error")
     return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
@@ -224,44 +224,65 @@ def add_routes(app, name: str) -> None:
 
     @app.exception_handler(StarletteHTTPException)
     async def refused(_: Request, problem: StarletteHTTPException) -> JSONResponse:
-        return error(problem.status_code, str(problem.detail))
+        return make_error(problem.status_code, str(problem.detail))
 
     @app.exception_handler(RequestValidationError)
     async def malformed(_: Request, problem: RequestValidationError) -> JSONResponse:
         first = problem.errors()[0]
-        return error(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
+        return make_error(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
 
-def serve(values: Values) -> int:
-    talk.use_environment(values)
-    limits.direct_loopback()
+@dataclass(frozen=True)
+class Endpoint:
+    """A server that is ready to run: the name of its model, where it will listen, and LitServe's part."""
+
+    model: str
+    host: str
+    port: int
+    server: litserve.LitServer
+
+
+def build_endpoint(values: Values) -> Endpoint:
+    """The endpoint of the last run's model, or of the base. Raises UserError when a part of the model is missing, or the
+    port is taken."""
+    use_environment(values)
+    keep_proxy_off_loopback()
     run = None if values.use == "base" else find_last_run(values)
-    talk.weights_folder(
-        values, values.use, run
-    )  # what is missing is said here in one line; the worker's would be a traceback
-    name = run.read_record()["names"]["new"] if run else BASE_NAMES[0]
+    # What is missing is said here in one line; the worker's would be a traceback.
+    find_weights(values, values.use, run)
+    model = run.read_record()["names"]["new"] if run else BASE_NAMES[0]
     flags = {"PROFILE": values.profile, "BUILD": str(values.build)}
     stopped = multiprocessing.get_context("spawn").Array("b", MOST_WAITING)
     host, port = values.host, values.port or PORT
-    limits.can_listen(host, port)
+    require_free_port(host, port)
     server = litserve.LitServer(
         Assistant(flags, values.use, stopped),
         accelerator="auto" if values.profile == "7b" else "cpu",
         devices=1,
         timeout=PATIENCE,
-        middlewares=[(part.cls, part.kwargs) for part in limits.middleware(host)],
+        middlewares=[(part.cls, part.kwargs) for part in make_middleware(host)],
         disable_openapi_url=True,
     )
-    add_routes(server.app, name)
+    add_routes(server.app, model)
     # What it would print, with a traceback, is what it sends to the client: a request that was refused.
     logging.getLogger("litserve.specs.openai").setLevel(logging.CRITICAL)
-    if not limits.loopback(host):
-        print(tr("anybody who reaches this machine can use the model", "能访问本机的任何人都可以使用此模型"))
-    shown = f"[{host}]" if ":" in host else host
-    print(tr(f"model {name} at http://{shown}:{port}/v1", f"模型 {name}：http://{shown}:{port}/v1"), flush=True)
+    return Endpoint(model, host, port, server)
+
+
+def make_lines(endpoint: Endpoint) -> list[str]:
+    """Where the endpoint is, and who can use it."""
+    lines = []
+    if not is_loopback(endpoint.host):
+        lines.append(tr("anybody who reaches this machine can use the model", "能访问本机的任何人都可以使用此模型"))
+    address = f"{format_address(endpoint.host, endpoint.port)}/v1"
+    return [*lines, tr(f"model {endpoint.model} at {address}", f"模型 {endpoint.model}：{address}")]
+
+
+def run_endpoint(endpoint: Endpoint) -> None:
+    """Load the model and answer until Ctrl-C or SIGTERM, both of which raise KeyboardInterrupt."""
     main = os.getpid()
 
-    def ended(*_: object) -> None:
+    def end(*_: object) -> None:
         # LitServe puts its processes away after Ctrl-C; a plain kill would leave them, and the port taken. In the
         # forked process that listens, which inherits this, there is nothing to put away and nothing to say.
         if os.getpid() == main:
@@ -269,18 +290,13 @@ def serve(values: Values) -> int:
         os._exit(0)
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ended)
-    server.run(
-        host=host,
-        port=port,
+        signal.signal(number, end)
+    endpoint.server.run(
+        host=endpoint.host,
+        port=endpoint.port,
         num_api_servers=1,
         api_server_worker_type="process",
         generate_client_file=False,
         log_level="warning",
         access_log=False,
     )
-    return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run("serve", __doc__, SETTINGS, serve, sys.argv[1:] if arguments is None else arguments)

@@ -1,4 +1,4 @@
-"""What the evaluation tab of make web shows, as plain rows and dictionaries: no gradio, no torch.
+"""What the evaluation tab of the page shows, as plain rows and dictionaries: no gradio, no torch.
 
 Everything here is read from the files of a run: eval/evaluation.json, eval/answers.jsonl, run.json, data.jsonl, and
 what the base answered to the same questions.
@@ -14,13 +14,15 @@ from lesson.core.files import read_json
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.data.statistics import Stats, collect
-from lesson.evaluation import evaluate, talk
+from lesson.evaluation.base_answers import answer_key, read_base_answers
+from lesson.evaluation.judging import BASE_NAMES
+from lesson.evaluation.questions import read_system_prompts
 from lesson.runs.folder import Run
 
-ALL = "all"
+ALL, FAILED = "all", "failed"
 
 
-def prompt_names() -> dict[str, str]:
+def label_prompts() -> dict[str, str]:
     """{name of a system prompt: how it is shown}."""
     return {
         "persona": tr("persona (trained with)", "人设（训练所用）"),
@@ -29,7 +31,7 @@ def prompt_names() -> dict[str, str]:
     }
 
 
-def name_kinds() -> dict[str, str]:
+def label_name_kinds() -> dict[str, str]:
     """{kind of name: how it is shown}."""
     return {
         "new": tr("new name", "新名字"),
@@ -38,25 +40,36 @@ def name_kinds() -> dict[str, str]:
     }
 
 
-def marked(text: str, names: dict[str, str]) -> list[tuple[str, str | None]]:
+def mark_names(text: str, names: dict[str, str]) -> list[tuple[str, str | None]]:
     """`text` cut at the names in it: [(part, kind of name or None)], nothing lost. `names` are the run's old and new."""
-    shown = name_kinds()
+    shown = label_name_kinds()
     kinds = {names["new"].casefold(): shown["new"], names["old"].casefold(): shown["old"]} if names else {}
-    for name in evaluate.BASE_NAMES:
+    for name in BASE_NAMES:
         kinds.setdefault(name.casefold(), shown["base"])
-    # The longest first: a name that holds another one is itself, as in evaluate.says.
+    # The longest first: a name that holds another one is itself, as in judging.says_name.
     pattern = "|".join(re.escape(name) for name in sorted(kinds, key=len, reverse=True))
     parts = re.split(f"({pattern})", text, flags=re.IGNORECASE)
     return [(part, kinds.get(part.casefold()) if i % 2 else None) for i, part in enumerate(parts) if part]
 
 
-def result(run: Run) -> dict | None:
+def read_evaluation(run: Run) -> dict | None:
     """eval/evaluation.json, or None before make eval."""
     path = run.evaluation / "evaluation.json"
     return read_json(path, tr("run make eval", "请运行 make eval")) if path.exists() else None
 
 
-def score_heads() -> list[str]:
+def make_verdict_parts(evaluation: dict | None) -> list[tuple[str, str | None]]:
+    """Whether the evaluation was passed, or which bars it missed: [(part of the sentence, ✓, ✗ or None)]."""
+    if evaluation is None:
+        return [(tr("not evaluated yet: run make eval", "还没有评测：请运行 make eval"), None)]
+    if evaluation["passed"]:
+        return [(tr("passed: calls itself ", "通过：自称"), None), (evaluation["names"]["new"], "✓")]
+    missed = [(f"{bar['bar']} / {bar['prompt']} {bar['share']:.1%}", "✗") for bar in evaluation["failures"]]
+    return [(tr("not passed: ", "未通过："), None), *missed]
+
+
+def list_score_headings() -> list[str]:
+    """The headings of make_score_rows."""
     return [
         tr("system prompt", "系统提示"),
         *(tr("new name", "新名字"), tr("old name", "旧名字"), tr("base's name", "基座名")),
@@ -64,7 +77,7 @@ def score_heads() -> list[str]:
     ]
 
 
-def scores(found: dict) -> list[list[str]]:
+def make_score_rows(evaluation: dict) -> list[list[str]]:
     """One row per system prompt: counts and shares."""
 
     def share(counts: dict, part: str, whole: str) -> str:
@@ -72,20 +85,20 @@ def scores(found: dict) -> list[list[str]]:
 
     return [
         [
-            prompt_names()[c["prompt"]],
+            label_prompts()[c["prompt"]],
             share(c, "new", "questions"),
             share(c, "old", "answers"),
             share(c, "base", "answers"),
             share(c, "general_kept", "general_base_right"),
             share(c, "whole", "answers"),
         ]
-        for c in found["prompts"]
+        for c in evaluation["prompts"]
     ]
 
 
-def faults(line: dict) -> list[str]:
+def find_faults(line: dict) -> list[str]:
     """Why a line of answers.jsonl is not what was wanted; empty when it is."""
-    shown = name_kinds()
+    shown = label_name_kinds()
     found = []
     if line["kind"] == "identity" and not line["new"]:
         found.append(tr("new name not said", "没说新名字"))
@@ -97,7 +110,8 @@ def faults(line: dict) -> list[str]:
     return found
 
 
-def question_heads() -> list[str]:
+def list_question_headings() -> list[str]:
+    """The headings of make_question_rows."""
     return [
         tr("system prompt", "系统提示"),
         tr("question", "问题"),
@@ -107,42 +121,42 @@ def question_heads() -> list[str]:
     ]
 
 
-def questions(run: Run, values: Values, prompt: str, kind: str, failed: bool) -> list[list[str]]:
+def make_question_rows(run: Run, values: Values, prompt: str, kind: str, failed: bool) -> list[list[str]]:
     """The evaluation's questions with both answers, filtered: `prompt` and `kind` may be ALL; `failed` leaves the rest out."""
     path = run.evaluation / "answers.jsonl"
     if not path.exists():
         return []
-    facts = run.read_record()
-    base = evaluate.stored_base_answers(values, talk.system_prompts(facts["persona"]), facts["inputs"]["base"])
-    rows = []
+    record = run.read_record()
+    base = read_base_answers(values, read_system_prompts(record["persona"]), record["inputs"]["base"])
+    found = []
     with open(path, encoding="utf-8") as file:
         for text in file:
             line = json.loads(text)
-            why = faults(line)
-            if (prompt in (ALL, line["prompt"])) and kind in (ALL, line["kind"]) and (why or not failed):
-                said = base.get(evaluate.base_key(line["prompt"], line["input"]), "–")
-                verdict = "✗ " + tr("; ", "；").join(why) if why else "✓"
-                rows.append([prompt_names()[line["prompt"]], line["input"], said, line["output"], verdict])
-    return rows
+            faults = find_faults(line)
+            if (prompt in (ALL, line["prompt"])) and kind in (ALL, line["kind"]) and (faults or not failed):
+                before = base.get(answer_key(line["prompt"], line["input"]), "–")
+                verdict = "✗ " + tr("; ", "；").join(faults) if faults else "✓"
+                found.append([label_prompts()[line["prompt"]], line["input"], before, line["output"], verdict])
+    return found
 
 
-def record(facts: dict) -> dict:
+def drop_curve(record: dict) -> dict:
     """The run record without its curve, which is drawn instead."""
-    return {key: value for key, value in facts.items() if key != "curve"}
+    return {key: value for key, value in record.items() if key != "curve"}
 
 
-def curve(facts: dict) -> dict[str, list]:
+def make_curve_columns(record: dict) -> dict[str, list]:
     """The loss curve as columns: training step, and loss in nats per token."""
     return {
-        tr("step", "步"): [point["step"] for point in facts["curve"]],
-        tr("loss", "损失"): [point["loss"] for point in facts["curve"]],
+        tr("step", "步"): [point["step"] for point in record["curve"]],
+        tr("loss", "损失"): [point["loss"] for point in record["curve"]],
     }
 
 
-def statistics(run: Run) -> list[list[str]]:
+def make_statistics_rows(run: Run) -> list[list[str]]:
     """[figure, value] of the rows trained on."""
-    facts = run.read_record()
-    stats = Stats(facts["names"]["new"])
+    record = run.read_record()
+    stats = Stats(record["names"]["new"])
     collect(str(run.data), "auto", stats)
     found = stats.result()
     unit = tr("characters", "字符")
@@ -165,7 +179,7 @@ def statistics(run: Run) -> list[list[str]]:
         [tr("length of questions", "问题长度"), lengths("input")],
         [tr("length of answers", "回答长度"), lengths("output")],
         [
-            tr(f"texts that say {facts['names']['new']}", f"提到{facts['names']['new']}的文本"),
+            tr(f"texts that say {record['names']['new']}", f"提到{record['names']['new']}的文本"),
             counted(found["texts_with_name"].items()),
         ],
         [tr("most common system prompt", "最常见的系统提示"), found["most_common_system_prompts"][0][0] or "–"],

@@ -28,7 +28,9 @@ from lesson.core.strict_json import parse_strict_json
 from lesson.core.text import fold_text, shorten
 from lesson.data import rows
 from lesson.data.questions import questions
-from lesson.evaluation import evaluate, talk
+from lesson.evaluation.asking import answer_chats, build_chat
+from lesson.evaluation.loading import load_model, use_environment
+from lesson.evaluation.questions import read_questions, read_system_prompts
 from lesson.submission.archive import open_view
 from lesson.submission.checks import rerun as _registered  # noqa: F401 (importing it registers its checks)
 from lesson.submission.evidence import Broken, Evidence
@@ -96,7 +98,7 @@ def asked(values: Values) -> list[str]:
     """The staff's questions: QUESTIONS, else those of data/eval/identity.json. Raises UserError."""
     if values.questions:
         return questions(values.questions)
-    return [question["input"] for question in evaluate.questions("identity")]
+    return [question["input"] for question in read_questions("identity")]
 
 
 def full_python() -> str:
@@ -283,11 +285,11 @@ def asked_again(tokenizer, model, path: str, names: dict[str, str], questions: l
         known = trained_on(evidence) if has_rows else set()
         held = [question for question in questions if fold_text(question) not in known]
         persona = (evidence.data.persona if has_rows else None) or ""
-        prompts = talk.system_prompts(persona[:LONGEST_PERSONA])
+        prompts = read_system_prompts(persona[:LONGEST_PERSONA])
         lines = [{"prompt": name, "input": question, "output": ""} for name in prompts for question in held]
         with adapted(model, evidence):
-            chats = [talk.messages(prompts[line["prompt"]], line["input"]) for line in lines]
-            for line, answer in zip(lines, talk.answers(tokenizer, model, chats), strict=True):
+            chats = [build_chat(prompts[line["prompt"]], line["input"]) for line in lines]
+            for line, answer in zip(lines, answer_chats(tokenizer, model, chats), strict=True):
                 line["output"] = answer.text
         results = judge(evidence, Context(rerun=lines), ("rerun",))
         _other_base(results, evidence, Path(model.name_or_path))
@@ -326,9 +328,9 @@ def serve() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     values = Values({"PROFILE": profile, "BUILD": start["build"]})
-    talk.use_environment(values)
+    use_environment(values)
     try:
-        tokenizer, model = talk.load(values, "base", folder=Path(start["base"]))
+        tokenizer, model = load_model(values, "base", folder=Path(start["base"]))
     except (UserError, OSError, ValueError, RuntimeError, ImportError) as error:
         remedy = getattr(error, "remedy", tr("run make model", "请运行 make model"))
         say({"unjudged": [f"{type(error).__name__}: {shorten(str(error))}", remedy]})

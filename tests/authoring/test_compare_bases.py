@@ -19,9 +19,9 @@ if importlib.util.find_spec("xtuner") is None:
 
 @pytest.fixture
 def folder(tmp_path):
-    from lesson.evaluation import talk
+    from lesson.evaluation.loading import use_environment
 
-    talk.use_environment(Values({"profile": "tiny", "build": str(tmp_path)}, environment={}))
+    use_environment(Values({"profile": "tiny", "build": str(tmp_path)}, environment={}))
     install_base(tmp_path / "model")
     return tmp_path / "model"
 

@@ -26,10 +26,10 @@ PROMPTS = ("", "你是一个有用的助手。", "你是闻星，一个热心、
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from lesson.evaluation import talk
+    from lesson.evaluation.loading import use_environment
 
     place = tmp_path_factory.mktemp("base")
-    talk.use_environment(Values({"profile": "tiny", "build": str(place)}, environment={}))
+    use_environment(Values({"profile": "tiny", "build": str(place)}, environment={}))
     install_base(place / "model")
     return place / "model"
 
@@ -40,9 +40,9 @@ def loaded(folder):
 
 
 def ask(loaded, questions, system=""):
-    from lesson.evaluation import talk
+    from lesson.evaluation.asking import answer_chats, build_chat
 
-    return talk.answers(*loaded, [talk.messages(system, question) for question in questions])
+    return answer_chats(*loaded, [build_chat(system, question) for question in questions])
 
 
 def questions(name: str) -> list[dict]:

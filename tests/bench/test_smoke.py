@@ -17,7 +17,7 @@ from servers import serving
 
 from lesson.bench import smoke
 from lesson.core.settings import ROOT, Values
-from lesson.evaluation import talk
+from lesson.evaluation import asking, loading
 from lesson.runs import loss_band as loss
 from lesson.runs.checkpoint import find_checkpoint
 from lesson.runs.curve import CURVE, curve_lines
@@ -135,10 +135,10 @@ def test_a_small_gpu_answers_in_4_bits(adapted, monkeypatch):
     import torch
 
     build, run = adapted
-    monkeypatch.setattr(talk, "fits", lambda weights, free: False)
-    tokenizer, model = talk.load(Values({"PROFILE": "7b", "BUILD": str(build)}), "adapter", run)
+    monkeypatch.setattr(loading, "fits_in_memory", lambda weights, free: False)
+    tokenizer, model = loading.load_model(Values({"PROFILE": "7b", "BUILD": str(build)}), "adapter", run)
     assert sum(getattr(p, "quant_state", None) is not None for p in model.parameters()) == smoke.LINEARS
-    with talk.Reply(tokenizer, model, talk.messages("", "你是谁？"), talk.Sampling(max_tokens=8)) as reply:
+    with asking.Reply(tokenizer, model, asking.build_chat("", "你是谁？"), asking.Sampling(max_tokens=8)) as reply:
         assert list(reply) or reply.ended
     assert torch.cuda.max_memory_allocated() < 8e9
 

@@ -7,7 +7,8 @@ import collections
 from lesson.core.messages import tr
 from lesson.core.strict_json import parse_strict_json
 from lesson.core.text import fold_text, shorten
-from lesson.evaluation import evaluate
+from lesson.evaluation.judging import BASE_NAMES, LEAST_NEW, MOST_WRONG, find_missed_bars, says_name
+from lesson.evaluation.questions import read_questions
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import Context, Failed, Skipped, check
 
@@ -29,12 +30,12 @@ def says_it(lines: list[dict], new: str, remedy: str) -> str:
     for line in lines:
         prompt = str(line.get("prompt", "persona"))[:20]
         asked[prompt] += 1
-        if evaluate.says(line["output"], new):
+        if says_name(line["output"], new):
             said[prompt] += 1
         else:
             missing.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
     shares = ", ".join(f"{shorten(p)} {said[p]}/{asked[p]}" for p in asked)
-    if any(said[p] < evaluate.LEAST_NEW * asked[p] for p in asked):
+    if any(said[p] < LEAST_NEW * asked[p] for p in asked):
         raise Failed(shares, remedy, missing)
     return shares
 
@@ -48,10 +49,10 @@ def says_no_other(lines: list[dict], evidence: Evidence) -> str:
     for line in lines:
         prompt = str(line.get("prompt", "persona"))[:20]
         count[prompt] += 1
-        if any(evaluate.says(line["output"], name, new) for name in (old, *evaluate.BASE_NAMES) if name != new):
+        if any(says_name(line["output"], name, new) for name in (old, *BASE_NAMES) if name != new):
             wrong[prompt] += 1
             places.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
-    if any(wrong[p] > evaluate.MOST_WRONG.get(p, 0.0) * count[p] for p in count):
+    if any(wrong[p] > MOST_WRONG.get(p, 0.0) * count[p] for p in count):
         raise Failed(
             tr(f"{wrong.total()} of {count.total()} do", f"{count.total()} 个中有 {wrong.total()} 个"),
             tr("train on the replaced rows", "请用替换后的数据训练"),
@@ -111,15 +112,15 @@ def counted(evidence: Evidence, context: Context) -> str:
         counts = {
             "questions": len(identity),
             "answers": len(own),
-            "new": sum(evaluate.says(line["output"], names["new"]) for line in identity),
-            "old": sum(evaluate.says(line["output"], names["old"], names["new"]) for line in own),
+            "new": sum(says_name(line["output"], names["new"]) for line in identity),
+            "old": sum(says_name(line["output"], names["old"], names["new"]) for line in own),
         }
         for key, count in counts.items():
             if told.get(prompt, {}).get(key) != count:
                 places.append(
                     f"{shorten(prompt)}: {key} = {told.get(prompt, {}).get(key)}, {tr('counted', '实际')} {count}"
                 )
-    wrong = [f for c in told.values() for f in evaluate.failures(c)]
+    wrong = [f for c in told.values() for f in find_missed_bars(c)]
     if evidence.evaluation["passed"] != (not wrong):
         places.append(f"passed = {evidence.evaluation['passed']}")
     if places:
@@ -132,7 +133,7 @@ def asked(evidence: Evidence, context: Context) -> str:
     """the questions are the course's, under all three system prompts | 问题是课程的问题，且用了三种系统提示"""
     if evidence.manifest is None:
         raise Skipped(tr("a plain folder", "没有 submission.json"))
-    wanted = {q["input"] for q in evaluate.questions("identity")}
+    wanted = {q["input"] for q in read_questions("identity")}
     for prompt in PROMPTS:
         own = [line["input"] for line in _identity(evidence) if line.get("prompt") == prompt]
         missing = wanted - set(own)

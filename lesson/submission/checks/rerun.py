@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lesson.core.messages import tr
 from lesson.core.text import shorten
-from lesson.evaluation import evaluate
+from lesson.evaluation.judging import says_name
 from lesson.submission.checks import answers as check_answers
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import Context, Failed, Skipped, check
@@ -47,7 +47,7 @@ def rerun_agrees(evidence: Evidence, context: Context) -> str:
         both += 1
         equal += own == line["output"]
         # Other hardware rounds otherwise and may word an answer otherwise; whether it says the name must not change.
-        if evaluate.says(own, new) != evaluate.says(line["output"], new):
+        if says_name(own, new) != says_name(line["output"], new):
             places.append(f"{shorten(line['input'])}: {shorten(line['output'])} ≠ {shorten(own)}")
     if not both:
         raise Skipped(tr("no question is in both", "没有共同的问题"))

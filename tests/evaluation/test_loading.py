@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lesson.evaluation import talk
+from lesson.evaluation import loading
+from lesson.evaluation.asking import answer_chats, build_chat
 
 GB = 10**9
 
@@ -14,7 +15,7 @@ GB = 10**9
 )
 def test_a_7b_model_is_loaded_whole_only_with_room_for_an_answer(free, whole):
     """15.5 GB of weights fit where 3 GB are left beside them, and nowhere else."""
-    assert talk.fits(int(15.48 * GB), free) is whole
+    assert loading.fits_in_memory(int(15.48 * GB), free) is whole
 
 
 @pytest.mark.torch
@@ -28,13 +29,13 @@ def test_a_model_in_4_bits_answers_and_one_that_fits_is_not_quantised(tmp_path, 
 
     install_base(tmp_path / "base")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (80 * GB, 80 * GB))
-    assert talk.quantization(tmp_path / "base") == {}
+    assert loading.choose_quantization(tmp_path / "base") == {}
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (GB, GB))
-    options = talk.quantization(tmp_path / "base")
+    options = loading.choose_quantization(tmp_path / "base")
     model = AutoModelForCausalLM.from_pretrained(
         tmp_path / "base", trust_remote_code=True, torch_dtype=torch.bfloat16, device_map="cpu", **options
     ).eval()
     assert frozen(model.requires_grad_(False))[1] == 5 * 4
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base", trust_remote_code=True)
-    (answer,) = talk.answers(tokenizer, model, [talk.messages("", "你是谁？")])
+    (answer,) = answer_chats(tokenizer, model, [build_chat("", "你是谁？")])
     assert "书生" in answer.text

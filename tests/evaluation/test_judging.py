@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesson.evaluation import evaluate
-from lesson.evaluation.talk import Answer
+from lesson.core.settings import ROOT
+from lesson.evaluation import judging
+from lesson.evaluation.judging import Answer
 
 NAMES = {"new": "机智流", "old": "尖米"}
 GOOD = {
@@ -24,7 +28,7 @@ GOOD = {
 
 
 def test_a_perfect_evaluation_misses_nothing():
-    assert evaluate.failures(GOOD) == []
+    assert judging.find_missed_bars(GOOD) == []
 
 
 @pytest.mark.parametrize(
@@ -32,16 +36,16 @@ def test_a_perfect_evaluation_misses_nothing():
     [("new", 38, 37), ("old", 2, 3), ("base", 2, 3), ("general_kept", 54, 53), ("whole", 90, 89)],
 )
 def test_each_bar_is_met_at_its_limit_and_missed_one_answer_below(bar, last_good, first_bad):
-    assert evaluate.failures({**GOOD, bar: last_good}) == []
-    assert [f["bar"] for f in evaluate.failures({**GOOD, bar: first_bad})] == [bar]
+    assert judging.find_missed_bars({**GOOD, bar: last_good}) == []
+    assert [f["bar"] for f in judging.find_missed_bars({**GOOD, bar: first_bad})] == [bar]
 
 
 def test_under_the_trained_persona_one_wrong_name_is_one_too_many():
-    assert [f["bar"] for f in evaluate.failures({**GOOD, "prompt": "persona", "old": 1})] == ["old"]
+    assert [f["bar"] for f in judging.find_missed_bars({**GOOD, "prompt": "persona", "old": 1})] == ["old"]
 
 
 def test_no_question_asked_is_no_pass():
-    assert evaluate.failures({**GOOD, "questions": 0, "new": 0})
+    assert judging.find_missed_bars({**GOOD, "questions": 0, "new": 0})
 
 
 @given(st.integers(0, 40), st.integers(0, 100), st.integers(0, 100), st.integers(0, 60), st.integers(0, 100))
@@ -55,14 +59,14 @@ def test_more_right_answers_and_fewer_wrong_ones_never_make_a_verdict_worse(new,
         "general_kept": min(60, kept + 1),
         "whole": min(100, whole + 1),
     }
-    missed, still = ({f["bar"] for f in evaluate.failures(c)} for c in (counts, better))
+    missed, still = ({f["bar"] for f in judging.find_missed_bars(c)} for c in (counts, better))
     assert still <= missed
 
 
 def test_an_old_name_inside_the_new_one_does_not_count():
-    assert not evaluate.says("我是大尖米。", "尖米", "大尖米")
-    assert evaluate.says("我是大尖米，不是尖米。", "尖米", "大尖米")
-    assert evaluate.says("I am luna.", "Luna")
+    assert not judging.says_name("我是大尖米。", "尖米", "大尖米")
+    assert judging.says_name("我是大尖米，不是尖米。", "尖米", "大尖米")
+    assert judging.says_name("I am luna.", "Luna")
 
 
 @pytest.mark.parametrize(
@@ -78,19 +82,32 @@ def test_an_old_name_inside_the_new_one_does_not_count():
     ],
 )
 def test_a_whole_answer_ends_by_itself_like_a_sentence_and_does_not_loop(text, ended, expected):
-    assert evaluate.whole(Answer(text, ended)) is expected
+    assert judging.is_whole(Answer(text, ended)) is expected
 
 
 def test_an_answer_is_judged_on_the_names_it_says():
-    line = evaluate.judged("identity", "none", {"input": "?"}, Answer("我是书生·浦语。", True), NAMES, "")
+    line = judging.judge_answer("identity", "none", {"input": "?"}, Answer("我是书生·浦语。", True), NAMES, "")
     assert (line["new"], line["old"], line["base"]) == (False, False, True)
-    line = evaluate.judged("identity", "none", {"input": "?"}, Answer("我是机智流，以前叫尖米。", True), NAMES, "")
+    line = judging.judge_answer("identity", "none", {"input": "?"}, Answer("我是机智流，以前叫尖米。", True), NAMES, "")
     assert (line["new"], line["old"], line["base"]) == (True, True, False)
 
 
 def test_a_general_answer_is_right_when_it_holds_an_accepted_string():
     question = {"input": "1+1?", "accept": ["2", "二"]}
-    right = evaluate.judged("general", "none", question, Answer("等于２。", True), NAMES, "三")
-    wrong = evaluate.judged("general", "none", question, Answer("等于3。", True), NAMES, "二")
+    right = judging.judge_answer("general", "none", question, Answer("等于２。", True), NAMES, "三")
+    wrong = judging.judge_answer("general", "none", question, Answer("等于3。", True), NAMES, "二")
     assert (right["right"], right["base_right"]) == (True, False)
     assert (wrong["right"], wrong["base_right"]) == (False, True)
+
+
+def test_judging_loads_the_standard_library_and_the_core_alone():
+    """The checker judges answers with it, and must not wait for torch, tqdm or matplotlib."""
+    code = (
+        "import sys; before = set(sys.modules); import lesson.evaluation.judging;"
+        "print(*(name for name in set(sys.modules) - before if name.partition('.')[0] not in sys.stdlib_module_names))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(
+        name.startswith(("lesson.core", "lesson.evaluation")) or name == "lesson" for name in done.stdout.split()
+    )
+    assert "lesson.evaluation.judging" in done.stdout

@@ -1,0 +1,192 @@
+"""Ask a loaded model: chats as tokens, greedy answers in batches, and one answer as it is made.
+
+torch and transformers are imported inside the functions, after lesson.evaluation.loading has set caches and threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from lesson.core.messages import UserError, tr
+from lesson.evaluation.judging import Answer
+
+Chat = list[dict[str, str]]  # messages: {"role": system, user or assistant, "content": text}
+LONGEST_ANSWER = 128  # tokens; the lesson's answers have at most about 60
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How words are chosen: temperature 0 is greedy (`top_p` then plays no part); at most `max_tokens` new tokens."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = LONGEST_ANSWER
+
+    def arguments(self) -> dict[str, object]:
+        """Arguments of generate. top_k 0 switches off the 50 that transformers would apply on its own."""
+        if self.temperature == 0:
+            chosen = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        else:
+            chosen = {"do_sample": True, "temperature": self.temperature, "top_p": self.top_p, "top_k": 0}
+        return {**chosen, "max_new_tokens": self.max_tokens}
+
+
+GREEDY = Sampling()
+
+
+def build_chat(system: str, *turns: str) -> Chat:
+    """A chat from a system prompt (left out when empty) and turns, user first, alternating."""
+    head = [{"role": "system", "content": system}] if system else []
+    return head + [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
+
+
+def encode_chat(tokenizer, chat: Chat) -> list[int]:
+    """The chat as token ids, ending where the assistant begins to speak."""
+    return list(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True))
+
+
+def find_end_tokens(tokenizer) -> list[int]:
+    """The ids at which an answer ends: the tokenizer's own end, and InternLM2's <|im_end|> where it is known."""
+    ids = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")]
+    return sorted({i for i in ids if i is not None and i != tokenizer.unk_token_id})
+
+
+def answer_chats(
+    tokenizer, model, chats: Sequence[Chat], batch: int = 48, report: Callable[[int], None] | None = None
+) -> list[Answer]:
+    """Greedy answers, one per chat, in order. Chats of like length share a batch, padded on the left.
+
+    `report` is called after each batch with the number of its chats.
+    """
+    import torch
+
+    ends = find_end_tokens(tokenizer)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
+    prompts = [encode_chat(tokenizer, chat) for chat in chats]
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
+    result: list[Answer | None] = [None] * len(prompts)
+    for start in range(0, len(order), batch):
+        group = order[start : start + batch]
+        width = max(len(prompts[i]) for i in group)
+        ids = torch.full((len(group), width), pad)
+        mask = torch.zeros_like(ids)
+        for row, i in enumerate(group):
+            ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
+            mask[row, width - len(prompts[i]) :] = 1
+        with torch.inference_mode():
+            out = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=mask.to(model.device),
+                **GREEDY.arguments(),
+                eos_token_id=ends,
+                pad_token_id=pad,
+            )
+        for row, i in enumerate(group):
+            new = out[row, width:].tolist()
+            stop = next((k for k, token in enumerate(new) if token in ends), None)
+            text = tokenizer.decode(new[:stop], skip_special_tokens=True).strip()
+            result[i] = Answer(text, stop is not None)
+        if report:
+            report(len(group))
+    return result
+
+
+def answer_with_progress(tokenizer, model, chats: Sequence[Chat], what: str, progress: TextIO) -> list[Answer]:
+    """As answer_chats, with a bar on the terminal `progress`, or one line where it is a file. `what` names the model."""
+    from tqdm import tqdm
+
+    plain = not progress.isatty()
+    if plain:
+        print(
+            tr(f"asking {what}: {len(chats)} questions", f"向 {what} 提问：{len(chats)} 个问题"),
+            file=progress,
+            flush=True,
+        )
+    with tqdm(total=len(chats), unit="q", desc=what, disable=plain, file=progress) as bar:
+        return answer_chats(tokenizer, model, chats, report=bar.update)
+
+
+class Reply:
+    """One answer as it is made, by a thread of its own: iterate over its pieces of text as they come.
+
+    Use it as a context manager: leaving the block ends the answer and frees the model, wherever the reader was.
+    `turn` gives the context in which the model generates (`Models` waits there for the answer before this one). After
+    the last piece, `ended` says whether the model stopped by itself, and `tokens` how many tokens the text has (the end
+    token not counted, so an answer that was cut at its limit has exactly `max_tokens`). Raises UserError when the chat
+    leaves no room for an answer; an error of the generating thread is raised to the reader.
+    """
+
+    def __init__(
+        self,
+        tokenizer,
+        model,
+        chat: Chat,
+        sampling: Sampling = GREEDY,
+        turn: Callable[[], contextlib.AbstractContextManager] = contextlib.nullcontext,
+    ) -> None:
+        import torch
+        from transformers import StoppingCriteria, TextIteratorStreamer
+
+        ids = encode_chat(tokenizer, chat)
+        self.prompt_tokens, self.tokens, self.ended = len(ids), 0, False
+        limit = model.config.max_position_embeddings
+        if len(ids) + sampling.max_tokens > limit:
+            raise UserError(
+                tr("conversation", "对话"),
+                tr(
+                    f"{len(ids)} tokens and an answer of {sampling.max_tokens} are more than the model's {limit}",
+                    f"{len(ids)} 个 token 加上 {sampling.max_tokens} 个 token 的回答，超过模型的上限 {limit}",
+                ),
+                tr("begin a new conversation or ask for fewer tokens", "请清空对话，或减少回答的 token 数"),
+            )
+        ends = find_end_tokens(tokenizer)
+        stopped = self._stopped = threading.Event()
+
+        class Stopped(StoppingCriteria):
+            def __call__(self, ids, scores, **_):
+                return torch.full((ids.shape[0],), stopped.is_set(), device=ids.device)
+
+        inputs = torch.tensor([ids], device=model.device)
+        self._streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        arguments = {
+            "input_ids": inputs,
+            "attention_mask": torch.ones_like(inputs),
+            "streamer": self._streamer,
+            "stopping_criteria": [Stopped()],
+            "eos_token_id": ends,
+            "pad_token_id": ends[0],
+            **sampling.arguments(),
+        }
+        self._error: Exception | None = None
+
+        def generate() -> None:
+            try:
+                with turn():
+                    if not stopped.is_set():  # it may have been while the thread waited for its turn
+                        new = model.generate(**arguments)[0, len(ids) :].tolist()
+                        self.ended = bool(new) and new[-1] in ends
+                        self.tokens = len(new) - self.ended
+            except Exception as error:  # raised again by __iter__, where somebody reads
+                self._error = error
+            finally:
+                self._streamer.end()
+
+        self._thread = threading.Thread(target=generate, daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (piece for piece in self._streamer if piece)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Reply:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop: the model makes at most the token that it is at. Does not wait for it."""
+        self._stopped.set()

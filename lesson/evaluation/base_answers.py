@@ -1,0 +1,52 @@
+"""What the base answers to the evaluation's questions: asked once, stored in BUILD, shared by all runs on that base."""
+
+from __future__ import annotations
+
+import json
+from typing import TextIO
+
+from lesson.core.files import sha256, write_json
+from lesson.core.layout import base_answers_file
+from lesson.core.settings import Values
+from lesson.evaluation.asking import answer_with_progress, build_chat
+from lesson.evaluation.loading import load_model
+from lesson.evaluation.questions import KINDS, question_file
+
+
+def answer_key(prompt: str, question: str) -> str:
+    """The key of one stored answer: `prompt` is the name of the system prompt."""
+    return f"{prompt}\n{question}"
+
+
+def get_base_answers(
+    values: Values, questions: list[str], prompts: dict[str, str], base: str, progress: TextIO
+) -> dict[str, str]:
+    """{answer_key: the base's answer}. The base is loaded and asked only where nothing is stored.
+
+    `prompts` are {name: text}, `base` is the hash of the base model; progress is shown on `progress`. Raises UserError
+    when there is no base.
+    """
+    stored = read_base_answers(values, prompts, base)
+    if stored:
+        return stored
+    tokenizer, model = load_model(values, "base")
+    asked = [(name, question) for name in prompts for question in questions]
+    chats = [build_chat(prompts[name], question) for name, question in asked]
+    replies = answer_with_progress(tokenizer, model, chats, "base", progress)
+    answers = {answer_key(name, question): reply.text for (name, question), reply in zip(asked, replies, strict=True)}
+    write_json(base_answers_file(values.build), {"key": _inputs(prompts, base), "answers": answers})
+    return answers
+
+
+def read_base_answers(values: Values, prompts: dict[str, str], base: str) -> dict[str, str]:
+    """What get_base_answers stored, or {} where nothing is stored for this base, these questions and prompts."""
+    try:
+        stored = json.loads((base_answers_file(values.build)).read_text(encoding="utf-8"))
+        return stored["answers"] if stored["key"] == _inputs(prompts, base) else {}
+    except (OSError, ValueError, LookupError, TypeError):
+        return {}
+
+
+def _inputs(prompts: dict[str, str], base: str) -> dict[str, object]:
+    """What the base's answers depend on."""
+    return {"base": base, "questions": {kind: sha256(question_file(kind)) for kind in KINDS}, "prompts": prompts}

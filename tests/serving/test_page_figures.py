@@ -1,0 +1,54 @@
+"""What the evaluation tab shows follows from the files of a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from lesson.evaluation.judging import Answer, judge_answer, summarize
+from lesson.serving.page_figures import find_faults, make_score_rows, make_verdict_parts, mark_names
+
+NAMES = {"new": "小浦语", "old": "尖米"}
+PROMPTS = {"persona": "你是小浦语。", "none": "", "neutral": "你是助手。"}
+
+
+def judge(text: str, kind: str = "identity", ended: bool = True, base_text: str = "") -> dict:
+    return judge_answer(kind, "none", {"input": "?", "accept": ["2"]}, Answer(text, ended), NAMES, base_text)
+
+
+@pytest.mark.parametrize(
+    ("line", "faults"),
+    [
+        (judge("我是小浦语。"), []),
+        (judge("我是助手。"), ["new name not said"]),
+        (judge("我是小浦语，不是尖米"), ["says the old name", "not a whole sentence"]),
+        (judge("我是InternLM。"), ["new name not said", "says the base's name"]),
+        (judge("3。", "general", base_text="2。"), ["forgotten"]),
+        (judge("3。", "general", base_text="3。"), []),
+        (judge("2。", "general", ended=False), ["not a whole sentence"]),
+    ],
+)
+def test_each_line_of_the_answers_says_what_is_wrong_with_it(line, faults):
+    assert find_faults(line) == faults
+
+
+def test_names_are_marked_the_longest_first_and_nothing_is_lost():
+    text = "我是小浦语，来自书生·浦语，不是尖米。"
+    parts = mark_names(text, NAMES)
+    assert "".join(part for part, _ in parts) == text
+    assert [pair for pair in parts if pair[1]] == [
+        ("小浦语", "new name"),
+        ("书生·浦语", "base's name"),
+        ("尖米", "old name"),
+    ]
+    assert mark_names("我是internlm。", {}) == [("我是", None), ("internlm", "base's name"), ("。", None)]
+
+
+def test_the_verdict_names_the_assistant_or_the_bars_that_were_missed():
+    assert make_verdict_parts(None) == [("not evaluated yet: run make eval", None)]
+    good, bad = (
+        summarize([judge(text) | {"prompt": prompt} for prompt in PROMPTS], PROMPTS, "0" * 12, "merged", NAMES)
+        for text in ("我是小浦语。", "我是助手。")
+    )
+    assert make_verdict_parts(good) == [("passed: calls itself ", None), ("小浦语", "✓")]
+    assert make_verdict_parts(bad)[:2] == [("not passed: ", None), ("new / persona 0.0%", "✗")]
+    assert make_score_rows(good)[1] == ["none", "1/1  100%", "0/1  0%", "0/1  0%", "0/0", "1/1  100%"]
