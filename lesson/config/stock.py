@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lesson.core.messages import UserError, tr
 
-# The families that the lesson carries over to; every one of them is tried by tests/config/test_make.py.
+# The families that the lesson carries over to; every one of them is tried by tests/config/test_profiles.py.
 SUPPORTED = ("internlm2*_qlora*_alpaca_*", "internlm3*_qlora*_alpaca_*", "qwen*_qlora*_alpaca_*")
 
 

@@ -1,0 +1,112 @@
+"""Whatever goes beyond configuring is an error, where it stands, run or not."""
+
+from __future__ import annotations
+
+import pytest
+from configs import DONE, broken_rules, supported_stock_configs
+
+from lesson.config.check import check_config_bytes
+from lesson.config.reading import read_config
+from lesson.config.trust import TRUSTED_OBJECTS
+
+HOSTILE = [
+    "import os",
+    "import os as torch",
+    "import torch.hub",
+    "from os import system as load_dataset",
+    "from . import other",
+    "from xtuner.registry import BUILDER",
+    "import torch\nx = torch.hub.load",
+    "import torch\nx = dict(type=torch.load, f='a')",
+    "import torch\nx = torch.os.system",
+    "import torch\nt = torch\nx = t.os.system",
+    "import torch\nx = [torch][0].load",
+    "import torch\nx = (torch.hub if True else 0).load",
+    "import torch\nx = torch.float32.__class__",
+    "import torch\nx = 1 if True else torch.load",
+    "import torch\nif False:\n    x = torch.load",
+    "eval('1')",
+    "x = eval",
+    "x = dict(type=eval, source='1')",
+    "x = exec('1')",
+    "x = open('a')",
+    "x = __import__('os')",
+    "x = getattr(dict, 'x')",
+    "x = ().__class__.__bases__[0].__subclasses__()",
+    "x = dict.__init__.__globals__",
+    "x = [open(f) for f in 'ab']",
+    "x = [f for f in 'ab']",
+    "x = (lambda: 1)()",
+    "def f(): pass",
+    "@print\nclass A: pass",
+    "class A: pass",
+    "for x in []: pass",
+    "while True: pass",
+    "with open('a') as f: pass",
+    "try:\n    x = 1\nexcept: pass",
+    "assert print(1)",
+    "del dict",
+    "dict = print",
+    "import torch\ntorch.x = 1",
+    "x = {}\nx['a'] = 1",
+    "x, y = 1, 2",
+    "x = (y := 1)",
+    "x = f'{open(1)}'",
+    "x = '{0.__class__}'.format(1)",
+    "x = 'a'.join([])",
+    "x = dict(type='os.system', command='ls')",
+    "x = dict(type='o' + 's.system')",
+    "a = 'os'\nx = dict(type=f'{a}.system')",
+    "a = 'o%s'\nx = dict(type=a % 's.system')",
+    "x = dict(type='subprocess.run')",
+    "x = dict(type='torch.hub.load')",
+    "x = dict(type='AnyRegisteredThing')",
+    "x = dict(dataset_map_fn='mymodule.run')",
+    "x = {'constructor': 'mymodule.run'}",
+    "x = dict(a=[dict(b=('builtins.eval',))])",
+    "custom_imports = dict(imports=['mymodule'])",
+    "x = '{{fileDirname}}'",
+    "x = {{$HOME:1}}",
+    "from datasets import load_dataset\nx = dict(type=load_dataset, path='pandas', data_files='a.pkl')",
+    "from openmind_hub import snapshot_download\nmodel_resource = dict(fn=snapshot_download, args=dict(local_dir='/'))",
+    "model_resource = dict(fn=AutoModelForCausalLM.from_pretrained, args={})",
+    "x = dict(trust_remote_code=True, pretrained_model_name_or_path='some/body')",
+    "x = dict(trust_remote_code=True, pretrained_model_name_or_path='me/body'[::1])",
+    "x = dict(trust_remote_code=print, pretrained_model_name_or_path='some/body')",
+    "_base_ = '../../etc/x.py'",
+    "_base_ = ['/etc/x.py']",
+    "async def f(): await x",
+    "global x",
+    "x = 1;import os",
+    "raise SystemExit",
+    "print",
+    "exit()",
+]
+
+
+@pytest.mark.parametrize("source", HOSTILE)
+def test_more_than_configuring_is_an_error(source):
+    verdict = check_config_bytes((DONE + "\n" + source + "\n").encode(), "x.py")
+    assert not verdict.ok and any(f.line > 200 or "{{" in source for f in verdict.findings), verdict.findings
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = [1, 2][0] + len('ab') if 1 < 2 else 3",
+        "import torch\nx = dict(a=torch.bfloat16)",
+        "x = dict(dict(a=1), b=2)\ny = {**x, 'c': (1,)}",
+        "'a docstring'",
+        "from peft import TaskType\nx = dict(task_type=TaskType.CAUSAL_LM)",
+        "x: int = 1\nx += 1",
+        "root = '/data'\nx = f'{root}/a.jsonl'",
+        "visualizer = dict(type='TensorboardVisBackend')",
+    ],
+)
+def test_configuring_is_no_error(source):
+    assert broken_rules(DONE + "\n" + source + "\n") == []
+
+
+def test_known_objects_cover_the_supported_configs():
+    for name, path in supported_stock_configs().items():
+        assert set(read_config(path).imports.values()) <= TRUSTED_OBJECTS, name
