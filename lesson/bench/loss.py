@@ -15,10 +15,10 @@ from pathlib import Path
 from lesson.core import cli, layout
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.runs import loss_band as loss
 from lesson.runs.checkpoint import find_checkpoint, step_of
 from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.environment import engine_environment
+from lesson.runs.loss_band import Points, compare_curves
 from lesson.training import ranks
 
 SETTINGS = ["NEW_NAME"]
@@ -36,7 +36,7 @@ WAYS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 }
 
 
-def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], name: str) -> loss.Points:
+def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], name: str) -> Points:
     """The loss curve of one way, trained in `build` by XTuner's process itself, so that `libraries` reach it as given."""
     work = build / "work_dir"
     if not find_checkpoint(work) or step_of(find_checkpoint(work)) != curve_lines(work / CURVE)[0]["total"]:
@@ -72,7 +72,7 @@ def bench_loss(values: Values) -> int:
     for way, (variables, libraries) in WAYS.items():
         points = curve(Path("build") / "bench-loss" / way, variables, libraries, values.new_name)
         first = first or points
-        whole, start = loss.compare(first, points), loss.compare(first[:21], points[:21])
+        whole, start = compare_curves(first, points), compare_curves(first[:21], points[:21])
         print(
             f"{way:<25}{whole.verdict:<11}{whole.largest:<10.2g}{whole.mean:<10.2g}{whole.share:<10.2g}"
             f"{start.largest:.2g} {start.share:.2g}",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lesson.core.files import read_json, replace_link
-from lesson.core.layout import last_run_link
+from lesson.core.layout import last_run_link, runs_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 
@@ -74,3 +74,16 @@ def find_last_run(values: Values) -> Run:
     if not run.record.exists():
         raise UserError(run.folder, tr("its training is not finished", "训练还没有完成"), remedy)
     return run
+
+
+def find_run(build: Path, text: str) -> Run:
+    """The run below `build` whose ID begins with `text`. Raises UserError when there is none, or more than one."""
+    folder = runs_folder(build)
+    ids = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+    found = [name for name in ids if text and name.startswith(text)]
+    if len(found) != 1:
+        what = tr("no such run and no such file", "没有这个训练，也没有这个文件")
+        if found:
+            what = tr("is the beginning of ", "对应多个编号：") + ", ".join(found)
+        raise UserError(repr(text), what, tr("make runs lists them", "make runs 可列出全部"))
+    return Run(folder / found[0])

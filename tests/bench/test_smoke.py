@@ -18,10 +18,12 @@ from servers import serving
 from lesson.bench import smoke
 from lesson.core.settings import ROOT, Values
 from lesson.evaluation import asking, loading
-from lesson.runs import loss_band as loss
 from lesson.runs.checkpoint import find_checkpoint
 from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run
+from lesson.runs.golden_loss import GOLDENS as GOLDEN_FOLDER
+from lesson.runs.golden_loss import golden_path
+from lesson.runs.loss_band import IDENTICAL, LARGEST, WITHIN, compare_curves
 from lesson.submission import rerun
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.torch]
@@ -62,8 +64,8 @@ def test_fast_trains_the_same_curve_as_stock(folder, variables):
     """Same data, order and schedule: fast's curve is within the band of stock's."""
     stock = smoke.through(folder / "stock", "stock", TRAINED)
     fast = smoke.through(folder / "-".join(["fast", *variables.values()]), "fast", TRAINED, **variables)
-    found = loss.compare(curve(fast.run), curve(stock.run), loss.LARGEST["7b"])
-    assert found.verdict == loss.WITHIN, found
+    found = compare_curves(curve(fast.run), curve(stock.run), LARGEST["7b"])
+    assert found.verdict == WITHIN, found
     rates = [[line["lr"] for line in curve_lines(t.run.work_dir / CURVE)[1:]] for t in (fast, stock)]
     assert rates[0] == rates[1]
 
@@ -77,12 +79,12 @@ def test_a_run_equals_the_golden_of_its_machine(folder, speed):
     variables = {"DETERMINISTIC": "1"} if speed == "fast" else {}
     run = smoke.through(folder / ("whole-fast" if variables else "stock"), speed, TRAINED, **variables).run
     facts = run.read_record()
-    name = loss.golden_path(facts)
+    name = golden_path(facts)
     same = name.exists()
-    golden = json.loads((name if same else loss.GOLDEN / GOLDENS[speed]).read_text(encoding="utf-8"))
-    found = loss.compare(curve(run), [(p["step"], p["loss"]) for p in golden["curve"]], loss.LARGEST["7b"])
+    golden = json.loads((name if same else GOLDEN_FOLDER / GOLDENS[speed]).read_text(encoding="utf-8"))
+    found = compare_curves(curve(run), [(p["step"], p["loss"]) for p in golden["curve"]], LARGEST["7b"])
     exact = same and golden["versions"] == facts["versions"]
-    assert found.verdict in ((loss.IDENTICAL,) if exact else (loss.IDENTICAL, loss.WITHIN)), found
+    assert found.verdict in ((IDENTICAL,) if exact else (IDENTICAL, WITHIN)), found
 
 
 @pytest.mark.parametrize("speed", ["stock", "fast"])

@@ -15,8 +15,8 @@ from servers import NAME, stage, valid
 
 from lesson.core.files import sha256
 from lesson.core.settings import ROOT
-from lesson.runs import loss_band as loss
 from lesson.runs.folder import Run
+from lesson.runs.golden_loss import golden_path
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -48,7 +48,7 @@ def test_the_lesson_s_loss_curve_is_the_golden_one_on_this_type_of_processor_and
     goldens = sorted((ROOT / "golden" / "loss").glob("tiny-*.json"))
     goldens = [path for path in goldens if json.loads(path.read_text())["speed"] == "stock"]
     record = json.loads((build / "run" / "run.json").read_text())
-    same = loss.golden_path(record)
+    same = golden_path(record)
     for path in goldens:
         screen = stage(build, "loss", "--b", str(path))
         assert "within the band" in screen or "\nidentical\n" in screen

@@ -20,11 +20,11 @@ from sessions import Sessions
 
 from lesson.core.files import sha256
 from lesson.core.settings import ROOT, Values
-from lesson.runs import loss_band as loss
 from lesson.runs.checkpoint import find_checkpoint
 from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
+from lesson.runs.loss_band import WITHIN, compare_curves
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
@@ -132,7 +132,7 @@ def test_two_processes_train_as_one_and_when_one_is_killed_the_other_ends_and_th
     assert record["processes"] == 2
     assert (record["tokens"], record["steps"], record["samples"]) == (one["tokens"], one["steps"], one["samples"])
     curves = [[(point["step"], point["loss"]) for point in r["curve"]] for r in (record, one)]
-    assert loss.compare(*curves).verdict == loss.WITHIN
+    assert compare_curves(*curves).verdict == WITHIN
     # XTuner's log has the mean over both ranks, as the curve has; so a submission's log and record agree.
     scalars = next(iter(sorted(tmp_path.glob("runs/*/work_dir/*/vis_data/scalars.json"))))
     logged = json.loads(scalars.read_text().splitlines()[0])
