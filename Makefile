@@ -1,4 +1,5 @@
-# The interface. Each target is one line that calls one recipe module; variables reach it through the environment.
+# The interface. Each target is one line that calls one recipe module, or pytest, ruff and uv for those who keep this
+# repository; variables reach it through the environment.
 # A line `target: ## English | 中文 | VARIABLES` is what `make` alone prints (recipe/help.py).
 PYTHON ?= python3
 VENV   ?= .venv
@@ -105,8 +106,9 @@ docs: | $(PY) ## docs/settings.md and docs/commands.md from their tables | 由�
 	@$(PY) -m recipe.docs
 screenshots: eval ## pictures of the page for docs/ | 生成 docs/ 中的网页截图 | BUILD
 	@LESSON=$$($(PY) -c "from lesson.core.settings import Values; print(Values({}).build)") SCREENSHOTS=docs $(PY) -m pytest -q tests/serving/test_page.py -k "side_by_side or evaluation or pictures"
+# Two phases: what needs no torch on both cores, then what does, one at a time, for torch takes both cores itself.
 test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试
-	@$(PY) -m pytest -m "not gpu"
+	@$(PY) -m pytest -n 2 -m "not gpu and not torch" && $(PY) -m pytest -m "torch and not gpu"
 test-fast: | $(PY) ## the tests without torch, in seconds | 不用 torch 的测试，几秒完成
 	@$(PY) -m pytest -n auto -m "not gpu and not torch and not slow"
 lint: | $(PY) ## ruff: rules and layout | ruff 检查
