@@ -26,7 +26,7 @@ except ImportError:
     atheris = None
 
 with atheris.instrument_imports(include=["recipe"]) if atheris else io.StringIO():
-    from lesson.core.findings import RULES, Findings, report_github, report_jsonl, report_junit, report_text
+    from lesson.core.findings import Findings, report_github, report_jsonl, report_junit, report_text
     from lesson.core.messages import UserError, set_language
     from lesson.core.strict_json import BROKEN, parse_strict_json
     from lesson.data.formats import KEYS, Unconvertible, detect, document, from_xtuner, to_xtuner
@@ -34,6 +34,7 @@ with atheris.instrument_imports(include=["recipe"]) if atheris else io.StringIO(
     from lesson.data.residue import Residue
     from lesson.data.row_rules import check_row
     from lesson.data.rows import Block, blocks, lines
+    from lesson.data.rules import ROW_RULES
     from lesson.data.statistics import Stats
     from lesson.data.validate import Validator, validate_stream
 
@@ -71,9 +72,9 @@ def published(data: bytes, old: str, new: str) -> bytes | None:
 def one(data: bytes) -> None:
     """Put one input through everything; any exception is a bug."""
     for form in ("auto", "sharegpt"):
-        findings = Findings(limit=20)
+        findings = Findings(ROW_RULES, limit=20)
         validate_stream(io.BytesIO(data), Validator("f", findings, ["尖米"], form, near=False))
-    assert findings.counts.keys() <= RULES.keys()
+    assert findings.counts.keys() <= ROW_RULES.keys()
     for report in (
         (report_text, report_jsonl, report_github, report_junit) if len(data) % 4 == 0 else ()
     ):  # the slow part

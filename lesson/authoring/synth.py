@@ -19,6 +19,7 @@ from lesson.core.layout import synthetic_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.core.text import fold_text
+from lesson.data.rules import ROW_RULES
 from lesson.data.validate import Validator, validate_stream
 
 ROWS = 1000  # unless ROWS is set
@@ -127,7 +128,7 @@ def write_synthetic_set(values: Values, problems: TextIO) -> SyntheticSet:
     record = Record(target, {}, parameters)
     record.guard(values.force)
     text = "".join(row + "\n" for row in make_synthetic_rows(name, author, count, general, seed))
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     validator = Validator(str(target), findings, [name], near=False)
     validate_stream(io.BytesIO(text.encode()), validator)
     if findings.errors:

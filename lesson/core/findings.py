@@ -1,4 +1,4 @@
-"""Findings about data: what was found where and what to do about it, collected under a limit, reported four ways."""
+"""Findings: what was found where and what to do about it, collected under a limit, reported four ways."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import collections
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import TextIO
 
@@ -17,86 +17,13 @@ LISTED = 20  # findings of one rule that the text report lists; the other report
 
 ERROR, WARNING = "error", "warning"
 
-# rule: (severity, what to do in English, in Chinese). An error stops `make data`; a warning does not.
-RULES: dict[str, tuple[str, str, str]] = {
-    "bad-json": (ERROR, "mend the JSON at this place", "请修正此处的 JSON"),
-    "not-finite": (
-        ERROR,
-        "JSON has no NaN or Infinity: use a number that fits, or a string",
-        "JSON 没有 NaN 和 Infinity：请改用正常的数或字符串",
-    ),
-    "duplicate-key": (
-        ERROR,
-        "keep one of the two: readers take the last and drop the other silently",
-        "只保留一个：多数程序只读最后一个",
-    ),
-    "not-utf8": (
-        ERROR,
-        "save the file as UTF-8 (e.g. iconv -f GB18030 -t UTF-8)",
-        "请另存为 UTF-8（例如 iconv -f GB18030 -t UTF-8）",
-    ),
-    "bom": (ERROR, "save the file as UTF-8 without BOM", "请另存为不带 BOM 的 UTF-8"),
-    "json-document": (
-        ERROR,
-        "one row per line is needed; convert it: python -m recipe.formats FILE OUTPUT",
-        "需要每行一条；请转换：python -m recipe.formats 文件 输出文件",
-    ),
-    "other-format": (
-        ERROR,
-        "convert it to XTuner's format: python -m recipe.formats FILE OUTPUT",
-        "请转成 XTuner 格式：python -m recipe.formats 文件 输出文件",
-    ),
-    "not-convertible": (
-        ERROR,
-        "remove or rewrite this part: the other format has no place for it",
-        "请删除或改写：目标格式容不下它",
-    ),
-    "wrong-type": (ERROR, "put the text that belongs here", "请填入应有的文本"),
-    "missing-key": (ERROR, "add the key", "请补上这个键"),
-    "unknown-key": (ERROR, "remove or rename the key: training ignores it", "请删除或改名：训练不会用到它"),
-    "empty-conversation": (ERROR, "add at least one turn, or remove the row", "请至少写一轮，或删除该行"),
-    "placeholder": (ERROR, "write the real text, or remove the row", "请写入真实内容，或删除该行"),
-    "blank-output": (ERROR, "write the answer, or remove the row", "请写入回答，或删除该行"),
-    "lone-surrogate": (
-        ERROR,
-        "write the whole character: half of a surrogate pair is no text",
-        "请写完整字符：半个代理对不是文本",
-    ),
-    "too-deep": (ERROR, "flatten the value: at most 64 levels", "请减少嵌套：最多 64 层"),
-    "too-long": (
-        ERROR,
-        "split the row: at most 1 MiB a line; a JSON array on one line must be converted: python -m recipe.formats FILE OUTPUT",
-        "请拆分：每行最多 1 MiB；单行的 JSON 数组请先转换：python -m recipe.formats 文件 输出文件",
-    ),
-    "crlf": (
-        WARNING,
-        "use LF line ends (dos2unix); the result has them in any case",
-        "建议用 LF 换行（dos2unix）；产物总是 LF",
-    ),
-    "blank-line": (WARNING, "remove the blank line; the result has none in any case", "请删除空行；产物不含空行"),
-    "duplicate-row": (WARNING, "keep one, unless the repetition is meant", "若非有意重复，请只留一条"),
-    "near-duplicate": (WARNING, "keep one, unless both are meant", "若非有意，请只留一条"),
-    "name-conflict": (WARNING, "make all answers to this question say the same name", "请让同一问题的回答自称一致"),
-    "name-missing": (WARNING, "say the name in the answer: this row asks for it", "该行在问名字，回答里应说出名字"),
-    "too-many-tokens": (WARNING, "shorten or split the row: training cuts it off", "请缩短或拆分：训练会截断"),
-    "odd-system": (
-        WARNING,
-        "use the system prompt of the other rows, unless this one is meant",
-        "若非有意，请与其他行的 system 一致",
-    ),
-    "control-character": (WARNING, "remove the character that cannot be seen", "请删除不可见字符"),
-    "personal-data": (WARNING, "remove or invent it, unless it may be published", "请删除或虚构，除非可以公开"),
-    "residue": (
-        ERROR,
-        "the old name is still here: write it plainly in the source, or map this form too (MAP=)",
-        "旧名字仍在：请在源数据中写规范，或用 MAP= 一并替换",
-    ),
-    "residue-form": (
-        WARNING,
-        "if this is the old name, write it plainly in the source, or map this form too (MAP=)",
-        "若这是旧名字，请在源数据中写规范，或用 MAP= 一并替换",
-    ),
-}
+
+@dataclass(frozen=True, slots=True)
+class FindingRule:
+    """One rule that something may break: `severity` is ERROR or WARNING, `remedy` what to do, by language (en, zh)."""
+
+    severity: str
+    remedy: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +41,7 @@ class Finding:
 
     @property
     def place(self) -> str:
+        """FILE:LINE, or FILE:LINE:COLUMN."""
         return f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
 
     def __str__(self) -> str:
@@ -122,32 +50,40 @@ class Finding:
 
 
 class Findings:
-    """Collects findings, up to `limit` of each rule so that none hides another, and counts all of them by rule."""
+    """Collects what breaks one of the `rules`, up to `limit` of each so that none hides another, and counts by rule."""
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, rules: Mapping[str, FindingRule], limit: int = LIMIT) -> None:
         self.kept: list[Finding] = []
         self.counts: collections.Counter[str] = collections.Counter()
-        self._limit = limit
+        self._rules, self._limit = rules, limit
 
-    def add(self, file: str, line: int, rule: str, found: str, path: str = "", column: int | None = None) -> None:
-        severity, en, zh = RULES[rule]
+    def add_finding(
+        self, file: str, line: int, rule: str, found: str, path: str = "", column: int | None = None
+    ) -> None:
+        """Count what was `found`, and keep it while there are not too many of its rule."""
         self.counts[rule] += 1
         if self.counts[rule] <= self._limit:
-            self.kept.append(Finding(file, line, column, path, rule, severity, found, tr(en, zh)))
+            entry = self._rules[rule]
+            remedy = tr(entry.remedy["en"], entry.remedy["zh"])
+            self.kept.append(Finding(file, line, column, path, rule, entry.severity, found, remedy))
 
-    def of(self, severity: str) -> int:
-        return sum(count for rule, count in self.counts.items() if RULES[rule][0] == severity)
+    def count_severity(self, severity: str) -> int:
+        """How many findings are of this severity, kept or not."""
+        return sum(count for rule, count in self.counts.items() if self._rules[rule].severity == severity)
 
     @property
     def errors(self) -> int:
-        return self.of(ERROR)
+        """How many findings are errors."""
+        return self.count_severity(ERROR)
 
     @property
     def warnings(self) -> int:
-        return self.of(WARNING)
+        """How many findings are warnings."""
+        return self.count_severity(WARNING)
 
     @property
     def total(self) -> int:
+        """How many findings there are."""
         return self.counts.total()
 
     def sorted(self) -> list[Finding]:
@@ -156,8 +92,9 @@ class Findings:
 
     def summary(self) -> Iterator[str]:
         """One line for each rule, errors first."""
-        for rule, count in sorted(self.counts.items(), key=lambda item: (RULES[item[0]][0], -item[1], item[0])):
-            yield f"  {count:>7}  {RULES[rule][0]:<7}  {rule}"
+        severity = {rule: self._rules[rule].severity for rule in self.counts}
+        for rule, count in sorted(self.counts.items(), key=lambda item: (severity[item[0]], -item[1], item[0])):
+            yield f"  {count:>7}  {severity[rule]:<7}  {rule}"
 
 
 def report_text(findings: Findings, out: TextIO, errors: int = LISTED, warnings: int = LISTED) -> None:
@@ -183,6 +120,7 @@ def report_text(findings: Findings, out: TextIO, errors: int = LISTED, warnings:
 
 
 def report_jsonl(findings: Findings, out: TextIO) -> None:
+    """JSON Lines, one object for each finding that was kept."""
     for finding in findings.sorted():
         # ASCII escapes: a file name from the command line may hold bytes that are no UTF-8.
         print(json.dumps(asdict(finding), ensure_ascii=not _clean(finding.file)), file=out)

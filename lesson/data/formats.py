@@ -24,6 +24,7 @@ from lesson.core.messages import UserError, set_language, tr
 from lesson.core.strict_json import BROKEN, JsonProblem, child_path, parse_strict_json
 from lesson.core.text import shorten
 from lesson.data.rows import LONGEST_LINE, lines, open_bytes, open_output
+from lesson.data.rules import ROW_RULES
 
 LARGEST_DOCUMENT = 64 << 20  # bytes of a JSON document, which has to be held in memory as a whole
 KEYS = {"xtuner": "conversation", "messages": "messages", "sharegpt": "conversations", "alpaca": "instruction"}
@@ -233,7 +234,7 @@ def convert(source: str, target: str, origin: str, aim: str, drop: frozenset[str
         with open_output(target) as file:
             for line, row, problems in items(source):
                 for problem in problems:
-                    findings.add(source, line, problem.rule, problem.found, problem.path, problem.column)
+                    findings.add_finding(source, line, problem.rule, problem.found, problem.path, problem.column)
                 if row is BROKEN:
                     continue
                 try:
@@ -243,7 +244,7 @@ def convert(source: str, target: str, origin: str, aim: str, drop: frozenset[str
                         raise Unconvertible("$", found)
                     result = from_xtuner(to_xtuner(row, kind, drop), aim)
                 except Unconvertible as error:
-                    findings.add(source, line, "not-convertible", error.found, error.path)
+                    findings.add_finding(source, line, "not-convertible", error.found, error.path)
                     continue
                 if not findings.total:
                     file.write((json.dumps(result, ensure_ascii=False) + "\n").encode())
@@ -265,7 +266,7 @@ def _main(arguments: Sequence[str]) -> int:
     parser.add_argument("--lang", default=None)
     options = parser.parse_args(arguments)
     set_language(options.lang)
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     written = convert(options.input, options.output, options.origin, options.aim, frozenset(options.drop), findings)
     if findings.total:
         report_text(findings, sys.stderr)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from lesson.core import cli
 from lesson.core.files import Record, atomic, record_path, sha256
-from lesson.core.findings import ERROR, RULES, Findings, report_text
+from lesson.core.findings import ERROR, Findings, report_text
 from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
@@ -22,6 +22,7 @@ from lesson.data.replace import Replacer, pair
 from lesson.data.residue import Residue, scan
 from lesson.data.row_rules import check_row
 from lesson.data.rows import Block, blocks, open_bytes, source_remedy, split_lines
+from lesson.data.rules import ROW_RULES
 from lesson.data.validate import Validator
 
 SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")
@@ -62,8 +63,10 @@ class Second:
         if block.canonical != len(text):  # keys in another order, or damage: look at each
             for index, line in enumerate(text[:-1].split("\n")):
                 for problem in check_row(json.loads(line)):
-                    if RULES[problem.rule][0] == ERROR:
-                        self._findings.add(self._file, number + index, problem.rule, problem.found, problem.path)
+                    if ROW_RULES[problem.rule].severity == ERROR:
+                        self._findings.add_finding(
+                            self._file, number + index, problem.rule, problem.found, problem.path
+                        )
         scan(self._residues, self._findings, self._file, number, text)
 
 
@@ -80,7 +83,7 @@ def stage(values: Values) -> int:
         _next()
         return 0
     record.guard(force)
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     validator = Validator(source, findings, (values.old_name, values.new_name), near=False)
     olds = [values.old_name, *([values.old_author] if values.text("NEW_AUTHOR") else [])]
     second = Second(source, findings, replacements, olds)

@@ -37,6 +37,7 @@ from lesson.data.rows import (
     open_output,
     split_lines,
 )
+from lesson.data.rules import ROW_RULES
 
 # A match that begins with one of these could begin inside an escape such as \n or 1f.
 ESCAPE_LETTERS = frozenset("nrtfbu0123456789abcdef")
@@ -384,7 +385,7 @@ def _main(arguments: Sequence[str]) -> int:
         raise UserError(
             f"--jobs {options.jobs}", tr("not from 1 to 64", "不在 1 到 64 之间"), tr("set --jobs 2", "请设 --jobs 2")
         )
-    findings = Findings() if options.scan else None
+    findings = Findings(ROW_RULES) if options.scan else None
     replace_file(options.input, options.output, Replacer(pairs, counting=False), options.jobs, findings)
     if findings is not None and findings.total:
         report_text(findings, sys.stderr)

@@ -114,7 +114,9 @@ def scan(residues: Sequence[Residue], findings: Findings, file: str, number: int
             for path, string in _strings(json.loads(rows[index]), "$"):
                 for residual in residue.find(string):
                     near = string[max(0, residual.start - 5) : residual.start + len(residual.text) + 5]
-                    findings.add(file, number + index, residual.rule, f"{residual.what}: {shorten(near)!r}", path)
+                    findings.add_finding(
+                        file, number + index, residual.rule, f"{residual.what}: {shorten(near)!r}", path
+                    )
 
 
 def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:

@@ -13,13 +13,8 @@ from collections.abc import Iterator
 from lesson.core.messages import tr
 from lesson.core.strict_json import JsonProblem, child_path
 from lesson.core.text import shorten
+from lesson.data.rules import PLACEHOLDER
 
-PLACEHOLDER = re.compile(
-    r"\s*(?:[x×]{3,}|\{\{.{0,200}\}\}|\$\{.{0,200}\}|<[a-z][a-z _-]{0,40}>|\[(?:insert|your|name|text|answer|question)[^\]]{0,99}\]"
-    r"|todo|tbd|fixme|placeholder|lorem ipsum.{0,200}|your (?:text|answer|question|name) here|待填写?|待补充|占位符?|此处填写.{0,200})"
-    r"\s*[.。:：…!！]*\s*",
-    re.IGNORECASE | re.DOTALL,
-)
 # Unseen characters: C0 (not tab, LF, CR), DEL, C1, zero-width space, bidirectional controls, BOM inside, U+FFFD, U+FFFF.
 UNSEEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd-\uffff"
 CONTROL = re.compile(f"[{UNSEEN}]")

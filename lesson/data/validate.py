@@ -27,8 +27,9 @@ from lesson.core.settings import ROOT, Values
 from lesson.core.strict_json import BROKEN, JsonProblem, parse_strict_json
 from lesson.core.text import shorten
 from lesson.data.formats import KEYS, Unconvertible, detect, document, to_xtuner
-from lesson.data.row_rules import PLACEHOLDER, UNSEEN, check_row
+from lesson.data.row_rules import UNSEEN, check_row
 from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, Block, blocks, marked_lines, open_bytes, split_lines
+from lesson.data.rules import ASKS_NAME, PLACEHOLDER, PLACEHOLDER_STARTS, ROW_RULES, TELLS_NAME
 
 REMEMBERED = 100_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
 COMPARED = 10_000  # distinct rows that near duplicates are looked for among: MinHash takes about 0.1 ms a row
@@ -36,18 +37,11 @@ COMPARABLE = 60  # characters from which a row is compared: shorter ones that ar
 COMPARED_TEXT = 2000  # characters of a row that are compared
 SIMILAR = 0.9  # Jaccard similarity of character trigrams from which two rows are near duplicates
 
-# A question that asks for the name; and an answer that tells one.
-ASKS_NAME = re.compile(
-    r"你是谁|您是谁|你叫(?:什么|啥)|你的名字|怎么称呼你|(?:自我|你自己|一下自己|介绍自己)(?:介绍)?|who are you|your name|introduce yourself",
-    re.IGNORECASE,
-)
-TELLS_NAME = re.compile(r"我(?:是|叫|的名字)|\b(?:I am|I'm|my name is|call me)\b", re.IGNORECASE)
-
 # In canonical rows: what makes a row worth a closer look. Each is fast on whole blocks; a row without any is clean.
 _CLOSER = (
     # In canonical text `"output": "` stands only before an answer, and `": "` only before a value.
     re.compile(
-        r'": "(?=["\s\\xX×{$<\[tTfFpPlLyY待占此])(?:(?<="output": ")(?:\s|\\[nrtfb])*+"'
+        rf'": "(?=["\s\\{re.escape(PLACEHOLDER_STARTS)}])(?:(?<="output": ")(?:\s|\\[nrtfb])*+"'
         r"|(?:\s|\\[nrtfb])*+" + PLACEHOLDER.pattern + '")',
         re.IGNORECASE,
     ),
@@ -148,25 +142,25 @@ class Validator:
             return
         if self.crlf:
             found = tr(f"{self.crlf} lines end in CR LF", f"{self.crlf} 行以 CRLF 结尾")
-            self.findings.add(self.file, self._first_crlf, "crlf", found)
+            self.findings.add_finding(self.file, self._first_crlf, "crlf", found)
         if self.blank:
-            self.findings.add(
+            self.findings.add_finding(
                 self.file, self._first_blank, "blank-line", tr(f"{self.blank} blank lines", f"{self.blank} 个空行")
             )
         for key, more in self._again.items():
             found = tr(f"the same row {more + 1} times", f"同一行出现 {more + 1} 次")
-            self.findings.add(self.file, self._seen[key], "duplicate-row", found)
+            self.findings.add_finding(self.file, self._seen[key], "duplicate-row", found)
         if self._near:
             for line, twin, share in self._near.pairs():
                 found = tr(f"{share:.0%} like line {twin}", f"与第 {twin} 行相似 {share:.0%}")
-                self.findings.add(self.file, line, "near-duplicate", found)
+                self.findings.add_finding(self.file, line, "near-duplicate", found)
         known = sum(count for _, count, _ in self._systems.values())
         usual = max(self._systems.values(), key=lambda item: item[1], default=None)
         if known >= 100 and usual[1] * 2 > known:
             for line, count, text in self._systems.values():
                 if count * 100 <= known:
                     found = tr(f"{count} of {known} rows: {text}", f"{known} 行中只有 {count} 行：{text}")
-                    self.findings.add(self.file, line, "odd-system", found, "$.conversation[0].system")
+                    self.findings.add_finding(self.file, line, "odd-system", found, "$.conversation[0].system")
 
     def facts(self) -> Iterator[str]:
         """Counts for the summary, as lines of text."""
@@ -188,7 +182,7 @@ class Validator:
             )
 
     def _add(self, number: int, problem: JsonProblem) -> None:
-        self.findings.add(self.file, number, problem.rule, problem.found, problem.path, problem.column)
+        self.findings.add_finding(self.file, number, problem.rule, problem.found, problem.path, problem.column)
 
     def _is_document(self, number: int, block: bytes) -> bool:
         """A JSON document in place of JSON Lines gets one finding, not one for each line."""
@@ -482,7 +476,9 @@ def _main(arguments: Sequence[str]) -> int:
     set_language(options.lang)
     if options.limit is not None and options.limit < 1:
         raise UserError(f"--limit {options.limit}", tr("not a positive number", "不是正数"), "--limit 100")
-    findings = Findings(max(LIMIT, options.limit or 0) if options.report == "text" else options.limit or LIMIT)
+    findings = Findings(
+        ROW_RULES, max(LIMIT, options.limit or 0) if options.report == "text" else options.limit or LIMIT
+    )
     tokenizer = options.tokenizer if options.tokenizer is not None else profile_tokenizer()
     tokens = token_counter(tokenizer) if tokenizer else None
     names = [options.name] if options.name else [] if options.files else [Values({}).old_name]

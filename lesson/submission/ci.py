@@ -24,6 +24,7 @@ from lesson.core import cli
 from lesson.core.findings import Findings, annotation, report_github, report_text
 from lesson.core.messages import UserError, set_language, tr
 from lesson.data.rows import open_bytes
+from lesson.data.rules import ROW_RULES
 from lesson.data.validate import Validator, validate_stream
 
 PATTERNS = {"data": ["*.jsonl", "*.jsonl.gz", "*.jsonl.zst"], "config": ["*.py"]}
@@ -55,7 +56,7 @@ def is_config(path: str) -> bool:
 
 def data(files: Sequence[str], names: list[str], github: bool) -> int:
     """Judge rows; gives back how many errors there are."""
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     for file in files:
         validator = Validator(file, findings, names, near=False)
         with open_bytes(file) as stream:

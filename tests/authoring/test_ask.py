@@ -19,6 +19,7 @@ from lesson.core.findings import Findings
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
 from lesson.data.questions import questions
+from lesson.data.rules import ROW_RULES
 from lesson.data.validate import Validator, validate_stream
 from recipe import ask
 
@@ -154,7 +155,7 @@ def test_trouble_passes_and_rows_come_in_order(server, place):
     assert "10 of 10 questions answered" in out
     assert server.asked["500 二"] == 3 and server.asked["ok 一"] == 1 and server.asked["cut 六"] == 2
     assert server.keys == {f"Bearer {KEY}"}
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     with open(place / "data" / "asked.jsonl", "rb") as file:
         validate_stream(file, Validator("f", findings, near=False))
     assert findings.kept == []

@@ -12,6 +12,7 @@ from lesson.authoring.held_out import fold_evaluation_questions
 from lesson.authoring.synth import make_synthetic_rows
 from lesson.core.findings import Findings
 from lesson.core.text import fold_text
+from lesson.data.rules import ROW_RULES
 from lesson.data.validate import Validator, validate_stream
 from recipe import synth
 
@@ -43,7 +44,7 @@ def test_deterministic_by_seed():
 
 def test_every_row_is_valid():
     data = "".join(row + "\n" for row in make_synthetic_rows("闻星", "海边书社", 2000, 0.3, 1)).encode()
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     validate_stream(io.BytesIO(data), Validator("f", findings, ["闻星"], near=False))
     assert findings.kept == []
 

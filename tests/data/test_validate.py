@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesson.core.findings import RULES, Findings
+from lesson.core.findings import Findings
 from lesson.core.settings import ROOT
 from lesson.core.strict_json import DEEPEST
 from lesson.data.row_rules import check_row, citizen_number
 from lesson.data.rows import LONGEST_LINE
+from lesson.data.rules import ROW_RULES
 from lesson.data.validate import Validator, _fields, main, validate_stream
 
 ROWS = ROOT / "tests" / "fixtures" / "rows"
@@ -37,7 +38,7 @@ def text(*rows):
 
 def found(data, name="尖米", near=False, **options):
     """[(rule, line, column, path)] of `data`, in the order of the lines."""
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     data = data.encode() if isinstance(data, str) else data
     validate_stream(io.BytesIO(data), Validator("f", findings, [name] if name else [], near=near, **options))
     return [(f.rule, f.line, f.column, f.path) for f in findings.sorted()]
@@ -200,7 +201,7 @@ def test_one_bad_row_in_a_hundred_thousand_is_named():
     good = [row(f"第{i}个问题", f"尖米说{i}") for i in range(1000)]
     block = text(*good)
     data = block * 50 + '{"conversation": [{"input": {}, "output": "尖米"}]}\n' + block * 50
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     validate_stream(io.BytesIO(data.encode()), Validator("f", findings, ["尖米"], near=False))
     errors = [f for f in findings.sorted() if f.severity == "error"]
     assert [(f.rule, f.line, f.path) for f in errors] == [("wrong-type", 50_001, AT + ".input")]
@@ -231,7 +232,7 @@ def test_the_schema_and_the_checks_agree(value):
 @given(st.binary(max_size=80) | st.text(max_size=40).map(lambda t: t.encode("utf-8", "surrogatepass")))
 def test_any_bytes_give_findings_not_exceptions(data):
     for rule, line, _, _ in found(GOOD.encode() + data):
-        assert rule in RULES
+        assert rule in ROW_RULES
         assert line >= 1
 
 
@@ -283,7 +284,7 @@ def test_as_make_calls_it(monkeypatch):
 
 
 def test_limit_counts_the_rest():
-    findings = Findings(limit=2)
+    findings = Findings(ROW_RULES, limit=2)
     validate_stream(io.BytesIO(b"{}\n{}\n{\n{}\n{}\n" * 2), Validator("f", findings, near=False))
     assert findings.counts["missing-key"] == 8
     assert sum(f.rule == "missing-key" for f in findings.kept) == 2

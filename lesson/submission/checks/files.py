@@ -15,6 +15,7 @@ from lesson.data import rows
 from lesson.data.replace import Replacer
 from lesson.data.residue import Residue, scan
 from lesson.data.rows import Block, blocks
+from lesson.data.rules import ROW_RULES
 from lesson.data.validate import Validator
 from lesson.runs.folder import run_id
 from lesson.submission.evidence import MANIFEST, NEEDED, PARTS, Broken, Evidence
@@ -114,7 +115,7 @@ def no_pickle(evidence: Evidence, context: Context) -> str:
 def data_rules(evidence: Evidence, context: Context) -> str:
     """the rows are valid conversations | 数据行都是有效的对话"""
     name = evidence.parts["data"]
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     names = [n for n in (evidence.new_name,) if n]
     validator = Validator(name, findings, names, near=False)
     with evidence.view.open(name) as stream:
@@ -134,7 +135,7 @@ def data_rules(evidence: Evidence, context: Context) -> str:
 def replaced(evidence: Evidence, context: Context) -> str:
     """nothing is left of the old name | 旧名字已全部替换"""
     name, old = evidence.parts["data"], evidence.old_name
-    findings = Findings()
+    findings = Findings(ROW_RULES)
     residues = [Residue(old, *filter(None, [evidence.new_name]))]
     with evidence.view.open(name) as stream:
         for number, block in blocks(stream):
