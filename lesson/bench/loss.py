@@ -18,6 +18,7 @@ from lesson.core.settings import Values
 from lesson.runs.checkpoint import find_checkpoint, step_of
 from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.environment import engine_environment
+from lesson.runs.folder import Run
 from lesson.runs.loss_band import Points, compare_curves
 from lesson.training import ranks
 
@@ -38,7 +39,7 @@ WAYS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 
 def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], name: str) -> Points:
     """The loss curve of one way, trained in `build` by XTuner's process itself, so that `libraries` reach it as given."""
-    work = build / "work_dir"
+    work = Run(build).work_dir
     if not find_checkpoint(work) or step_of(find_checkpoint(work)) != curve_lines(work / CURVE)[0]["total"]:
         shutil.rmtree(build, ignore_errors=True)
         given = {"BUILD": str(build), "PROFILE": "tiny", "NEW_NAME": name, **variables}
@@ -60,7 +61,7 @@ def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], nam
 
 def called(command: list[str], environment: dict[str, str], build: Path) -> None:
     build.mkdir(parents=True, exist_ok=True)
-    console = build / "console.log"
+    console = Run(build).console
     with open(console, "ab") as log:
         if subprocess.run(command, env=environment, stdout=log, stderr=log).returncode:
             raise UserError(console, tr("failed", "失败"), tr("read it", "请查看"))

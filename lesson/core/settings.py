@@ -150,26 +150,29 @@ def parse_host(text: str) -> str:
     return text
 
 
-KINDS: dict[str, Callable[..., object]] = {
-    "text": lambda: str,
+# What a kind in the table checks: as it stands, or made from the entry's range or choices.
+KINDS: dict[str, Callable[[str], object]] = {
+    "text": str,
+    "betas": parse_betas,
+    "save-limit": parse_save_limit,
+    "gpu": parse_gpu_memory,
+    "cuda": parse_cuda_version,
+    "switch": parse_switch,
+    "name": parse_name,
+    "host": parse_host,
+}
+KINDS_WITH_LIMITS: dict[str, Callable[..., Callable[[str], object]]] = {
     "integer": integer,
     "number": number,
     "choice": one_of,
-    "betas": lambda: parse_betas,
-    "save-limit": lambda: parse_save_limit,
-    "gpu": lambda: parse_gpu_memory,
-    "cuda": lambda: parse_cuda_version,
-    "switch": lambda: parse_switch,
-    "name": lambda: parse_name,
-    "host": lambda: parse_host,
-}  # kind in the table -> function of its range or choices that gives the check
+}
 
 
 def setting_of(entry: Mapping[str, object], lists: Mapping[str, Sequence[str]]) -> Setting:
     """The variable that one entry of the table describes; `lists` are the choices that have a name of their own."""
-    choices = entry.get("choices", ())
+    kind, choices = entry["kind"], entry.get("choices", ())
     choices = lists[choices] if isinstance(choices, str) else choices
-    check = KINDS[entry["kind"]](*(choices or entry.get("range", ())))
+    check = KINDS[kind] if kind in KINDS else KINDS_WITH_LIMITS[kind](*(choices or entry["range"]))
     return Setting(
         entry["name"],
         entry["default"],
