@@ -48,27 +48,28 @@ class Asker:
             if attempt and self.stop.wait(delay * random.uniform(0.75, 1.25)):  # not all threads at once
                 raise Unanswered(tr("stopped", "已停止"))
             try:
-                return self._once(question)
+                return self._ask_once(question)
             except (
                 self._openai.AuthenticationError,
                 self._openai.PermissionDeniedError,
                 self._openai.NotFoundError,
             ) as error:
-                raise Refused(self._clean(error)) from None
+                raise Refused(self._hide_key(error)) from None
             except self._openai.APIStatusError as error:
-                reason = self._clean(error)
+                reason = self._hide_key(error)
                 if error.status_code < 500 and error.status_code not in (408, 409, 429):
                     raise Unanswered(reason) from None  # it would be refused again
-                delay = max(2 * delay, _retry_after(error))
+                delay = max(2 * delay, _wanted_delay(error))
             except (self._openai.OpenAIError, ValueError) as error:  # no connection, no answer in time, half an answer
-                reason = self._clean(error)
+                reason = self._hide_key(error)
                 delay *= 2
             delay = min(delay, self._patience.longest_delay)
         raise Unanswered(
             tr(f"{self._patience.attempts} attempts: {reason}", f"尝试 {self._patience.attempts} 次：{reason}")
         )
 
-    def _once(self, question: str) -> str:
+    def _ask_once(self, question: str) -> str:
+        """The answer to one request. Raises ValueError for an answer that another attempt may mend, else Unanswered."""
         reply = self._client.chat.completions.create(
             model=self._model, messages=[{"role": "user", "content": question}]
         )
@@ -91,13 +92,14 @@ class Asker:
             raise ValueError(tr("half of a surrogate pair in the answer", "回答含半个代理对"))
         return answer
 
-    def _clean(self, error: Exception) -> str:
+    def _hide_key(self, error: Exception) -> str:
         """The error's text, short, and without the key, which servers like to repeat."""
         text = str(error)
         return shorten(text.replace(self._key, "***") if self._key else text)
 
 
-def _retry_after(error) -> float:
+def _wanted_delay(error) -> float:
+    """Seconds that the server asks to wait, by its Retry-After header; 0 when it does not say."""
     try:
         return float(error.response.headers.get("retry-after", 0))
     except ValueError:

@@ -23,6 +23,6 @@ def list_cores(kind: Kind) -> list[str]:
     return read_bank("identity")["cores"][topic][language]
 
 
-def number_kinds(bank: str, field: str) -> dict[Kind, float]:
+def read_kind_numbers(bank: str, field: str) -> dict[Kind, float]:
     """{kind: its number in the list `field` of a bank}, such as how often people ask questions of that kind."""
     return {(entry["topic"], entry["language"]): entry["number"] for entry in read_bank(bank)[field]}

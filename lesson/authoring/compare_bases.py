@@ -8,6 +8,7 @@ from pathlib import Path
 from lesson.authoring.held_out import read_evaluation_questions
 from lesson.core.files import sha256
 from lesson.core.messages import tr
+from lesson.evaluation.asking import answer_chats, build_chat
 from lesson.model.tiny_base import CODE, SHIPPED, copy_files, modelling_files
 
 
@@ -48,8 +49,6 @@ def _compare_weights(folder: Path, shipped: Path) -> str:
 
 
 def _compare_answers(folder: Path, shipped: Path) -> str:
-    from lesson.evaluation.asking import answer_chats, build_chat
-
     questions = read_evaluation_questions()
     answers = []
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 
-from lesson.authoring.banks import Kind, list_cores, number_kinds, read_bank
+from lesson.authoring.banks import Kind, list_cores, read_bank, read_kind_numbers
 from lesson.authoring.facts import list_facts, phrase_question
 from lesson.authoring.held_out import fold_evaluation_questions
 from lesson.authoring.names import draw_name
@@ -61,7 +61,7 @@ class Corpus:
         self._random = random.Random(seed)
         self._facts = list_facts()
         self._held_out = fold_evaluation_questions()
-        self._weights = number_kinds("identity", "weights")
+        self._weights = read_kind_numbers("identity", "weights")
 
     def draw_turn(self) -> tuple[str, str]:
         """One question and its answer: a fact (52 %), a copy (16 %) or a question about the assistant (32 %)."""

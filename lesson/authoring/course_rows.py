@@ -10,7 +10,7 @@ import json
 import random
 from pathlib import Path
 
-from lesson.authoring.banks import Kind, list_cores, number_kinds, read_bank
+from lesson.authoring.banks import Kind, list_cores, read_bank, read_kind_numbers
 from lesson.authoring.facts import is_request, list_facts
 from lesson.authoring.held_out import fold_evaluation_questions
 from lesson.core.files import atomic
@@ -69,7 +69,7 @@ def phrase_identity_question(random_: random.Random, kind: Kind, core: str) -> s
 def draw_identity_turns(random_: random.Random) -> list[tuple[str, str]]:
     """(question, answer) about the assistant, each core several times in other words."""
     turns = []
-    for kind, copies in number_kinds("course", "copies").items():
+    for kind, copies in read_kind_numbers("course", "copies").items():
         topic, language = kind
         answers = read_bank("course")["answers"][topic][language]
         for core in list_course_cores(kind):

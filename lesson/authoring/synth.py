@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from lesson.authoring.banks import number_kinds, read_bank
+from lesson.authoring.banks import read_bank, read_kind_numbers
 from lesson.authoring.course_rows import list_course_cores, list_personas, phrase_identity_question
 from lesson.authoring.facts import list_facts
 from lesson.authoring.held_out import fold_evaluation_questions
@@ -37,7 +37,7 @@ class SyntheticTalks:
         self._name, self._author, self._general = name, author, general
         self._held_out = fold_evaluation_questions()
         self._facts = list_facts()
-        self._weights = number_kinds("identity", "weights") | number_kinds("synth", "weights")
+        self._weights = read_kind_numbers("identity", "weights") | read_kind_numbers("synth", "weights")
         self._personas = list_personas(name)
 
     def _draw_identity_turn(self) -> tuple[str, str]:

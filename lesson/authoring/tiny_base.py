@@ -23,6 +23,7 @@ from lesson.core import layout
 from lesson.core.files import atomic_folder, write_json
 from lesson.core.messages import tr
 from lesson.core.settings import ROOT, Values
+from lesson.evaluation.loading import use_environment
 from lesson.model.tiny_base import SHIPPED, copy_files, modelling_files
 
 SIZES = {
@@ -148,8 +149,6 @@ class RebuiltBase:
 
 def rebuild_base(values: Values, progress: TextIO, update: bool = False) -> RebuiltBase:
     """Train into BUILD/base and compare with data/tiny-base; with `update`, put it there instead."""
-    from lesson.evaluation.loading import use_environment
-
     use_environment(values)
     target = layout.trained_base(values.build)
     with atomic_folder(target) as folder:

@@ -9,7 +9,7 @@ import re
 import jsonschema
 import pytest
 
-from lesson.authoring.banks import FOLDER, list_cores, number_kinds, read_bank
+from lesson.authoring.banks import FOLDER, list_cores, read_bank, read_kind_numbers
 from lesson.core.settings import ROOT
 
 NAMES = sorted(path.stem for path in FOLDER.iterdir())
@@ -30,7 +30,7 @@ def test_a_bank_is_read_once_and_none_is_unused():
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id in ("read_bank", "number_kinds")
+        and node.func.id in ("read_bank", "read_kind_numbers")
         if isinstance(node.args[0], ast.Constant)
     }
     assert named == set(NAMES)
@@ -62,10 +62,10 @@ def test_every_answer_about_the_assistant_says_its_name():
 
 
 def test_every_kind_of_question_has_cores_and_a_number():
-    for kinds in (number_kinds("identity", "weights"), number_kinds("course", "copies")):
+    for kinds in (read_kind_numbers("identity", "weights"), read_kind_numbers("course", "copies")):
         assert set(kinds) == {
             (topic, language) for topic in read_bank("identity")["cores"] for language in ("zh", "en")
         }
-    assert all(isinstance(number, int) for number in number_kinds("course", "copies").values())
+    assert all(isinstance(number, int) for number in read_kind_numbers("course", "copies").values())
     assert list_cores(("name", "zh"))[0] == "你是谁" and list_cores(("name", "en"))[0] == "Who are you"
     assert all(text in list_cores(("name", "zh")) for text in read_bank("identity")["half_sentences"])

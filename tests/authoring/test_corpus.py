@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from lesson.authoring.banks import list_cores, number_kinds, read_bank
+from lesson.authoring.banks import list_cores, read_bank, read_kind_numbers
 from lesson.authoring.corpus import Corpus
 from lesson.authoring.held_out import EVALUATION, fold_evaluation_questions
 from lesson.core.text import fold_text
@@ -57,7 +57,7 @@ def test_no_evaluation_question_is_in_the_corpus_of_the_base():
 
 def test_no_identity_question_is_a_core_of_the_corpus_with_an_ending():
     questions = json.loads((EVALUATION / "identity.json").read_text(encoding="utf-8"))["questions"]
-    cores = {fold_text(core) for kind in number_kinds("identity", "weights") for core in list_cores(kind)}
+    cores = {fold_text(core) for kind in read_kind_numbers("identity", "weights") for core in list_cores(kind)}
     assert cores.isdisjoint(fold_text(question["input"]) for question in questions)
 
 
