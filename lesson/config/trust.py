@@ -115,10 +115,11 @@ def _judge_chain(node: ast.Attribute, chained: set[ast.AST], config: ParsedConfi
 def judge_values(config: ParsedConfig) -> None:
     """Judge what folding found: objects by their full name, and texts that are looked up as objects."""
     short = {name.rpartition(".")[2] for name in TRUSTED_OBJECTS}
-    told = any(p.kind in ("trust-import", "trust-attribute") for p in config.problems)  # already, where it is written
+    # Where an import or an attribute is a problem already, it has been reported where it is written.
+    reported = any(p.kind in ("trust-import", "trust-attribute") for p in config.problems)
     for key, value, line in walk_values(config):
         match value:
-            case Ref(name) if not told and (
+            case Ref(name) if not reported and (
                 name == "torch" or not (name in TRUSTED_OBJECTS or TRUSTED_ATTRIBUTES.fullmatch(name))
             ):
                 config.problems.append(Problem("trust-attribute", line, name))
