@@ -7,9 +7,49 @@ go to the screen, on GitHub as annotations at their lines. Exit status: 0 no err
 file or a commit that cannot be read. Nothing that is checked is run.
 """
 
-import sys
+from __future__ import annotations
 
-from lesson.submission.ci import main
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from lesson.core import cli
+from lesson.core.findings import ERROR, report_github, report_text
+from lesson.core.messages import tr
+from lesson.submission.ci import PATTERNS, check_configs, check_rows, config_line, select_files
+
+
+def stage(options: argparse.Namespace) -> int:
+    files = select_files(options.kind, options.files, options.since)
+    github, errors = os.environ.get("GITHUB_ACTIONS") == "true", 0
+    if options.kind == "data":
+        findings = check_rows(files, [options.name] if options.name else [])
+        (report_github if github else report_text)(findings, sys.stdout)
+        errors = findings.errors
+    else:
+        for file, finding in check_configs(files):
+            errors += finding.severity == ERROR
+            print(config_line(file, finding, github))
+    print(tr(f"{len(files)} files, {errors} errors", f"{len(files)} 个文件，{errors} 个错误"), file=sys.stderr)
+    return 1 if errors else 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    def call() -> int:
+        parser = argparse.ArgumentParser(prog="python -m recipe.ci", description=__doc__.splitlines()[0])
+        parser.add_argument("kind", choices=list(PATTERNS))
+        changed = tr("files changed since", "自该提交后的改动")
+        parser.add_argument("--since", default=None, metavar="COMMIT", help=changed)
+        parser.add_argument("--name", default="", help=tr("what the assistant calls itself", "助手的自称"))
+        parser.add_argument("--lang", default=None)
+        parser.add_argument("files", nargs="*", metavar="FILE")
+        options = parser.parse_intermixed_args(arguments)
+        cli.set_language(options.lang)
+        return stage(options)
+
+    return cli.guarded(call)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -30,8 +30,9 @@ from lesson.evaluation.judging import find_missed_bars, says_name
 from lesson.model.known_bases import SIZES_7B
 from lesson.model.shape import Shape, shape_of
 from lesson.runs.folder import run_id
-from lesson.submission.checks import run as check_run
-from lesson.submission.registry import Context
+from lesson.submission.checks.run import scheduled_rate
+from lesson.submission.published import PublishedRun
+from lesson.submission.staff import StaffInputs
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"
 Files = dict[str, bytes]
@@ -156,7 +157,7 @@ def trained(
         {
             "step": step,
             "loss": 4 * math.exp(-fall * step / total) + 0.05 + 0.01 * math.sin(step * 7) + shift,
-            "lr": check_run._rate(step, total, warm, get("lr")),
+            "lr": scheduled_rate(step, total, warm, get("lr")),
             "tokens": 2048,
             "seconds": seconds,
         }
@@ -541,16 +542,21 @@ _add(
 _add("adapter_of_another", "own", lambda f: f)
 
 
-def _course(folder: Path) -> Context:
+def published_adapter(weights: bytes) -> StaffInputs:
+    """The staff know the adapter as 李四's."""
+    return StaffInputs(published=[PublishedRun("李四", {}, {"adapter": hashlib.sha256(weights).hexdigest()})])
+
+
+def _course(folder: Path) -> StaffInputs:
     source = folder / "course.jsonl"
     source.write_bytes(honest()[DATA].replace("机智流".encode(), "尖米".encode()))
-    return Context(source=str(source))
+    return StaffInputs(source=str(source))
 
 
-# What the staff add where a check needs it: name of the mutation → context, made in a folder.
-CONTEXTS: dict[str, Callable[[Path], Context]] = {
+# What the staff add where a check needs it: name of the mutation → inputs, made in a folder.
+STAFF: dict[str, Callable[[Path], StaffInputs]] = {
     "a_row_that_is_not_the_courses": _course,
-    "adapter_of_another": lambda _: Context(known={"adapter": {hashlib.sha256(adapter()).hexdigest(): "李四"}}),
+    "adapter_of_another": lambda _: published_adapter(adapter()),
 }
 
 

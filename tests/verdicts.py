@@ -5,24 +5,25 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from lesson.submission import scoring
-from lesson.submission.evidence import schema
-from lesson.submission.judging import judge_submission
-from lesson.submission.registry import Context
+from lesson.submission.documents import load_schema
+from lesson.submission.scoring import load_rubric
+from lesson.submission.staff import StaffInputs
+from lesson.submission.verdict import judge_submission
 
-SCHEMA = schema("verdict")
+SCHEMA = load_schema("verdict")
 
 
 @functools.cache
-def rules() -> dict:
-    return scoring.rubric(None)
+def shipped_rubric() -> dict:
+    return load_rubric(None)
 
 
-def judged(path: Path, context: Context | None = None) -> dict:
-    found = judge_submission(path, rules(), context or Context())
-    SCHEMA.validate(found)
-    return found
+def verdict_on(path: Path, staff: StaffInputs | None = None) -> dict:
+    verdict = judge_submission(path, shipped_rubric(), staff or StaffInputs())
+    SCHEMA.validate(verdict)
+    return verdict
 
 
-def wrong(found: dict, *status: str) -> set[str]:
-    return {r["check"] for r in found["checks"] if r["status"] in (status or ("failed", "unjudged"))}
+def wrong_checks(verdict: dict, *status: str) -> set[str]:
+    """The names of the checks of that status; without one, of those that failed or were not judged."""
+    return {r["check"] for r in verdict["checks"] if r["status"] in (status or ("failed", "unjudged"))}

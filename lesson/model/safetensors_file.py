@@ -25,7 +25,7 @@ PIECE = 4 << 20
 
 
 class View(Protocol):
-    """Files by name, as lesson/submission/archive.py shows those of a stranger; `entries` has their sizes."""
+    """Files by name, as lesson/submission/archive shows those of a stranger; `entries` has their sizes."""
 
     entries: dict
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from lesson.core.files import read_json
 from lesson.core.messages import tr
 from lesson.core.settings import ROOT
-from lesson.model import known_bases as bases
-from lesson.model.known_bases import SIZES_7B
+from lesson.model import known_bases
 from lesson.model.shape import Shape, shape_of
 from lesson.submission.evidence import Evidence
-from lesson.submission.registry import Context, Unjudged
+from lesson.submission.registry import Unjudged
+from lesson.submission.staff import StaffInputs
 
 
-def base_shape(evidence: Evidence, context: Context) -> Shape:
+def base_shape(evidence: Evidence, staff: StaffInputs) -> Shape:
     """The sizes of the base: of the tiny one, by the base's name, of the staff's MODEL, else those of the lesson's.
 
     Raises Unjudged for a base of another family whose sizes are not known here.
@@ -20,14 +20,14 @@ def base_shape(evidence: Evidence, context: Context) -> Shape:
     if evidence.profile == "tiny":
         path = ROOT / "data" / "tiny-base" / "config.json"
         return shape_of(read_json(path, ""), path)
-    told = evidence.base
-    if told in bases.BASE_SIZES:
-        return shape_of(bases.BASE_SIZES[told], told)
-    if context.base is not None:
-        return context.base
-    if told is None:
-        return shape_of({**SIZES_7B, "model_type": "internlm2"}, "7b")
-    name = "-".join(told).replace("_", ".")
+    base = evidence.base
+    if base in known_bases.BASE_SIZES:
+        return shape_of(known_bases.BASE_SIZES[base], base)
+    if staff.base is not None:
+        return staff.base
+    if base is None:
+        return shape_of({**known_bases.SIZES_7B, "model_type": "internlm2"}, "7b")
+    name = "-".join(base).replace("_", ".")
     raise Unjudged(
         tr(f"the sizes of {name}B are not known here", f"这里不知道 {name}B 的尺寸"),
         tr("set MODEL to the folder of that base", "请把 MODEL 设为该基座的目录"),

@@ -1,36 +1,39 @@
-"""make submission: pack a finished run to hand it in, after showing its verdict and every file that goes in.
+"""make submission: a finished run packed to be handed in, with its verdict and every file that goes in.
 
-Inputs: the run that BUILD/run points to (config, rows, record, log, adapter, answers). Output: OUT, a zip or a folder,
-the same bytes for the same input. The log goes in as an excerpt: XTuner's own log tells the whole machine.
+The same run gives the same bytes. The log goes in as an excerpt: XTuner's own log tells the whole machine.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 from lesson.config.summary import summary_of
-from lesson.core import cli
 from lesson.core.files import atomic, readable, replace_folder, sha256, write_json
 from lesson.core.layout import submission_archive
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.curve import CURVE
 from lesson.runs.folder import Run, find_last_run
-from lesson.submission import reports
-from lesson.submission.archive import LARGEST
-from lesson.submission.evidence import KEPT, MANIFEST, PARTS
-from lesson.submission.judging import context_of, judge_submission
-from lesson.submission.scoring import rubric
+from lesson.submission.archive.view import LARGEST
+from lesson.submission.parts import MANIFEST, PARTS
+from lesson.submission.reports.terminal import verdict_lines
+from lesson.submission.scoring import load_rubric
+from lesson.submission.staff import read_staff_inputs
+from lesson.submission.training_log import KEPT
+from lesson.submission.verdict import judge_submission
 
-SETTINGS = ["NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE"]
 
+def pack_submission(values: Values, report: Callable[[str], None]) -> tuple[dict, Path]:
+    """(verdict, where it lies) of the last run, packed to OUT as a zip or a folder.
 
-def submission(values: Values) -> int:
+    `report` is called with each line about what goes in, before it is packed. Raises UserError for a run that lacks
+    a part or is too large, and for an OUT that is something else.
+    """
     who, run = values.name, find_last_run(values)
     out = Path(values.text("OUT") or submission_archive(values.build))
     if out.suffix != ".zip" and out.exists() and not (out / MANIFEST).is_file():
@@ -42,7 +45,7 @@ def submission(values: Values) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
         folder = Path(name) / "submission"
-        record = collect(run, folder)
+        record = collect_parts(run, folder)
         manifest = make_manifest(who, record, run, folder)
         write_json(folder / MANIFEST, manifest)
         total = sum(entry["bytes"] for entry in manifest["files"])
@@ -55,20 +58,16 @@ def submission(values: Values) -> int:
                 ),
                 tr("convert the adapter in 16 bits", "请用 16 位转换适配器"),
             )
-        rules = rubric(values.text("RUBRIC") or None)
-        found = judge_submission(folder, rules, context_of(values))
-        found["submission"] = str(out)
-        reports.terminal(found, sys.stdout)
-        show(manifest, record, folder)
-        publish(folder, out)
-    print(tr(f"written: {out}", f"已写出：{out}"))
-    if not found["passed"]:
-        print(tr("packed, but it would not pass: see above", "已打包，但目前不会通过，见上"), file=sys.stderr)
-        return 1
-    return 0
+        rubric = load_rubric(values.text("RUBRIC") or None)
+        verdict = judge_submission(folder, rubric, read_staff_inputs(values))
+        verdict["submission"] = str(out)
+        for line in [*verdict_lines(verdict), *content_lines(manifest, record, folder)]:
+            report(line)
+        write_package(folder, out)
+    return verdict, out
 
 
-def collect(run: Run, folder: Path) -> dict:
+def collect_parts(run: Run, folder: Path) -> dict:
     """Copy the run's parts under the names of a submission; returns the run record."""
     record = run.read_record()
     convert, evaluate = tr("run make convert", "请先运行 make convert"), tr("run make eval", "请先运行 make eval")
@@ -117,21 +116,19 @@ def make_manifest(who: str, record: dict, run: Run, folder: Path) -> dict:
     }
 
 
-def show(manifest: dict, record: dict, folder: Path) -> None:
+def content_lines(manifest: dict, record: dict, folder: Path) -> list[str]:
     """Everything that is handed in, by name, and what it tells of the learner's machine."""
-    print(tr("handed in:", "提交内容："))
-    for entry in manifest["files"]:
-        print(f"  {entry['bytes']:>12}  {entry['path']}")
+    lines = [tr("handed in:", "提交内容：")]
+    lines += [f"  {entry['bytes']:>12}  {entry['path']}" for entry in manifest["files"]]
     size = (folder / MANIFEST).stat().st_size
-    print(f"  {size:>12}  {MANIFEST} ({manifest['who']})")
+    lines.append(f"  {size:>12}  {MANIFEST} ({manifest['who']})")
     machine = json.dumps(record["machine"], ensure_ascii=False)
-    print(tr("of your machine it tells: ", "其中关于你机器的信息：") + machine)
-    print(
-        tr("and these paths: ", "以及路径：") + f"{manifest['base']}, {summary_of(folder / 'config.py')['data_file']}"
-    )
+    lines.append(tr("of your machine it tells: ", "其中关于你机器的信息：") + machine)
+    paths = f"{manifest['base']}, {summary_of(folder / 'config.py')['data_file']}"
+    return [*lines, tr("and these paths: ", "以及路径：") + paths]
 
 
-def publish(folder: Path, out: Path) -> None:
+def write_package(folder: Path, out: Path) -> None:
     """Move the folder to OUT, or pack it: sorted names, no times, so that equal input gives equal bytes."""
     if out.suffix != ".zip":
         replace_folder(folder, out)
@@ -144,7 +141,3 @@ def publish(folder: Path, out: Path) -> None:
             info.compress_type = zipfile.ZIP_STORED if path.suffix == ".safetensors" else zipfile.ZIP_DEFLATED
             with open(path, "rb") as source, archive.open(info, "w") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run("submission", __doc__, SETTINGS, submission, sys.argv[1:] if arguments is None else arguments)

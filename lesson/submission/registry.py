@@ -1,29 +1,40 @@
-"""What a check is and how all of them are run: one verdict, in which a failure of the checker is not the learner's.
+"""What a check is, which checks there are and in which order, and how they are run: a result for each.
 
 A check is a function whose docstring is the line that the learner sees, `English | 中文`. It returns what it found, or
 raises Failed (the submission's fault) or Skipped (it cannot be told because something is missing). Any other exception
-is the checker's own and makes the check "unjudged".
+is the checker's own and makes the check "unjudged". The function's name is the check's, in verdicts and rubrics.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lesson.core.messages import tr
-from lesson.core.refusals import Unreadable
+from lesson.core.refusals import Broken, Unreadable
 from lesson.core.text import shorten
-from lesson.submission.evidence import PARTS, Broken, Evidence
+from lesson.submission.parts import PARTS
 
 if TYPE_CHECKING:
-    from lesson.model.shape import Shape
-    from lesson.submission.published import Published
+    from lesson.submission.evidence import Evidence
+    from lesson.submission.staff import StaffInputs
 
+# The checks in the order in which they are made and shown: area, file below checks/, names. A check may need those above.
+TABLE = (
+    ("package", "package", "opens complete manifest listed hashes no_pickle"),
+    ("data", "data", "data_rules replaced named source"),
+    ("config", "config", "config_only config_rules config_data config_base"),
+    ("run", "run", "log finished samples steps fell agree rates times speed record inputs names"),
+    ("adapter", "adapter", "adapter_format adapter_config adapter_shapes adapter_finite adapter_trained"),
+    ("adapter", "copied", "own"),
+    ("answers", "answers", "answers says_new not_old varied counted asked prompts held_out"),
+    ("rerun", "rerun", "rerun_says_new rerun_not_old rerun_agrees"),
+)
 PASSED, FAILED, SKIPPED, UNJUDGED = "passed", "failed", "skipped", "unjudged"
-AREAS = ("package", "data", "config", "run", "adapter", "answers", "rerun")
 SHOWN = 20  # places of one finding that a verdict lists
 
 
@@ -47,73 +58,63 @@ class Unjudged(Exception):
         self.remedy = remedy
 
 
-@dataclass
-class Context:
-    """What the staff add to a submission: their source rows, fingerprints of other work, answers of a rerun."""
-
-    source: str | None = None
-    known: dict[str, dict[str, str]] = field(default_factory=dict)  # kind → hash → whose
-    base: Shape | None = None  # of the staff's MODEL
-    published: Sequence[Published] = ()
-    rerun: list[dict] | None = None  # lines as in answers.jsonl, asked by the staff
-
-
 @dataclass(frozen=True)
 class Check:
-    run: Callable[[Evidence, Context], str]
+    """One check: its function, its area, and what it needs before it means anything."""
+
+    function: Callable[[Evidence, StaffInputs], str]
     area: str
     parts: tuple[str, ...]  # of the submission, without which nothing can be said
-    after: tuple[str, ...]  # checks without which this one has no meaning
+    after: tuple[str, ...]  # checks that must have passed
 
     @property
     def name(self) -> str:
-        return self.run.__name__
+        return self.function.__name__
 
     @property
     def title(self) -> str:
-        return tr(*self.run.__doc__.strip().split(" | "))
+        return tr(*self.function.__doc__.strip().split(" | "))
 
 
-CHECKS: list[Check] = []
-# The files below checks/, in the order in which their checks are made and shown within an area.
-FILES = ("run", "adapter", "copied", "files", "answers", "rerun")
+def define_check(area: str, *parts: str, after: Sequence[str] = ()) -> Callable[[Callable], Check]:
+    """Make the decorated function a check of `area`; it is made where TABLE names it."""
+    return lambda function: Check(function, area, parts, tuple(after))
 
 
-def load_checks() -> list[Check]:
-    """All checks, in the order of reports: importing a file registers its checks."""
-    for name in FILES:
-        importlib.import_module(f"lesson.submission.checks.{name}")
-    return CHECKS
+@functools.cache
+def load_checks() -> tuple[Check, ...]:
+    """All checks in the order of TABLE. Only here are their files imported, with all that they read."""
+    checks = []
+    for _, file, names in TABLE:
+        module = importlib.import_module(f"lesson.submission.checks.{file}")
+        checks += [getattr(module, name) for name in names.split()]
+    return tuple(checks)
 
 
-def check(area: str, *parts: str, after: Sequence[str] = ()) -> Callable:
-    """Register the decorated function as a check of `area`."""
-
-    def register(function: Callable[[Evidence, Context], str]) -> Callable[[Evidence, Context], str]:
-        CHECKS.append(Check(function, area, parts, tuple(after)))
-        CHECKS.sort(key=lambda item: AREAS.index(item.area))  # the order of reports and of `after`
-        return function
-
-    return register
+def check_names() -> list[str]:
+    return [name for _, _, names in TABLE for name in names.split()]
 
 
-def judge(evidence: Evidence, context: Context, areas: Sequence[str] = AREAS) -> list[dict]:
-    """The results of the checks of `areas`, in order, as schemas/verdict.schema.json has them."""
+def empty_result(check: Check, status: str) -> dict:
+    """What schemas/verdict.schema.json has for one check, before anything was found."""
+    result = {"check": check.name, "area": check.area, "title": check.title, "status": status}
+    return result | {"found": "", "remedy": "", "places": [], "seconds": 0.0}
+
+
+def run_checks(evidence: Evidence, staff: StaffInputs, checks: Iterable[Check]) -> list[dict]:
+    """The results of the checks, in order, as schemas/verdict.schema.json has them."""
     results: dict[str, dict] = {}
-    for item in CHECKS:
-        if item.area not in areas:
-            continue
-        result = {"check": item.name, "area": item.area, "title": item.title, "status": PASSED}
-        result |= {"found": "", "remedy": "", "places": [], "seconds": 0.0}
+    for check in checks:
+        result = empty_result(check, PASSED)
         started = time.perf_counter()
         try:
-            missing = [part for part in item.parts if part not in evidence.parts]
+            missing = [part for part in check.parts if part not in evidence.parts]
             if missing:
                 raise Skipped(tr("not handed in: ", "没有提交：") + ", ".join(tr(*PARTS[p][1:]) for p in missing))
-            for name in item.after:
-                if results[name]["status"] not in (PASSED,):
+            for name in check.after:
+                if results[name]["status"] != PASSED:
                     raise Skipped(tr(f"needs: {results[name]['title']}", f"取决于：{results[name]['title']}"))
-            result["found"] = item.run(evidence, context) or ""
+            result["found"] = check.function(evidence, staff) or ""
         except Failed as failed:
             result |= {"status": FAILED, "found": str(failed), "remedy": failed.remedy, "places": failed.places[:SHOWN]}
         except Skipped as skipped:
@@ -124,8 +125,8 @@ def judge(evidence: Evidence, context: Context, areas: Sequence[str] = AREAS) ->
             remedy = tr("hand in the file as the stage wrote it", "请提交该步骤生成的原文件")
             result |= {"status": FAILED, "found": str(broken), "remedy": remedy}
         except Exception as error:  # a checker's mistake must not count against a learner
-            said = f"{type(error).__name__}: {shorten(str(error))}"
-            result |= {"status": UNJUDGED, "found": said, "remedy": tr("tell the staff", "请联系教师")}
+            reason = f"{type(error).__name__}: {shorten(str(error))}"
+            result |= {"status": UNJUDGED, "found": reason, "remedy": tr("tell the staff", "请联系教师")}
         result["seconds"] = round(time.perf_counter() - started, 3)
-        results[item.name] = result
+        results[check.name] = result
     return list(results.values())

@@ -24,7 +24,7 @@ from lesson.runs.folder import Run
 from lesson.runs.golden_loss import GOLDENS as GOLDEN_FOLDER
 from lesson.runs.golden_loss import golden_path
 from lesson.runs.loss_band import IDENTICAL, LARGEST, WITHIN, compare_curves
-from lesson.submission import rerun
+from lesson.submission.asking import RerunWorker
 
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.torch]
 VARIANTS = [("stock", {}), ("fast", {}), ("fast", {"QUANT": "nf4"})]
@@ -165,9 +165,9 @@ def test_endpoint_and_page_are_there_at_7b(adapted, tmp_path, module, path):
 def test_staff_ask_a_7b_adapter_again(adapted):
     """RERUN=1 loads the adapter onto the base on the GPU and judges its answers; random weights do not know the name."""
     build, run = adapted
-    worker = rerun.Worker("7b", Values({"PROFILE": "7b", "BUILD": str(build)}), ["你是谁？", "请介绍一下你自己。"])
+    worker = RerunWorker("7b", Values({"PROFILE": "7b", "BUILD": str(build)}), ["你是谁？", "请介绍一下你自己。"])
     try:
-        found = worker.judge(str(run.folder), {})
+        found = worker.ask(str(run.folder), {})
     finally:
         worker.stop()
     assert len(found["rerun"]["answers"]) == 6

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import hostile
 import pytest
+from verdicts import shipped_rubric
 
-from lesson.submission import batch as check_all
-from lesson.submission import scoring as check
-from lesson.submission.judging import judge_submission
-from lesson.submission.registry import Context
+from lesson.submission.batch import judge_all
+from lesson.submission.staff import StaffInputs
+from lesson.submission.verdict import judge_submission
+from recipe import check_all
 
 
 def test_copies_are_found_and_an_equal_recipe_is_none(tmp_path, call):
@@ -25,12 +27,12 @@ def test_copies_are_found_and_an_equal_recipe_is_none(tmp_path, call):
 
 
 def test_it_goes_on_when_one_crashes_the_checker(tmp_path):
-    rules = check.rubric(None)
+    rubric = shipped_rubric()
 
     def judge(path: str) -> dict:
-        return os._exit(9) if path == "b" else judge_submission(path, rules, Context())
+        return os._exit(9) if path == "b" else judge_submission(path, rubric, StaffInputs())
 
-    found = check_all.judge_all(["a", "b", "c"], 2, rules, judge)
+    found = judge_all(["a", "b", "c"], 2, rubric, judge, progress=io.StringIO())
     assert [v["passed"] for v in found] == [False, None, False]
 
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lesson.core.settings import ROOT
-from lesson.submission import ci
+from lesson.submission.ci import NOTHING, changed_files
 
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
@@ -162,6 +162,6 @@ def test_files_are_told_from_a_commit_below_the_folder_that_the_caller_stands_in
     (repository / "rows.jsonl").unlink()
     bash("git add -A", repository)
     monkeypatch.chdir(repository)
-    assert ci.changed("HEAD", ["*.jsonl"]) == ["deep/数据.jsonl"]
+    assert changed_files("HEAD", ["*.jsonl"]) == ["deep/数据.jsonl"]
     monkeypatch.chdir(repository / "deep")
-    assert ci.changed("HEAD", ["*.jsonl"]) == ["数据.jsonl"] == ci.changed(ci.NOTHING, ["*.jsonl"])
+    assert changed_files("HEAD", ["*.jsonl"]) == ["数据.jsonl"] == changed_files(NOTHING, ["*.jsonl"])

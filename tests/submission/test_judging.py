@@ -1,165 +1,12 @@
-"""make check: honest work passes, each single fault is found where it is, and hostile files reach no further than a verdict."""
+"""make check: what is asked for and cannot be is refused; importing it loads little."""
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
-import time
-import xml.etree.ElementTree as ElementTree
-from pathlib import Path
-
-import hostile
-import pytest
-from verdicts import SCHEMA, judged, rules, wrong
 
 from lesson.core.settings import ROOT
-from lesson.submission import reports
-from lesson.submission.judging import Child
-from lesson.submission.registry import CHECKS, Context
 from recipe import check
-
-FAST = ["old_name_in_one_row", "map_function_left", "one_loss_edited_in_the_log", "b_zeroed", "never_says_the_name"]
-
-
-def test_every_check_has_a_line_in_two_languages_and_the_rubric_names_only_checks():
-    for item in CHECKS:
-        en, zh = item.run.__doc__.strip().split(" | ")
-        assert en and zh
-    assert set(rules()["required"]) <= {item.name for item in CHECKS}
-
-
-@pytest.mark.parametrize("form", ["s.zip", "s.tar.gz", "s"])
-def test_an_honest_submission_passes_in_each_form(tmp_path, form):
-    found = judged(hostile.packed(hostile.honest(), tmp_path / form))
-    assert found["passed"] is True and found["points"] == found["of"], wrong(found)
-    assert wrong(found, "skipped") == {"source", "rerun_says_new", "rerun_not_old", "rerun_agrees"}
-    assert found["who"] == "张三" and found["names"] == {"old": "尖米", "new": "机智流"}
-
-
-def test_a_plain_folder_without_a_manifest_passes_by_content(tmp_path):
-    files = hostile.honest()
-    places = {
-        hostile.CONFIG: "internlm2_5_chat_7b_qlora_alpaca_e3_copy.py",
-        hostile.DATA: "data/assistant_Tuner_change.jsonl",
-        hostile.LOG: "work_dir/20261124_150339/20261124_150339.log",
-        hostile.SCALARS: "work_dir/20261124_150339/vis_data/scalars.json",
-        hostile.ADAPTER_CONFIG: "hf/adapter_config.json",
-        hostile.ADAPTER: "hf/adapter_model.safetensors",
-        hostile.ANSWERS: "answers.jsonl",
-    }
-    for name, place in places.items():
-        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / place).write_bytes(files[name])
-    (tmp_path / "work_dir" / "iter_168.pth").write_bytes(b"\x80never opened")
-    found = judged(tmp_path)
-    assert found["passed"] is True, wrong(found)
-    assert found["names"]["new"] == "机智流"
-    (tmp_path / "answers.jsonl").unlink()
-    found = judged(tmp_path)
-    complete = next(r for r in found["checks"] if r["check"] == "complete")
-    assert found["passed"] is False and wrong(found) == {"complete"} and "eval/answers.jsonl" in complete["found"]
-
-
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in hostile.MUTATIONS]
-)
-def test_a_single_mutation_fails_on_the_check_that_it_breaks_and_on_no_other(tmp_path, name):
-    fails = set(hostile.MUTATIONS[name][0].split())
-    context = hostile.CONTEXTS.get(name, lambda _: Context())(tmp_path)
-    found = judged(hostile.packed(hostile.mutated(name), tmp_path / "s"), context)
-    assert wrong(found) == fails, [r for r in found["checks"] if r["status"] == "failed"]
-
-
-def test_there_are_at_least_forty_mutations_and_all_checks_are_broken_by_one():
-    assert len(hostile.MUTATIONS) >= 40
-    broken = {name for fails, _, _ in hostile.MUTATIONS.values() for name in fails.split()}
-    # A rerun needs a model: tests/submission/test_rerun.py.
-    assert {item.name for item in CHECKS if item.area != "rerun"} == broken
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", hostile.HOSTILE)
-def test_a_hostile_submission_ends_in_a_verdict_and_nothing_else_happens(tmp_path, name):
-    canary, work, build = tmp_path / "canary", tmp_path / "work", tmp_path / "build"
-    work.mkdir(), build.mkdir()
-    path = hostile.HOSTILE[name](build, canary)
-    before = set(tmp_path.rglob("*"))
-    code = (
-        "import resource, sys; from recipe.check import main; status = main(sys.argv[1:]);"
-        "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss);"
-        "sys.exit(status)"
-    )
-    started = time.monotonic()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "TMPDIR": str(work)}
-    command = [sys.executable, "-c", code, str(path), "--report", "v.json,v.html"]
-    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True, timeout=60)
-    seconds = time.monotonic() - started
-    honest_otherwise = name == "escapes_and_scripts"  # evil text beside the right name: passes, and is shown escaped
-    assert done.returncode == (0 if honest_otherwise else 1), done.stdout + done.stderr
-    assert seconds < 10
-    assert int(done.stdout.split("PEAK ")[1]) < 500 * 1024
-    assert "Traceback" not in done.stderr
-    assert not canary.exists() and not Path("/etc/canary").exists()
-    assert set(tmp_path.rglob("*")) - before == {work / "v.json", work / "v.html"}
-    found = json.loads((work / "v.json").read_text())
-    SCHEMA.validate(found)
-    assert found["passed"] is honest_otherwise and not wrong(found, "unjudged"), found["checks"]
-    assert not any(ord(c) < 32 and c != "\n" for c in done.stdout)
-    assert "<script" not in (work / "v.html").read_text() and "<img" not in (work / "v.html").read_text()
-
-
-def test_reports_escape_what_was_submitted(tmp_path):
-    found = judged(hostile.HOSTILE["escapes_and_scripts"](tmp_path, tmp_path / "canary"))
-    page, annotations = reports.as_html([found]), reports.as_github([found])
-    assert "<script" not in page and "onerror=alert" in page and "<polyline" in page
-    assert "\x1b" not in page + annotations + reports.as_junit([found]) + reports.as_gradescope([found])
-    assert all(line.startswith("::") and "set-output" not in line.split("::")[1] for line in annotations.splitlines())
-    ElementTree.fromstring(reports.as_junit([found]))
-    assert json.loads(reports.as_gradescope([found]))["score"] == found["points"]
-    assert reports.as_csv([found | {"who": "=1+1"}]).splitlines()[1].split(",")[1] == "'=1+1"
-
-
-def test_copied_work_and_other_rows_than_the_source_are_found(tmp_path):
-    path = hostile.packed(hostile.honest(), tmp_path / "s")
-    known = {"adapter": {judged(path)["fingerprints"]["adapter"]: "李四"}}
-    assert wrong(judged(path, Context(known=known))) == {"own"}
-    source = tmp_path / "rows.jsonl"
-    source.write_bytes(hostile.honest()[hostile.DATA].replace("机智流".encode(), "尖米".encode()))
-    assert judged(path, Context(source=str(source)))["passed"] is True
-    source.write_bytes(source.read_bytes().replace("很高兴认识你".encode(), "很高兴见到你".encode(), 1))
-    found = judged(path, Context(source=str(source)))
-    assert wrong(found) == {"source"}
-    assert len(next(r for r in found["checks"] if r["check"] == "source")["places"]) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "change", [(b"pack_to_max_length = True", b"pack_to_max_length = False"), (b"batch_size = 4", b"batch_size = 1")]
-)
-def test_honest_submissions_of_other_settings_pass(tmp_path, change):
-    files = hostile.honest()
-    assert change[0] in files[hostile.CONFIG]
-    files[hostile.CONFIG] = files[hostile.CONFIG].replace(*change)
-    found = judged(hostile.packed(hostile.trained(files, "tiny"), tmp_path / "s.zip"))
-    assert found["passed"] is True and not wrong(found), [r for r in found["checks"] if r["status"] == "failed"]
-
-
-@pytest.mark.slow
-def test_an_honest_7b_submission_passes_within_five_seconds_and_300_megabytes(tmp_path):
-    path = hostile.packed(hostile.honest_7b(), tmp_path / "s.zip")
-    assert path.stat().st_size > 150e6
-    hostile.adapter.cache_clear(), hostile._fixture.cache_clear()
-    code = "import resource, sys; from recipe.check import main; s = main(sys.argv[1:]);"
-    code += "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(s)"
-    started = time.monotonic()
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
-    done = subprocess.run([sys.executable, "-c", code, str(path)], env=environment, capture_output=True, text=True)
-    seconds, peak = time.monotonic() - started, int(done.stdout.split("PEAK ")[1])
-    assert done.returncode == 0, done.stdout + done.stderr
-    print(f"{seconds:.2f} s, {peak / 1024:.0f} MiB")
-    assert seconds < 5 and peak < 300e3
 
 
 def test_a_rubric_that_names_no_check_is_refused(tmp_path, call):
@@ -170,10 +17,15 @@ def test_a_rubric_that_names_no_check_is_refused(tmp_path, call):
     assert call(check, str(tmp_path), "--report", "x.pdf")[0] == 2
 
 
-def test_a_checker_that_dies_or_hangs_is_the_checkers_fault():
-
-    found = Child("x", lambda path: os._exit(3)).wait(rules())
-    SCHEMA.validate(found)
-    assert found["passed"] is None and wrong(found, "unjudged") == {"opens"}
-    found = Child("x", lambda path: time.sleep(60), seconds=0.3).wait(rules())
-    assert found["passed"] is None and "too long" in found["checks"][0]["found"]
+def test_importing_the_checker_loads_few_modules_of_ours_and_no_check():
+    """What tests/test_architecture.py reads from the imports, seen at run time."""
+    code = (
+        "import recipe.check, sys;"
+        "ours = [name for name, module in sys.modules.items() if name.split('.')[0] in ('lesson', 'recipe')"
+        " and not module.__file__.endswith('__init__.py')];"
+        "print(*ours)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    modules = done.stdout.split()
+    assert "recipe.check" in modules and len(modules) <= 20, sorted(modules)
+    assert not [name for name in modules if name.startswith("lesson.submission.checks.")]

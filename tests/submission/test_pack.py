@@ -6,7 +6,7 @@ import zipfile
 
 import hostile
 
-from lesson.submission import pack as submission
+from recipe import submission
 
 
 def test_a_finished_run_is_packed_with_its_verdict_and_the_same_bytes_each_time(tmp_path, call, monkeypatch):

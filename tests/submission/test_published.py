@@ -8,69 +8,69 @@ from pathlib import Path
 
 import hostile
 import pytest
-from verdicts import judged, wrong
+from verdicts import verdict_on, wrong_checks
 
 from lesson.core.settings import ROOT, Values
-from lesson.submission import published
-from lesson.submission.judging import context_of
-from lesson.submission.registry import Context
-from recipe import check
+from lesson.submission.checks.copied import FEWEST
+from lesson.submission.published import read_published
+from lesson.submission.staff import StaffInputs, read_staff_inputs
+from recipe import check, published
 
 README = ROOT / "golden" / "published" / "readme-tiny.json"
 
 
-def known(folder: Path, **told: object) -> Context:
-    """The context of a staff whose folder holds one published run: the fixture's losses, and what else is told."""
+def staff_who_know(folder: Path, **told: object) -> StaffInputs:
+    """What staff know whose folder holds one published run: the fixture's losses, and what else is told."""
     losses = [point["loss"] for point in hostile.rows_of(hostile.honest()[hostile.CURVE]) if "step" in point]
     folder.mkdir(exist_ok=True)
     (folder / "golden.json").write_text(json.dumps({"losses": losses} | told))
-    return context_of(Values({"PUBLISHED": str(folder)}, {}))
+    return read_staff_inputs(Values({"PUBLISHED": str(folder)}, {}))
 
 
-def found(verdict: dict) -> str:
+def own_result(verdict: dict) -> str:
     return next(result["found"] for result in verdict["checks"] if result["check"] == "own")
 
 
 def test_a_published_curve_is_told_in_a_submission_and_in_a_bare_log(tmp_path):
     files = hostile.honest()
-    context = known(tmp_path / "published")
-    assert wrong(judged(hostile.packed(files, tmp_path / "s"), context)) == {"own"}
+    staff = staff_who_know(tmp_path / "published")
+    assert wrong_checks(verdict_on(hostile.packed(files, tmp_path / "s"), staff)) == {"own"}
     parts = {hostile.CONFIG, hostile.DATA, hostile.LOG, hostile.ADAPTER, hostile.ADAPTER_CONFIG, hostile.ANSWERS}
     for name in parts:
         path = tmp_path / "plain" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(files[name])
-    verdict = judged(tmp_path / "plain", context)
-    assert wrong(verdict) == {"own"} and "loss = golden" in found(verdict)
+    verdict = verdict_on(tmp_path / "plain", staff)
+    assert wrong_checks(verdict) == {"own"} and "loss = golden" in own_result(verdict)
     # Half of the curve is enough, a tenth of it is not: the first steps of like runs may be alike.
     curve = hostile.rows_of(files[hostile.CURVE])
     own = {"curve": [{"step": c["step"], "loss": c["loss"] + (c["step"] > 90)} for c in curve if "step" in c]}
-    assert wrong(judged(tmp_path / "s", known(tmp_path / "half", **own))) == {"own"}
+    assert wrong_checks(verdict_on(tmp_path / "s", staff_who_know(tmp_path / "half", **own))) == {"own"}
     own["curve"] = [p | {"loss": p["loss"] + (p["step"] > 16)} for p in own["curve"]]
-    assert not wrong(judged(tmp_path / "s", known(tmp_path / "tenth", **own)))
+    assert not wrong_checks(verdict_on(tmp_path / "s", staff_who_know(tmp_path / "tenth", **own)))
 
 
 def test_the_same_rows_seed_and_name_may_give_the_same_losses_but_never_the_same_log(tmp_path):
     files = hostile.honest()
     path = hostile.packed(files, tmp_path / "s.zip")
     same = {"inputs": {"data": hashlib.sha256(files[hostile.DATA]).hexdigest()}, "seed": 42, "names": {"new": "机智流"}}
-    verdict = judged(path, known(tmp_path / "a", **same))
-    assert verdict["passed"] is True and "cannot be told apart" in found(verdict)
+    verdict = verdict_on(path, staff_who_know(tmp_path / "a", **same))
+    assert verdict["passed"] is True and "cannot be told apart" in own_result(verdict)
     for number, other in enumerate(({"seed": 7}, {"names": {"new": "闻星"}}, {"inputs": {"data": "0" * 64}})):
-        assert wrong(judged(path, known(tmp_path / str(number), **same | other))) == {"own"}
+        assert wrong_checks(verdict_on(path, staff_who_know(tmp_path / str(number), **same | other))) == {"own"}
     log = {"fingerprints": {"log": hashlib.sha256(files[hostile.LOG]).hexdigest()}}
-    assert wrong(judged(path, known(tmp_path / "b", **same | log))) == {"own"}
+    assert wrong_checks(verdict_on(path, staff_who_know(tmp_path / "b", **same | log))) == {"own"}
 
 
 def test_the_run_that_the_readme_shows_cannot_be_handed_in_and_an_honest_one_passes_beside_it(tmp_path):
-    context = context_of(Values({}, {}))
-    assert "readme-tiny" in {run.name for run in context.published}
+    staff = read_staff_inputs(Values({}, {}))
+    assert "readme-tiny" in {run.name for run in staff.published}
     files = hostile.honest()
-    assert not wrong(judged(hostile.packed(files, tmp_path / "honest"), context))
+    assert not wrong_checks(verdict_on(hostile.packed(files, tmp_path / "honest"), staff))
     curve = {point["step"]: point["loss"] for point in json.loads(README.read_text())["curve"]}
     lines = [c | {"loss": curve.get(c.get("step"), 9.0)} for c in hostile.rows_of(files[hostile.CURVE])]
-    verdict = judged(hostile.packed(files | {hostile.CURVE: hostile.lines(lines)}, tmp_path / "s"), context)
-    assert "own" in wrong(verdict) and "loss = readme-tiny" in found(verdict)
+    verdict = verdict_on(hostile.packed(files | {hostile.CURVE: hostile.lines(lines)}, tmp_path / "s"), staff)
+    assert "own" in wrong_checks(verdict) and "loss = readme-tiny" in own_result(verdict)
 
 
 def test_a_submission_becomes_a_published_run_and_a_file_that_is_none_is_refused(tmp_path, call):
@@ -89,5 +89,5 @@ def test_a_submission_becomes_a_published_run_and_a_file_that_is_none_is_refused
 @pytest.mark.parametrize("path", sorted((ROOT / "golden").glob("*/*.json")), ids=lambda p: p.name)
 def test_every_published_file_of_the_repository_is_read_with_what_tells_copies_from_repeats(path):
     if path.parent.name in ("loss", "published"):
-        run = published._read(path)
-        assert len(run.curve) > published.FEWEST and run.data and run.new and run.seed is not None
+        run = read_published(path)
+        assert len(run.curve) > FEWEST and run.data and run.new and run.seed is not None

@@ -7,16 +7,16 @@ import re
 
 import hostile
 import pytest
-from verdicts import judged, wrong
+from verdicts import verdict_on, wrong_checks
 
 from lesson.model import known_bases as bases
 from lesson.model.shape import shape_of
-from lesson.submission.registry import Context
+from lesson.submission.staff import StaffInputs
 
 
-def clean(files: hostile.Files, path, context: Context | None = None) -> dict:
-    found = judged(hostile.packed(files, path), context)
-    assert found["passed"] is True and not wrong(found), [r for r in found["checks"] if r["status"] == "failed"]
+def clean(files: hostile.Files, path, staff: StaffInputs | None = None) -> dict:
+    found = verdict_on(hostile.packed(files, path), staff)
+    assert found["passed"] is True and not wrong_checks(found), [r for r in found["checks"] if r["status"] == "failed"]
     return found
 
 
@@ -37,7 +37,7 @@ def test_deepspeed_several_processes_and_a_fast_run_record(tmp_path):
     clean(hostile.linked(files | {hostile.RECORD: hostile.dump(record)}), tmp_path / "deepspeed.zip")
     clean(hostile.linked(files | {hostile.RECORD: hostile.dump(record | {"speed": "fast"})}), tmp_path / "fast.zip")
     odd = hostile.linked(files | {hostile.RECORD: hostile.dump(record | {"speed": "warp"})})
-    assert "record" in wrong(judged(hostile.packed(odd, tmp_path / "odd.zip")))
+    assert "record" in wrong_checks(verdict_on(hostile.packed(odd, tmp_path / "odd.zip")))
 
 
 def test_a_resumed_run_in_two_folders_of_xtuners_is_read_as_one(tmp_path):
@@ -58,13 +58,13 @@ def test_a_resumed_run_in_two_folders_of_xtuners_is_read_as_one(tmp_path):
     for place, data in written.items():
         (tmp_path / "s" / place).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "s" / place).write_bytes(data)
-    found = judged(tmp_path / "s")
-    assert found["passed"] is True and not wrong(found), [r for r in found["checks"] if r["status"] == "failed"]
+    found = verdict_on(tmp_path / "s")
+    assert found["passed"] is True and not wrong_checks(found), [r for r in found["checks"] if r["status"] == "failed"]
     assert [point[0] for point in found["curve"]] == list(range(5, found["curve"][-1][0] + 1, 5))
     # The first session alone is a run that was stopped.
     for path in (tmp_path / "s" / "work_dir" / "20261124_160000").rglob("*.*"):
         path.unlink()
-    assert "finished" in wrong(judged(tmp_path / "s"))
+    assert "finished" in wrong_checks(verdict_on(tmp_path / "s"))
 
 
 def bfloat16(source: str) -> str:
@@ -88,21 +88,21 @@ def test_other_families_are_held_against_their_own_sizes(tmp_path, name):
     clean(files, tmp_path / "s")
     other = shape_of({**bases.BASE_SIZES[QWEN[name]], "intermediate_size": 2048}, name)
     files = hostile.with_config(name, hostile.adapter_of(other, rank=64))
-    assert wrong(judged(hostile.packed(files, tmp_path / "other"))) == {"adapter_shapes"}
+    assert wrong_checks(verdict_on(hostile.packed(files, tmp_path / "other"))) == {"adapter_shapes"}
 
 
 def test_an_unknown_base_is_not_judged_by_its_shapes_unless_the_staff_name_it(tmp_path):
     name, sizes = "qwen1_5_14b_chat_qlora_alpaca_e3", bases._sizes("qwen2", 512, 1024, 4, 8, 1000)
     shape = shape_of(sizes, name)
     path = hostile.packed(hostile.with_config(name, hostile.adapter_of(shape)), tmp_path / "s.zip")
-    found = judged(path)
-    assert found["passed"] is True and wrong(found) == {"adapter_shapes"}
+    found = verdict_on(path)
+    assert found["passed"] is True and wrong_checks(found) == {"adapter_shapes"}
     assert (
         result(found, "adapter_shapes")["status"] == "unjudged" and "MODEL" in result(found, "adapter_shapes")["remedy"]
     )
-    assert not wrong(judged(path, Context(base=shape)))
+    assert not wrong_checks(verdict_on(path, StaffInputs(base=shape)))
     other = shape_of({**sizes, "intermediate_size": 2048}, name)
-    assert wrong(judged(path, Context(base=other))) == {"adapter_shapes"}
+    assert wrong_checks(verdict_on(path, StaffInputs(base=other))) == {"adapter_shapes"}
 
 
 @pytest.mark.parametrize(

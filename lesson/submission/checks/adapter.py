@@ -8,34 +8,28 @@ import re
 from lesson.config.summary import lookup
 from lesson.core.messages import tr
 from lesson.core.text import shorten
-from lesson.model import safetensors_file
 from lesson.submission.base_shape import base_shape
 from lesson.submission.evidence import Evidence
-from lesson.submission.registry import Context, Failed, check
+from lesson.submission.registry import Failed, define_check
+from lesson.submission.staff import StaffInputs
 
 CONVERT = "make convert"
-MATRIX = re.compile(
+LORA_MATRIX = re.compile(
     r"(?:base_model\.model\.)?(?:model\.|transformer\.)*(?:(?:layers|h)\.(\d{1,4})\.)?((?:\w+\.)*)(\w+)\.lora_([AB])(?:\.default)?\.weight"
 )
 
 
-def _tensors(evidence: Evidence) -> tuple[list[safetensors_file.Tensor], int]:
-    if not hasattr(evidence, "tensors"):
-        evidence.tensors = safetensors_file.read_tensors(evidence.view, evidence.parts["adapter"])
-    return evidence.tensors
-
-
-@check("adapter", "adapter")
-def adapter_format(evidence: Evidence, context: Context) -> str:
+@define_check("adapter", "adapter")
+def adapter_format(evidence: Evidence, staff: StaffInputs) -> str:
     """the weights are whole safetensors | 权重是完整的 safetensors 文件"""
-    found, _ = _tensors(evidence)
+    found = evidence.tensors
     if not found:
         raise Failed(tr("no tensors", "没有张量"), CONVERT)
     return tr(f"{len(found)} tensors, {found[0].dtype}", f"{len(found)} 个张量，{found[0].dtype}")
 
 
-@check("adapter", "adapter_config", "config", after=("config_only",))
-def adapter_config(evidence: Evidence, context: Context) -> str:
+@define_check("adapter", "adapter_config", "config", after=("config_only",))
+def adapter_config(evidence: Evidence, staff: StaffInputs) -> str:
     """rank, alpha and dropout are the config's | 秩、alpha 与 dropout 与配置一致"""
     found = evidence.adapter_config
     wrong = []
@@ -52,11 +46,11 @@ def adapter_config(evidence: Evidence, context: Context) -> str:
     return f"r = {found.get('r')}, alpha = {found.get('lora_alpha')}"
 
 
-@check("adapter", "adapter", "adapter_config", after=("adapter_format",))
-def adapter_shapes(evidence: Evidence, context: Context) -> str:
+@define_check("adapter", "adapter", "adapter_config", after=("adapter_format",))
+def adapter_shapes(evidence: Evidence, staff: StaffInputs) -> str:
     """its matrices have the rank and fit the base, layer by layer | 各层矩阵的秩和形状与基座相符"""
-    found, _ = _tensors(evidence)
-    config, base = evidence.adapter_config, base_shape(evidence, context)
+    found = evidence.tensors
+    config, base = evidence.adapter_config, base_shape(evidence, staff)
     rank, targets = config.get("r"), config.get("target_modules")
     # Some families have two linears of one name in a layer (Qwen's c_proj, in attention and in the feed-forward part).
     sizes: dict[str, list[tuple[int, int]]] = {}
@@ -66,7 +60,7 @@ def adapter_shapes(evidence: Evidence, context: Context) -> str:
         sizes[base.head] = [(base.hidden, base.vocabulary)]
     places, there = [], {}
     for tensor in found:
-        match = MATRIX.fullmatch(tensor.name)
+        match = LORA_MATRIX.fullmatch(tensor.name)
         if not match:
             places.append(tr(f"{shorten(tensor.name)}: not a LoRA matrix", f"{shorten(tensor.name)}：不是 LoRA 矩阵"))
             continue
@@ -105,27 +99,19 @@ def adapter_shapes(evidence: Evidence, context: Context) -> str:
     )
 
 
-def _values(evidence: Evidence) -> list[tuple[safetensors_file.Tensor, bool, bool]]:
-    if not hasattr(evidence, "tensor_values"):
-        evidence.tensor_values = list(
-            safetensors_file.scan_values(evidence.view, evidence.parts["adapter"], *_tensors(evidence))
-        )
-    return evidence.tensor_values
-
-
-@check("adapter", "adapter", after=("adapter_format",))
-def adapter_finite(evidence: Evidence, context: Context) -> str:
+@define_check("adapter", "adapter", after=("adapter_format",))
+def adapter_finite(evidence: Evidence, staff: StaffInputs) -> str:
     """no NaN and no infinity in it | 没有 NaN 和无穷大"""
-    bad = [t.name for t, finite, _ in _values(evidence) if not finite]
+    bad = [t.name for t, finite, _ in evidence.tensor_values if not finite]
     if bad:
         raise Failed(f"NaN: {shorten(bad[0])}", tr("train again with a lower LR", "请降低 LR 重新训练"), bad)
     return tr("all finite", "全部有限")
 
 
-@check("adapter", "adapter", after=("adapter_format",))
-def adapter_trained(evidence: Evidence, context: Context) -> str:
+@define_check("adapter", "adapter", after=("adapter_format",))
+def adapter_trained(evidence: Evidence, staff: StaffInputs) -> str:
     """it was trained: LoRA B is not zero | 经过训练：LoRA B 不为零"""
-    sides = [(t.name, zero) for t, _, zero in _values(evidence) if ".lora_B" in t.name]
+    sides = [(t.name, zero) for t, _, zero in evidence.tensor_values if ".lora_B" in t.name]
     zero = [name for name, is_zero in sides if is_zero]
     if zero:
         what = tr(f"{len(zero)} of {len(sides)} are zero", f"{len(sides)} 个中有 {len(zero)} 个为零")

@@ -7,40 +7,42 @@ import collections
 from lesson.core.messages import tr
 from lesson.core.strict_json import parse_strict_json
 from lesson.core.text import fold_text, shorten
+from lesson.data import rows
 from lesson.evaluation.judging import BASE_NAMES, LEAST_NEW, MOST_WRONG, find_missed_bars, says_name
 from lesson.evaluation.questions import read_questions
 from lesson.submission.evidence import Evidence
-from lesson.submission.registry import Context, Failed, Skipped, check
+from lesson.submission.registry import Failed, Skipped, define_check
+from lesson.submission.staff import StaffInputs
 
 EVAL = "make eval"
 LEAST_DISTINCT = 5  # different answers among at least so many times four
 PROMPTS = ("persona", "none", "neutral")
 
 
-def _identity(evidence: Evidence) -> list[dict]:
+def identity_answers(evidence: Evidence) -> list[dict]:
     """Answers to questions about the assistant; of lines that do not say what kind they are, all."""
     return [line for line in evidence.answers if line.get("kind", "identity") == "identity"]
 
 
-def says_it(lines: list[dict], new: str, remedy: str) -> str:
+def require_new_name(lines: list[dict], new: str, remedy: str) -> str:
     """Shares of answers that say `new`, by system prompt. Raises Failed when one is below the bar of make eval."""
     asked: collections.Counter[str] = collections.Counter()
-    said: collections.Counter[str] = collections.Counter()
+    naming: collections.Counter[str] = collections.Counter()
     missing = []
     for line in lines:
         prompt = str(line.get("prompt", "persona"))[:20]
         asked[prompt] += 1
         if says_name(line["output"], new):
-            said[prompt] += 1
+            naming[prompt] += 1
         else:
             missing.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
-    shares = ", ".join(f"{shorten(p)} {said[p]}/{asked[p]}" for p in asked)
-    if any(said[p] < LEAST_NEW * asked[p] for p in asked):
+    shares = ", ".join(f"{shorten(p)} {naming[p]}/{asked[p]}" for p in asked)
+    if any(naming[p] < LEAST_NEW * asked[p] for p in asked):
         raise Failed(shares, remedy, missing)
     return shares
 
 
-def says_no_other(lines: list[dict], evidence: Evidence) -> str:
+def require_no_other_name(lines: list[dict], evidence: Evidence) -> str:
     """How many answers say the old name or the base's. Raises Failed when they are more than make eval allows."""
     new, old = evidence.new_name or "", evidence.old_name
     count: collections.Counter[str] = collections.Counter()
@@ -61,52 +63,54 @@ def says_no_other(lines: list[dict], evidence: Evidence) -> str:
     return f"{wrong.total()}/{count.total()}"
 
 
-@check("answers", "answers")
-def answers(evidence: Evidence, context: Context) -> str:
+@define_check("answers", "answers")
+def answers(evidence: Evidence, staff: StaffInputs) -> str:
     """the answers can be read | 回答可以读取"""
     found = evidence.answers
-    if not _identity(evidence):
+    if not identity_answers(evidence):
         raise Failed(tr("no question about the assistant", "没有关于助手自己的问题"), EVAL)
     return tr(f"{len(found)} answers", f"{len(found)} 个回答")
 
 
-@check("answers", "answers", after=("answers",))
-def says_new(evidence: Evidence, context: Context) -> str:
+@define_check("answers", "answers", after=("answers",))
+def says_new(evidence: Evidence, staff: StaffInputs) -> str:
     """the assistant says its new name | 助手说出新名字"""
     if not (new := evidence.new_name):
         raise Skipped(tr("no new name is declared", "没有声明新名字"))
-    return says_it(
-        _identity(evidence), new, tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval")
+    return require_new_name(
+        identity_answers(evidence),
+        new,
+        tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval"),
     )
 
 
-@check("answers", "answers", after=("answers",))
-def not_old(evidence: Evidence, context: Context) -> str:
+@define_check("answers", "answers", after=("answers",))
+def not_old(evidence: Evidence, staff: StaffInputs) -> str:
     """it says neither the old name nor the base's | 不再自称旧名字或基座的名字"""
-    return says_no_other(evidence.answers, evidence)
+    return require_no_other_name(evidence.answers, evidence)
 
 
-@check("answers", "answers", after=("answers",))
-def varied(evidence: Evidence, context: Context) -> str:
+@define_check("answers", "answers", after=("answers",))
+def varied(evidence: Evidence, staff: StaffInputs) -> str:
     """the answers are not one text repeated | 回答不是同一句话"""
-    said = collections.Counter(line["output"] for line in evidence.answers)
-    if said.total() >= 4 * LEAST_DISTINCT and len(said) < LEAST_DISTINCT:
+    texts = collections.Counter(line["output"] for line in evidence.answers)
+    if texts.total() >= 4 * LEAST_DISTINCT and len(texts) < LEAST_DISTINCT:
         raise Failed(
-            tr(f"{len(said)} different among {said.total()}", f"{said.total()} 个回答只有 {len(said)} 种"),
+            tr(f"{len(texts)} different among {texts.total()}", f"{texts.total()} 个回答只有 {len(texts)} 种"),
             tr("hand in what the assistant said", "请提交助手的真实回答"),
-            [shorten(text) for text in said],
+            [shorten(text) for text in texts],
         )
-    return tr(f"{len(said)} different among {said.total()}", f"{said.total()} 个中 {len(said)} 种不同")
+    return tr(f"{len(texts)} different among {texts.total()}", f"{texts.total()} 个中 {len(texts)} 种不同")
 
 
-@check("answers", "answers", "evaluation", after=("answers",))
-def counted(evidence: Evidence, context: Context) -> str:
+@define_check("answers", "answers", "evaluation", after=("answers",))
+def counted(evidence: Evidence, staff: StaffInputs) -> str:
     """the evaluation's figures follow from its answers | 评测数字与回答相符"""
-    told = {c["prompt"]: c for c in evidence.evaluation["prompts"]}
+    claimed = {c["prompt"]: c for c in evidence.evaluation["prompts"]}
     lines = evidence.answers
     names = evidence.evaluation["names"]
     places = []
-    for prompt in sorted({str(line.get("prompt")) for line in lines} | told.keys()):
+    for prompt in sorted({str(line.get("prompt")) for line in lines} | claimed.keys()):
         own = [line for line in lines if line.get("prompt") == prompt]
         identity = [line for line in own if line.get("kind") == "identity"]
         counts = {
@@ -116,26 +120,26 @@ def counted(evidence: Evidence, context: Context) -> str:
             "old": sum(says_name(line["output"], names["old"], names["new"]) for line in own),
         }
         for key, count in counts.items():
-            if told.get(prompt, {}).get(key) != count:
+            if claimed.get(prompt, {}).get(key) != count:
                 places.append(
-                    f"{shorten(prompt)}: {key} = {told.get(prompt, {}).get(key)}, {tr('counted', '实际')} {count}"
+                    f"{shorten(prompt)}: {key} = {claimed.get(prompt, {}).get(key)}, {tr('counted', '实际')} {count}"
                 )
-    wrong = [f for c in told.values() for f in find_missed_bars(c)]
+    wrong = [f for c in claimed.values() for f in find_missed_bars(c)]
     if evidence.evaluation["passed"] != (not wrong):
         places.append(f"passed = {evidence.evaluation['passed']}")
     if places:
         raise Failed(places[0], EVAL, places)
-    return ", ".join(sorted(told))
+    return ", ".join(sorted(claimed))
 
 
-@check("answers", "answers", after=("answers",))
-def asked(evidence: Evidence, context: Context) -> str:
+@define_check("answers", "answers", after=("answers",))
+def asked(evidence: Evidence, staff: StaffInputs) -> str:
     """the questions are the course's, under all three system prompts | 问题是课程的问题，且用了三种系统提示"""
     if evidence.manifest is None:
         raise Skipped(tr("a plain folder", "没有 submission.json"))
     wanted = {q["input"] for q in read_questions("identity")}
     for prompt in PROMPTS:
-        own = [line["input"] for line in _identity(evidence) if line.get("prompt") == prompt]
+        own = [line["input"] for line in identity_answers(evidence) if line.get("prompt") == prompt]
         missing = wanted - set(own)
         if missing or len(own) != len(wanted):
             what = shorten(min(missing)) if missing else f"{len(own)} / {len(wanted)}"
@@ -143,8 +147,8 @@ def asked(evidence: Evidence, context: Context) -> str:
     return tr(f"{len(wanted)} questions, {len(PROMPTS)} prompts", f"{len(wanted)} 个问题，{len(PROMPTS)} 种提示")
 
 
-@check("answers", "evaluation", "data", after=("data_rules",))
-def prompts(evidence: Evidence, context: Context) -> str:
+@define_check("answers", "evaluation", "data", after=("data_rules",))
+def prompts(evidence: Evidence, staff: StaffInputs) -> str:
     """the system prompt of the evaluation is the data's | 评测的系统提示与数据一致"""
     persona = evidence.data.persona
     for line in evidence.evaluation["prompts"]:
@@ -155,18 +159,16 @@ def prompts(evidence: Evidence, context: Context) -> str:
     return shorten(persona or "")
 
 
-@check("answers", "answers", "data", after=("answers", "data_rules"))
-def held_out(evidence: Evidence, context: Context) -> str:
+@define_check("answers", "answers", "data", after=("answers", "data_rules"))
+def held_out(evidence: Evidence, staff: StaffInputs) -> str:
     """no question was trained on | 评测问题没有出现在训练数据里"""
-    from lesson.data import rows as rows_
-
     trained = set()
     with evidence.view.open(evidence.parts["data"]) as stream:
-        for _, line in rows_.lines(stream):
+        for _, line in rows.lines(stream):
             value = parse_strict_json((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
             if isinstance(value, dict):
                 trained |= {fold_text(t["input"]) for t in value["conversation"]}
-    both = [line["input"] for line in _identity(evidence) if fold_text(line["input"]) in trained]
+    both = [line["input"] for line in identity_answers(evidence) if fold_text(line["input"]) in trained]
     if both:
         raise Failed(
             shorten(both[0]), tr("take the row out, train and evaluate again", "请去掉该行，重新训练并评测"), both

@@ -5,50 +5,51 @@ from __future__ import annotations
 from lesson.core.messages import tr
 from lesson.core.text import shorten
 from lesson.evaluation.judging import says_name
-from lesson.submission.checks import answers as check_answers
+from lesson.submission.checks.answers import require_new_name, require_no_other_name
 from lesson.submission.evidence import Evidence
-from lesson.submission.registry import Context, Failed, Skipped, check
+from lesson.submission.registry import Failed, Skipped, define_check
+from lesson.submission.staff import StaffInputs
 
 LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do
 HONEST = ("hand in the adapter that gave the answers", "请提交给出这些回答的适配器")
 
 
-def asked(context: Context) -> list[dict]:
+def staff_answers(staff: StaffInputs) -> list[dict]:
     """The staff's lines. Raises Skipped when nothing was asked."""
-    if context.rerun is None:
+    if staff.rerun is None:
         raise Skipped(tr("RERUN is not set", "没有设置 RERUN"))
-    return context.rerun
+    return staff.rerun
 
 
-@check("rerun", "adapter")
-def rerun_says_new(evidence: Evidence, context: Context) -> str:
+@define_check("rerun", "adapter")
+def rerun_says_new(evidence: Evidence, staff: StaffInputs) -> str:
     """asked by the staff, on their own base, it says its new name | 教师在自己的基座上提问，助手说出新名字"""
-    lines = asked(context)
+    lines = staff_answers(staff)
     if not evidence.new_name:
         raise Skipped(tr("no new name is declared", "没有声明新名字"))
-    return check_answers.says_it(lines, evidence.new_name, tr(*HONEST))
+    return require_new_name(lines, evidence.new_name, tr(*HONEST))
 
 
-@check("rerun", "adapter")
-def rerun_not_old(evidence: Evidence, context: Context) -> str:
+@define_check("rerun", "adapter")
+def rerun_not_old(evidence: Evidence, staff: StaffInputs) -> str:
     """asked by the staff, it says neither the old name nor the base's | 教师提问时，不再自称旧名字或基座的名字"""
-    return check_answers.says_no_other(asked(context), evidence)
+    return require_no_other_name(staff_answers(staff), evidence)
 
 
-@check("rerun", "adapter", "answers")
-def rerun_agrees(evidence: Evidence, context: Context) -> str:
+@define_check("rerun", "adapter", "answers")
+def rerun_agrees(evidence: Evidence, staff: StaffInputs) -> str:
     """asked the same, it answers as the submitted answers claim | 同样的问题，回答与提交的回答相符"""
-    said = {(line["prompt"], line["input"]): line["output"] for line in asked(context)}
+    outputs = {(line["prompt"], line["input"]): line["output"] for line in staff_answers(staff)}
     new, places, both, equal = evidence.new_name or "", [], 0, 0
     for line in evidence.answers:
-        own = said.get((line.get("prompt"), line["input"]))
-        if own is None:
+        theirs = outputs.get((line.get("prompt"), line["input"]))
+        if theirs is None:
             continue
         both += 1
-        equal += own == line["output"]
+        equal += theirs == line["output"]
         # Other hardware rounds otherwise and may word an answer otherwise; whether it says the name must not change.
-        if says_name(own, new) != says_name(line["output"], new):
-            places.append(f"{shorten(line['input'])}: {shorten(line['output'])} ≠ {shorten(own)}")
+        if says_name(theirs, new) != says_name(line["output"], new):
+            places.append(f"{shorten(line['input'])}: {shorten(line['output'])} ≠ {shorten(theirs)}")
     if not both:
         raise Skipped(tr("no question is in both", "没有共同的问题"))
     if len(places) > (1 - LEAST_ALIKE) * both:

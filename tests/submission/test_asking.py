@@ -8,22 +8,23 @@ import signal
 
 import hostile
 import pytest
+from verdicts import shipped_rubric
 
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.model.tiny_base import install_base
-from lesson.submission import batch as check_all
-from lesson.submission import rerun, scoring
-from lesson.submission.evidence import schema
-from lesson.submission.judging import judge_submission
-from lesson.submission.registry import Context, Unjudged
-from recipe import check
+from lesson.submission import asking
+from lesson.submission.documents import load_schema
+from lesson.submission.registry import Unjudged
+from lesson.submission.staff import StaffInputs
+from lesson.submission.verdict import judge_submission
+from recipe import check, check_all
 
 CHECKS = {"rerun_says_new", "rerun_not_old", "rerun_agrees"}
 
 
 def status(found: dict) -> dict[str, str]:
-    schema("verdict").validate(found)
+    load_schema("verdict").validate(found)
     return {result["check"]: result["status"] for result in found["checks"]}
 
 
@@ -53,7 +54,7 @@ def test_without_a_base_a_rerun_is_not_judged_and_says_what_to_do(tmp_path, call
 
 def test_what_is_not_sound_is_not_loaded(tmp_path, call, monkeypatch):
     """An adapter that is no safetensors, or of other shapes, never reaches the process that has torch."""
-    monkeypatch.setattr(rerun.Worker, "judge", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(asking.RerunWorker, "ask", lambda *_: pytest.fail("loaded"))
     for number, name in enumerate(("adapter_is_cut_off", "rank_changed", "not_a_number")):
         hostile.packed(hostile.mutated(name), tmp_path / f"{number}.zip")
     assert call(check_all, str(tmp_path), "--rerun", "1", "--report", str(tmp_path.with_suffix(".json")))[0] == 1
@@ -65,10 +66,10 @@ def test_the_full_venv_is_looked_for_and_named_where_it_is_missing(tmp_path, mon
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setenv("VENV", str(tmp_path / "none"))
     with pytest.raises(Unjudged, match="torch"):
-        rerun.full_python()
+        asking.find_full_python()
     (tmp_path / "none" / "bin").mkdir(parents=True)
     (tmp_path / "none" / "bin" / "python").touch()
-    assert rerun.full_python() == str(tmp_path / "none" / "bin" / "python")
+    assert asking.find_full_python() == str(tmp_path / "none" / "bin" / "python")
 
 
 @pytest.mark.torch
@@ -86,20 +87,20 @@ def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_p
     asked = [line["input"] for line in hostile.rows_of(files[hostile.ANSWERS]) if line["kind"] == "identity"][:3]
     questions.write_text("\n".join(asked))
     values = Values({"BUILD": str(tmp_path), "QUESTIONS": str(questions)}, {})
-    rules, names = scoring.rubric(None), {}
+    rubric, names = shipped_rubric(), {}
     paths = [str(tmp_path / "all" / name) for name in ("a.zip", "b.zip", "c.zip")]
-    verdicts = [judge_submission(path, rules, Context()) for path in paths]
+    verdicts = [judge_submission(path, rubric, StaffInputs()) for path in paths]
     assert all(found["passed"] for found in verdicts)
-    real, killed = rerun.Worker._said, []
+    real, killed = asking.RerunWorker._exchange, []
 
-    def said(worker, request, seconds):
+    def kill_once(worker, request, seconds):
         if request.get("path") == paths[0]:
             killed.append(os.kill(worker._process.pid, signal.SIGKILL))
         return real(worker, request, seconds)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rerun.Worker, "_said", said)
-        rerun.add(verdicts, paths, rules, values, names)
+        patch.setattr(asking.RerunWorker, "_exchange", kill_once)
+        asking.add_reruns(verdicts, paths, rubric, values, names)
     first, second, third = (status(found) for found in verdicts)
     assert killed and {first[name] for name in CHECKS} == {"unjudged"} and verdicts[0]["passed"] is None
     wrong = {name for name, state in second.items() if state == "failed"}
@@ -111,7 +112,7 @@ def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_p
 
 def test_questions_of_the_staffs_own_are_read_and_a_wrong_file_is_refused(tmp_path):
     (tmp_path / "q.txt").write_text("你叫什么？\nWho are you?\n")
-    assert rerun.asked(Values({"QUESTIONS": str(tmp_path / "q.txt")}, {})) == ["你叫什么？", "Who are you?"]
-    assert len(rerun.asked(Values({}, {}))) >= 40
+    assert asking.staff_questions(Values({"QUESTIONS": str(tmp_path / "q.txt")}, {})) == ["你叫什么？", "Who are you?"]
+    assert len(asking.staff_questions(Values({}, {}))) >= 40
     with pytest.raises(UserError, match="no such file"):
-        rerun.asked(Values({"QUESTIONS": str(tmp_path / "none")}, {}))
+        asking.staff_questions(Values({"QUESTIONS": str(tmp_path / "none")}, {}))

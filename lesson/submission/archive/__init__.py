@@ -1,0 +1,1 @@
+"""What a stranger handed in, folder, zip or tar, as a read-only view."""

@@ -1,0 +1,68 @@
+"""Checks of the submitted config, read without running it: it only configures, and configures the lesson."""
+
+from __future__ import annotations
+
+from lesson.config.check import ConfigFinding, apply_rules
+from lesson.config.context import ConfigContext
+from lesson.config.rules import ERROR
+from lesson.config.summary import data_file, lookup
+from lesson.core.messages import tr
+from lesson.core.text import shorten
+from lesson.submission.evidence import Evidence
+from lesson.submission.registry import Failed, define_check
+from lesson.submission.staff import StaffInputs
+
+
+def _config_errors(evidence: Evidence) -> list[ConfigFinding]:
+    stock = evidence.sound_record["config"] if evidence.sound_record else None
+    context = ConfigContext(files=False, meant=stock, old_name=evidence.old_name)
+    return [f for f in apply_rules(evidence.config, context).findings if f.severity == ERROR]
+
+
+def _is_trust(rule: str) -> bool:
+    return rule.startswith("trust-") or rule in ("syntax", "undefined", "base")
+
+
+def _require_none(found: list[ConfigFinding], pass_text: str) -> str:
+    if found:
+        raise Failed(f"{found[0].found}; {found[0].why}", found[0].remedy, [str(f) for f in found])
+    return pass_text
+
+
+@define_check("config", "config")
+def config_only(evidence: Evidence, staff: StaffInputs) -> str:
+    """the config only configures, and can be read without running it | 配置只含配置，不运行即可读懂"""
+    return _require_none([f for f in _config_errors(evidence) if _is_trust(f.rule)], tr("nothing else", "没有其他内容"))
+
+
+@define_check("config", "config", after=("config_only",))
+def config_rules(evidence: Evidence, staff: StaffInputs) -> str:
+    """the config is the lesson's: its data, map function, base and questions | 配置符合课程：数据、映射函数、基座、问题"""
+    found = [f for f in _config_errors(evidence) if not _is_trust(f.rule)]
+    return _require_none(found, tr("no error", "没有错误"))
+
+
+@define_check("config", "config", "data", after=("config_only",))
+def config_data(evidence: Evidence, staff: StaffInputs) -> str:
+    """the config's system prompt is the data's | 配置里的 system 与数据一致"""
+    system, line = lookup(evidence.config, "system")
+    persona = evidence.data.persona
+    if isinstance(system, str) and persona and system != persona:
+        raise Failed(
+            f"{evidence.parts['config']}:{line}: {shorten(system)} ≠ {shorten(persona)}",
+            tr("make config after make data", "请在 make data 之后运行 make config"),
+        )
+    return shorten(str(data_file(evidence.config)))
+
+
+@define_check("config", "config", "adapter_config", after=("config_only",))
+def config_base(evidence: Evidence, staff: StaffInputs) -> str:
+    """config and adapter name the same base model | 配置与适配器指向同一基座"""
+    path = lookup(evidence.config, "model_path")[0]
+    names = {"config": path, "adapter": evidence.adapter_config.get("base_model_name_or_path")}
+    if evidence.manifest:
+        names["manifest"] = evidence.manifest["base"]
+    if len({str(name).rstrip("/") for name in names.values()}) > 1:
+        shown = ", ".join(f"{key}: {shorten(str(name))}" for key, name in names.items())
+        raise Failed(shown, tr("convert the run that this config trained", "请转换该配置训练出的结果"))
+    return shorten(str(path))

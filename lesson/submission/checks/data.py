@@ -1,0 +1,101 @@
+"""Checks of the submitted rows: valid, replaced, saying the new name, and the course's."""
+
+from __future__ import annotations
+
+import json
+
+from lesson.config.rules import ERROR
+from lesson.core.findings import Findings
+from lesson.core.messages import tr
+from lesson.core.text import shorten
+from lesson.data import rows
+from lesson.data.replace import Replacer
+from lesson.data.residue import Residue, scan
+from lesson.data.rows import Block, blocks
+from lesson.data.rules import ROW_RULES
+from lesson.data.validate import Validator
+from lesson.submission.evidence import Evidence
+from lesson.submission.registry import SHOWN, Failed, Skipped, define_check
+from lesson.submission.staff import StaffInputs
+
+
+@define_check("data", "data")
+def data_rules(evidence: Evidence, staff: StaffInputs) -> str:
+    """the rows are valid conversations | 数据行都是有效的对话"""
+    name = evidence.parts["data"]
+    findings = Findings(ROW_RULES)
+    names = [n for n in (evidence.new_name,) if n]
+    validator = Validator(name, findings, names, near=False)
+    with evidence.view.open(name) as stream:
+        for number, block in blocks(stream):
+            validator.block(number, block and Block(block))
+    validator.close()
+    errors = [f for f in findings.sorted() if f.severity == ERROR]
+    if errors:
+        what = tr(f"{findings.errors} errors, the first: ", f"{findings.errors} 个错误，第一个：") + str(errors[0])
+        raise Failed(what, errors[0].remedy, [str(f) for f in errors[:SHOWN]])
+    if not validator.rows:
+        raise Failed(tr("no rows", "没有数据行"), "make data")
+    return next(iter(validator.facts()))
+
+
+@define_check("data", "data", after=("data_rules",))
+def replaced(evidence: Evidence, staff: StaffInputs) -> str:
+    """nothing is left of the old name | 旧名字已全部替换"""
+    name, old = evidence.parts["data"], evidence.old_name
+    findings = Findings(ROW_RULES)
+    residues = [Residue(old, *filter(None, [evidence.new_name]))]
+    with evidence.view.open(name) as stream:
+        for number, block in blocks(stream):
+            text = block.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+            scan(residues, findings, name, number, text)
+    left = [f for f in findings.sorted() if f.severity == ERROR]
+    if left:
+        what = tr(f"{old} is left in {len(left)} places", f"还有 {len(left)} 处 {old}")
+        raise Failed(what, tr("make data, then train again", "请运行 make data 后重新训练"), [str(f) for f in left])
+    return tr(f"no {old}", f"没有 {old}")
+
+
+@define_check("data", "data", after=("replaced",))
+def named(evidence: Evidence, staff: StaffInputs) -> str:
+    """the rows say the new name | 数据里有新名字"""
+    new = evidence.new_name
+    if not new:
+        raise Skipped(tr("no new name is declared", "没有声明新名字"))
+    encoded, count = (new.encode(), json.dumps(new)[1:-1].encode()), 0
+    with evidence.view.open(evidence.parts["data"]) as stream:
+        for _, line in rows.lines(stream):
+            count += line is not None and any(form in line for form in encoded)
+    if count == 0:
+        raise Failed(
+            tr(f"no row says {shorten(new)}", f"没有一行提到 {shorten(new)}"), f"make data NEW_NAME={shorten(new)}"
+        )
+    return tr(f"{count} rows say {shorten(new)}", f"{count} 行提到 {shorten(new)}")
+
+
+@define_check("data", "data", after=("data_rules",))
+def source(evidence: Evidence, staff: StaffInputs) -> str:
+    """the rows are the course's, with only the name changed | 数据即课程数据，只改了名字"""
+    if staff.source is None:
+        raise Skipped(tr("SOURCE is not given", "没有给出 SOURCE"))
+    if not evidence.new_name:
+        raise Skipped(tr("no new name is declared", "没有声明新名字"))
+    replacer = Replacer([(evidence.old_name, evidence.new_name)])
+    with rows.open_bytes(staff.source) as stream:
+        expected = [
+            line
+            for number, block in blocks(stream)
+            if block is not None
+            for line in replacer.block(Block(block), staff.source, number).splitlines()
+        ]
+    with evidence.view.open(evidence.parts["data"]) as stream:
+        found = [line for _, line in rows.lines(stream) if line is None or line.strip()]
+    different = [i for i, (a, b) in enumerate(zip(expected, found, strict=False), 1) if a != b]
+    if different or len(expected) != len(found):
+        places = [f"{i}: {shorten((found[i - 1] or b'').decode(errors='replace'))}" for i in different[:SHOWN]]
+        what = tr(
+            f"{len(different)} rows differ from the replaced source, {len(found)} rows instead of {len(expected)}",
+            f"{len(different)} 行与替换结果不同，共 {len(found)} 行，应为 {len(expected)} 行",
+        )
+        raise Failed(what, tr("make data from the course's source", "请用课程源数据运行 make data"), places)
+    return tr(f"{len(found)} rows equal", f"{len(found)} 行一致")

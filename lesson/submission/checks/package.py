@@ -1,0 +1,94 @@
+"""Checks of how a submission is packed: it opens, is complete, and its files are those that were listed."""
+
+from __future__ import annotations
+
+from lesson.core.messages import tr
+from lesson.core.text import shorten
+from lesson.submission.evidence import Evidence
+from lesson.submission.parts import MANIFEST, NEEDED, PARTS
+from lesson.submission.registry import Failed, Skipped, define_check
+from lesson.submission.staff import StaffInputs
+
+PACK_AGAIN = "make submission"
+
+
+@define_check("package")
+def opens(evidence: Evidence, staff: StaffInputs) -> str:
+    """it opens safely: no links, no paths outside, no bombs | 可安全打开：没有链接、越界路径和压缩炸弹"""
+    view = evidence.view
+    if view.problems:
+        raise Failed(
+            view.problems[0],
+            tr("pack only regular files, below one folder", "请只打包同一目录下的普通文件"),
+            view.problems,
+        )
+    return tr(
+        f"{len(view.entries)} files, {view.total / 2**20:.1f} MiB",
+        f"{len(view.entries)} 个文件，{view.total / 2**20:.1f} MiB",
+    )
+
+
+@define_check("package")
+def complete(evidence: Evidence, staff: StaffInputs) -> str:
+    """nothing is missing: config, data, log, adapter, answers | 内容齐全：配置、数据、日志、适配器、回答"""
+    missing = [tr(*PARTS[part][1:]) + f" ({PARTS[part][0]})" for part in NEEDED if part not in evidence.parts]
+    if missing:
+        raise Failed(
+            tr("missing: ", "缺少：") + ", ".join(missing),
+            tr(f"{PACK_AGAIN} packs all of them from a finished run", f"{PACK_AGAIN} 会从训练结果中打包全部内容"),
+        )
+    return ", ".join(f"{part}: {shorten(name)}" for part, name in sorted(evidence.parts.items()))
+
+
+@define_check("package")
+def manifest(evidence: Evidence, staff: StaffInputs) -> str:
+    """submission.json is valid | submission.json 有效"""
+    if evidence.manifest_error:
+        raise Failed(evidence.manifest_error, PACK_AGAIN)
+    if evidence.manifest is None:
+        raise Skipped(tr("a plain folder, told by content", "没有 submission.json：按内容识别文件"))
+    return tr(f"handed in by {shorten(evidence.manifest['who'])}", f"提交者：{shorten(evidence.manifest['who'])}")
+
+
+@define_check("package", after=("manifest",))
+def listed(evidence: Evidence, staff: StaffInputs) -> str:
+    """every listed file is there, and no other | 清单与文件一一对应"""
+    named = {entry["path"] for entry in evidence.manifest["files"]}
+    there = set(evidence.view.entries) - {MANIFEST}
+    if named != there:
+        places = [tr(f"missing: {n}", f"缺少：{n}") for n in sorted(named - there)]
+        places += [tr(f"not listed: {shorten(n)}", f"清单外：{shorten(n)}") for n in sorted(there - named)]
+        raise Failed(places[0], PACK_AGAIN, places)
+    return tr(f"{len(named)} files", f"{len(named)} 个文件")
+
+
+@define_check("package", after=("manifest",))
+def hashes(evidence: Evidence, staff: StaffInputs) -> str:
+    """the files are those that were packed (SHA-256) | 文件与打包时一致（SHA-256）"""
+    entries = evidence.view.entries
+    listed_files = [entry for entry in evidence.manifest["files"] if entry["path"] in entries]
+    changed = [
+        entry["path"]
+        for entry in listed_files
+        if entries[entry["path"]].size != entry["bytes"] or evidence.view.sha256(entry["path"]) != entry["sha256"]
+    ]
+    if changed:
+        raise Failed(
+            tr(f"{changed[0]} was changed after it was packed", f"{changed[0]} 在打包后被修改"), PACK_AGAIN, changed
+        )
+    return tr(f"{len(listed_files)} equal", f"{len(listed_files)} 个一致")
+
+
+@define_check("package")
+def no_pickle(evidence: Evidence, staff: StaffInputs) -> str:
+    """no file that runs code when loaded (.pth, .bin, .pkl) is needed | 不依赖加载时会执行代码的文件（.pth、.bin、.pkl）"""
+    if not evidence.pickles:
+        return tr("none there", "没有")
+    if "adapter" in evidence.parts:  # XTuner's checkpoints beside an adapter: told, not opened, not wrong
+        return tr("not opened: ", "未打开：") + ", ".join(map(shorten, evidence.pickles[:5]))
+    raise Failed(
+        tr("the weights are a pickle, which is never opened: ", "权重是 pickle，不会打开：")
+        + shorten(evidence.pickles[0]),
+        tr("convert with --safe-serialization (make convert)", "请用 --safe-serialization 转换（make convert）"),
+        evidence.pickles,
+    )

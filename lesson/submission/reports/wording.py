@@ -1,0 +1,53 @@
+"""The words that all reports share, and how a stranger's text is shown.
+
+Everything in a verdict came from a stranger: each form escapes it in its own way, and a terminal is sent no control
+character.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+from lesson.core.messages import tr
+
+AREA_NAMES = {
+    "package": ("package", "打包"),
+    "data": ("data", "数据"),
+    "config": ("config", "配置"),
+    "run": ("training", "训练"),
+    "adapter": ("adapter", "适配器"),
+    "answers": ("answers", "回答"),
+    "rerun": ("rerun by the staff", "教师重新提问"),
+    "checker": ("checker", "检查程序"),
+}
+MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "–   ", "unjudged": "?   "}
+STATUS_NAMES = {
+    "passed": ("passed", "通过"),
+    "failed": ("failed", "未通过"),
+    "skipped": ("skipped", "跳过"),
+    "unjudged": ("could not be judged", "无法判断"),
+}
+
+
+def visible(text: str) -> str:
+    """`text` on one line with control, format and surrogate characters shown as escapes, not sent."""
+    return "".join(ascii(c)[1:-1] if unicodedata.category(c)[0] == "C" or c in "\u2028\u2029" else c for c in text)
+
+
+def visible_lines(text: str) -> str:
+    return "\n".join(visible(line) for line in text.split("\n"))
+
+
+def outcome(verdict: dict) -> str:
+    """Whether the submission passed, in words."""
+    if verdict["passed"] is None:
+        return tr(
+            "could not be judged: the checker's fault, not the submission's",
+            "无法判断：是检查程序的问题，不是提交的问题",
+        )
+    return tr("passed", "通过") if verdict["passed"] else tr("not passed", "未通过")
+
+
+def score(verdict: dict) -> str:
+    """The points that it got and those that it could get."""
+    return f"{verdict['points']:g}/{verdict['of']:g}"

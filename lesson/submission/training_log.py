@@ -1,0 +1,85 @@
+"""The steps of a training as its files tell them: XTuner's text log, its vis_data and the curve of each step."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from lesson.core.refusals import Broken
+from lesson.core.text import shorten
+
+STEP = re.compile(
+    r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - mmengine - INFO - (?:Iter|Epoch)\(train\) (?:\[\d+\])?\[ *(\d{1,9})/ *(\d{1,9})\] (.{0,400})"
+)
+FIELD = re.compile(r"\b(lr|time|loss|grad_norm): +(\S{1,30})")
+KEPT = re.compile(r"Iter\(train\)|Epoch\(train\)|Num train samples|Saving checkpoint at|GPU number")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One line of a log: what it says about the step. NaN where it says nothing."""
+
+    step: int
+    loss: float  # nats per token
+    lr: float
+    seconds: float
+    at: datetime | None = None
+    total: int | None = None  # steps of the whole training
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """XTuner's text log. Of sessions that overlap after a resume, the later one counts."""
+
+    points: list[Point]
+    sessions: int
+    samples: int | None  # that were trained on; None where the log does not say it
+    gpus: int
+
+
+def read_log(lines: Iterable[tuple[int, bytes]], name: str) -> TrainingLog:
+    """The log in the numbered `lines` of a file. Raises Broken for a step whose time or figures are none."""
+    points, samples, gpus = [], None, 1
+    for number, line in lines:
+        text = line[:1000].decode(errors="replace")
+        if match := STEP.search(text):
+            try:
+                at = datetime.strptime(match[1], "%Y/%m/%d %H:%M:%S")
+                fields = {key: float(value) for key, value in FIELD.findall(match[4])}
+            except ValueError as error:
+                raise Broken(f"{name}:{number}: {shorten(str(error))}") from None
+            loss, lr, seconds = (fields.get(key, math.nan) for key in ("loss", "lr", "time"))
+            points.append(Point(int(match[2]), loss, lr, seconds, at, int(match[3])))
+        elif match := re.search(r"Num train samples (\d{1,9})", text):
+            samples = int(match[1])
+        elif match := re.search(r"GPU number: (\d{1,5})", text):
+            gpus = max(int(match[1]), 1)
+    sessions = 1 + sum(b.step <= a.step for a, b in itertools.pairwise(points))
+    return TrainingLog(drop_repeated(points), sessions, samples, gpus)
+
+
+def read_point(line: dict, where: str, seconds: str) -> Point:
+    """The point in one object of vis_data or a curve, whose key `seconds` has the time. Raises Broken."""
+
+    def number(key: str) -> float:
+        value = line.get(key)
+        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+
+    step = line.get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < 10**9:
+        raise Broken(f"{where}: step = {shorten(str(step))}")
+    return Point(step, number("loss"), number("lr"), number(seconds))
+
+
+def drop_repeated(points: Iterable[Point]) -> list[Point]:
+    """Points in order of their steps: a session that begins at an earlier step replaces what came before from there."""
+    kept: list[Point] = []
+    for point in points:
+        while kept and kept[-1].step >= point.step:
+            kept.pop()
+        kept.append(point)
+    return kept

@@ -1,0 +1,76 @@
+"""The verdict on one submission, and what reports show of it. All that checks read is loaded with this file."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lesson.core.refusals import Broken, Unreadable
+from lesson.core.text import shorten
+from lesson.submission.archive.opening import open_view
+from lesson.submission.evidence import Evidence
+from lesson.submission.registry import load_checks, run_checks
+from lesson.submission.scoring import make_verdict, results_unopened
+from lesson.submission.staff import StaffInputs
+
+MOST_POINTS = 1000  # of the loss curve in a report
+MOST_ANSWERS = 60
+
+
+def judge_submission(path: str | Path, rubric: dict, staff: StaffInputs, names: dict[str, str] | None = None) -> dict:
+    """The verdict on the submission at `path`, as schemas/verdict.schema.json has it. Never raises for what is in it."""
+    started = time.perf_counter()
+    shown = shorten(os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    try:
+        with open_view(path) as view:
+            evidence = Evidence(view, names)
+            results = run_checks(evidence, staff, load_checks())
+            verdict = make_verdict(shown, results, rubric) | summarise(evidence)
+            verdict["notes"] = view.notes[:20]
+    except (Unreadable, OSError) as error:
+        verdict = make_verdict(shown, results_unopened(str(error)), rubric)
+    verdict["seconds"] = round(time.perf_counter() - started, 3)
+    return verdict
+
+
+def summarise(evidence: Evidence) -> dict:
+    """What reports show besides the checks. A part that cannot be read is left out: its check says so."""
+
+    def read_or(default: object, read: Callable[[], object]) -> object:
+        try:
+            return read()
+        except (Broken, Unreadable, KeyError):
+            return default
+
+    return {
+        "who": evidence.manifest["who"] if evidence.manifest else None,
+        "names": {"old": evidence.old_name, "new": evidence.new_name},
+        "profile": evidence.profile,
+        "fingerprints": read_or({}, lambda: evidence.fingerprints),
+        "curve": read_or([], lambda: _sample_curve(evidence)),
+        "answers": read_or([], lambda: _sample_answers(evidence)),
+    }
+
+
+def _sample_curve(evidence: Evidence) -> list[list[float]]:
+    """[step, loss in nats per token], at most MOST_POINTS of them."""
+    points = evidence.curve if "curve" in evidence.parts else evidence.log.points
+    every = max(1, math.ceil(len(points) / MOST_POINTS))
+    return [[p.step, p.loss] for p in points[::every] if math.isfinite(p.loss)]
+
+
+def _sample_answers(evidence: Evidence) -> list[dict]:
+    """At most MOST_ANSWERS answers to questions about the assistant."""
+    identity = [line for line in evidence.answers if line.get("kind", "identity") == "identity"]
+    every = max(1, math.ceil(len(identity) / MOST_ANSWERS))
+    return [
+        {
+            "prompt": shorten(str(line.get("prompt", ""))),
+            "input": line["input"][:500],
+            "output": line["output"][:500],
+        }
+        for line in identity[::every]
+    ]
