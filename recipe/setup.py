@@ -7,9 +7,23 @@ isolation (which would fetch unpinned tools) and without dependency resolution (
 pin of XTuner's).
 """
 
+from __future__ import annotations
+
 import sys
 
-from lesson.install.setup import main
+from lesson.core import cli
+from lesson.install.setup import PLANS, install_venv, lines_of
+
+
+def main(arguments: list[str]) -> int:
+    plan, rest = ("check", arguments[1:]) if arguments[:1] == ["check"] else ("all", arguments)
+
+    def stage(values: object) -> int:
+        print(*lines_of(install_venv(PLANS[plan], sys.stdout)), sep="\n")
+        return 0
+
+    return cli.run("setup", __doc__, [], stage, rest)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -50,6 +50,11 @@ def run(
     return guarded(call, stdout, stderr)
 
 
+def show_line(line: str) -> None:
+    """Print a line of progress at once: what a script gives to the library as `report`."""
+    print(line, flush=True)
+
+
 def guarded(call: Callable[[], int], stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
     """The exit status of `call()`, its output sent to the given streams; user errors become one line."""
     out, err = stdout or sys.stdout, stderr or sys.stderr
@@ -59,6 +64,8 @@ def guarded(call: Callable[[], int], stdout: TextIO | None = None, stderr: TextI
         except SystemExit as stop:  # argparse: 0 after --help, 2 after a wrong flag
             return int(stop.code or 0)
         except UserError as error:
+            if error.details:
+                print(error.details, file=err)
             print(tr("error: ", "错误：") + str(error), file=err)
             return 2
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 _language: str | None = None
 
@@ -23,9 +24,17 @@ def tr(en: str, zh: str) -> str:
     return zh if language() == "zh" else en
 
 
-class UserError(Exception):
-    """Something that the user can mend: printed as one line `error: WHERE: WHAT; REMEDY`, exit status 2."""
+def title_of(function: Callable) -> str:
+    """The first line of a function's docstring, `English | 中文`, in the user's language: the name of what it checks."""
+    return tr(*function.__doc__.strip().splitlines()[0].split(" | "))
 
-    def __init__(self, where: object, what: str, remedy: str) -> None:
+
+class UserError(Exception):
+    """Something that the user can mend: printed as one line `error: WHERE: WHAT; REMEDY`, exit status 2.
+
+    `details`, when there are any, are printed above that line: the last lines of a process that failed.
+    """
+
+    def __init__(self, where: object, what: str, remedy: str, details: str = "") -> None:
         super().__init__(f"{where}: {what}; {remedy}")
-        self.where, self.what, self.remedy = str(where), what, remedy
+        self.where, self.what, self.remedy, self.details = str(where), what, remedy, details

@@ -1,4 +1,4 @@
-"""make doctor: is everything here that the chosen profile needs? A table, or JSON with FORMAT=json; exit 1 if not.
+"""Is everything on this machine that the chosen profile needs?
 
 Each check is a small function whose docstring is the line that the user sees. It returns what was found, or raises
 Missing with what is wrong and the command that mends it.
@@ -9,26 +9,24 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
-import json
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
-from lesson.core import cli
 from lesson.core.machine import driver_version, total_memory
-from lesson.core.messages import tr
+from lesson.core.messages import title_of, tr
 from lesson.core.settings import Values
-from lesson.install.setup import LOCK, PYTHONS, packages
+from lesson.install.setup import LOCK, PYTHONS, parse_lock
 from lesson.runs.environment import engine_environment
 from lesson.training.session import LEAST_FREE
 
-SETTINGS = ["PROFILE", "BUILD", "FORMAT"]
 LEAST_MEMORY = {"tiny": 4 << 30, "7b": 16 << 30}  # bytes of host memory
 LEAST_GPU_MEMORY = 14 << 30  # bytes: stock at 7B peaks at 12.9 GB
 # The modules that the stages import, in the order in which a failure is easiest to understand.
@@ -53,7 +51,7 @@ class Missing(Exception):
         self.remedy = remedy
 
 
-Check = Callable[[Values], str]
+Check = Callable[[Values], str]  # what was found; raises Missing
 
 
 def python(values: Values) -> str:
@@ -66,7 +64,7 @@ def python(values: Values) -> str:
 def versions(values: Values) -> str:
     """installed versions equal requirements.lock | 已装版本与 requirements.lock 一致"""
     wrong = []
-    locked = packages(LOCK.read_text(encoding="utf-8"))
+    locked = parse_lock(LOCK.read_text(encoding="utf-8"))
     for name, block in locked.items():
         wanted = re.match(r"[^=]+==([^\s;]+)", block).group(1)
         try:
@@ -221,37 +219,37 @@ CHECKS: list[Check] = [
 ]
 
 
-def doctor(values: Values) -> int:
+@dataclass(frozen=True)
+class Diagnosis:
+    """What one check found, in the user's language; `remedy` is the command that mends it, None where all is well."""
+
+    check: str
+    title: str
+    ok: bool
+    found: str
+    remedy: str | None = None
+
+
+def examine_machine(values: Values) -> Iterator[Diagnosis]:
+    """One diagnosis after another, each when its check is done; this process's environment becomes the trainer's."""
     os.environ.update(engine_environment(values))
-    results = []
     for check in CHECKS:
-        en, zh = check.__doc__.split(" | ")
-        line = {"check": check.__name__, "title": tr(en, zh), "ok": True, "found": "", "remedy": None}
+        name, title = check.__name__, title_of(check)
         try:
-            line["found"] = check(values)
+            yield Diagnosis(name, title, True, check(values))
         except Missing as missing:
-            line |= {"ok": False, "found": str(missing), "remedy": missing.remedy}
+            yield Diagnosis(name, title, False, str(missing), missing.remedy)
         except Exception as error:  # the doctor must report on a broken machine, not break with it
-            line |= {"ok": False, "found": f"{type(error).__name__}: {error}", "remedy": "make setup"}
-        results.append(line)
-        if values.format == "text":
-            print(f"{'ok  ' if line['ok'] else 'FAIL'} {line['title']}: {line['found']}", flush=True)
-            if not line["ok"]:
-                print(tr("     mend it with: ", "     修复方法：") + line["remedy"], flush=True)
-    passed = all(line["ok"] for line in results)
-    if values.format == "json":
-        print(json.dumps({"profile": values.profile, "ok": passed, "checks": results}, ensure_ascii=False, indent=2))
-    elif passed:
-        print(
-            tr(
-                f"everything is here for PROFILE={values.profile}; next: make data && make train",
-                f"PROFILE={values.profile} 所需的都已就绪；下一步：make data && make train",
-            )
-        )
-    return 0 if passed else 1
+            yield Diagnosis(name, title, False, f"{type(error).__name__}: {error}", "make setup")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run(
-        "doctor", __doc__, [*SETTINGS, "BASE_CONFIG"], doctor, sys.argv[1:] if arguments is None else arguments
-    )
+def lines_of(diagnosis: Diagnosis) -> list[str]:
+    """A diagnosis for people: one line, and one with the remedy."""
+    lines = [f"{'ok  ' if diagnosis.ok else 'FAIL'} {diagnosis.title}: {diagnosis.found}"]
+    return lines if diagnosis.ok else [*lines, tr("     mend it with: ", "     修复方法：") + diagnosis.remedy]
+
+
+def document_of(profile: str, diagnoses: list[Diagnosis]) -> dict:
+    """All diagnoses for programs."""
+    checks = [asdict(diagnosis) for diagnosis in diagnoses]
+    return {"profile": profile, "ok": all(diagnosis.ok for diagnosis in diagnoses), "checks": checks}

@@ -7,10 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from lesson.core.settings import GPUS, SETTINGS, TRAINING, Setting
-from lesson.install.help import targets
+from lesson.install.help import ALWAYS_TAKEN, read_targets
 
 LANGUAGES = {"en": "", "zh": ".zh-CN"}  # language -> what stands before .md in the file's name
-COMMON = ("PROFILE", "BUILD", "LANG")  # taken by every target
 MODULE = re.compile(r"^([a-z0-9-]+):.*\n\t@\S+ -m recipe\.(\w+(?: \w+)*)$", re.MULTILINE)
 FALLBACK = "–"  # in a table: nothing to say here
 
@@ -149,8 +148,8 @@ def settings_page(language: str, makefile: str, profiles: Mapping[str, Mapping[s
     """Every variable: what it means, its default, which targets take it."""
     users = targets_by_variable(makefile)
     training = {setting.name for setting in TRAINING}
-    common = [SETTINGS[name] for name in COMMON]
-    others = [s for s in SETTINGS.values() if s.name not in training and s.name not in COMMON]
+    common = [SETTINGS[name] for name in ALWAYS_TAKEN]
+    others = [s for s in SETTINGS.values() if s.name not in training and s.name not in ALWAYS_TAKEN]
     zh = language == "zh"
     unset = "不设" if zh else "not set"
 
@@ -205,7 +204,7 @@ def commands_page(language: str, makefile: str) -> str:
     def target_rows() -> Iterator[tuple[str, ...]]:
         module = f"`python -m recipe.{modules['help']}`"
         yield "`make`", "列出所有目标和变量" if zh else "print every target and variable", module, FALLBACK
-        for name, en, cn, variables in targets(makefile):
+        for name, en, cn, variables in read_targets(makefile):
             taken = ", ".join(link if v == "training" else f"`{v}`" for v in variables) or FALLBACK
             module = f"`python -m recipe.{modules[name]}`" if name in modules else FALLBACK
             yield f"`make {name}`", cn if zh else en, module, taken
@@ -239,7 +238,7 @@ def commands_page(language: str, makefile: str) -> str:
 def targets_by_variable(makefile: str) -> dict[str, list[str]]:
     """{variable: targets that take it}, in the order of the Makefile."""
     users: dict[str, list[str]] = {}
-    for name, _, _, variables in targets(makefile):
+    for name, _, _, variables in read_targets(makefile):
         for variable in variables:
             users.setdefault(variable, []).append(name)
     return users

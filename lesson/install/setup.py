@@ -1,8 +1,6 @@
-"""make setup: one venv from requirements.lock, every hash checked. Standard library only: it runs before the venv is.
+"""A venv from a lock, every hash checked. Standard library only: it runs before the venv is.
 
-make setup-check (`python -m recipe.setup check`): another, from requirements-check.lock, for checking alone.
-
-The first takes two steps, because DeepSpeed is built here: first the build tools, then everything, without build
+The full one takes two steps, because DeepSpeed is built here: first the build tools, then everything, without build
 isolation (which would fetch unpinned tools) and without dependency resolution (the lock is complete, and overrides one
 pin of XTuner's).
 """
@@ -11,21 +9,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from lesson.core import cli
 from lesson.core.messages import UserError, tr
-from lesson.core.settings import ROOT, Values
+from lesson.core.settings import ROOT
 
 LOCK = ROOT / "requirements.lock"
 CHECK_LOCK = ROOT / "requirements-check.lock"
 BUILD_TOOLS = ("packaging", "setuptools", "wheel")
 PYTHONS = ((3, 11), (3, 12))
+KEPT_LINES = 30  # of pip's output, shown when it fails
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Plan:
     variable: str
     venv: str
     least_free: int
-    size: tuple[str, str]
+    size: tuple[str, str]  # in words, English and Chinese
     following: str
     builds: bool  # something is built here, with the build tools of the lock
 
@@ -64,23 +64,70 @@ PLANS = {
 }
 
 
-def setup(values: Values) -> int:
-    return install(PLANS["all"])
+@dataclass(frozen=True)
+class InstalledVenv:
+    """A venv that has all of its plan's lock; `size` in bytes, None when it was there already."""
+
+    plan: Plan
+    venv: Path
+    size: int | None
 
 
-def setup_check(values: Values) -> int:
-    return install(PLANS["check"])
+def install_venv(plan: Plan, out: TextIO) -> InstalledVenv:
+    """The venv of `plan`, made or completed; progress goes to `out`. Raises UserError.
 
-
-def install(plan: Plan) -> int:
+    It is up to date when a stamp in it, written last, holds the lock's hash.
+    """
     venv = Path(os.environ.get(plan.variable) or plan.venv)
     lock = hashlib.sha256(plan.lock.read_bytes()).hexdigest()
     stamp = venv / f"{plan.lock.name}.sha256"
     if stamp.is_file() and stamp.read_text().strip() == lock and (venv / "bin" / "python").exists():
-        print(
+        return InstalledVenv(plan, venv, None)
+    require_python()
+    venv.parent.mkdir(parents=True, exist_ok=True)
+    if not venv.exists():
+        require_disk_space(plan, venv.parent)
+    blocks = parse_lock(plan.lock.read_text(encoding="utf-8"))
+    print(
+        tr(
+            f"installing {len(blocks)} packages into {venv}, hashes checked; {plan.size[0]}",
+            f"将 {len(blocks)} 个软件包装入 {venv}，逐一校验哈希；{plan.size[1]}",
+        ),
+        file=out,
+        flush=True,
+    )
+    stamp.unlink(missing_ok=True)
+    run_step([sys.executable, "-m", "venv", str(venv)], venv, 0, out)
+    if plan.builds:
+        with tempfile.NamedTemporaryFile("w", suffix=".lock") as tools:
+            tools.write("".join(text for name, text in blocks.items() if name in BUILD_TOOLS))
+            tools.flush()
+            install_lock(venv, tools.name, [], len(BUILD_TOOLS), out)
+        install_lock(venv, str(plan.lock), ["--no-build-isolation"], len(blocks), out)
+    else:
+        install_lock(venv, str(plan.lock), ["--only-binary=:all:"], len(blocks), out)
+    size = sum(path.lstat().st_size for path in venv.rglob("*"))
+    stamp.write_text(lock + "\n")
+    return InstalledVenv(plan, venv, size)
+
+
+def lines_of(installed: InstalledVenv) -> list[str]:
+    """What is there now, and what is next."""
+    plan, venv, size = installed.plan, installed.venv, installed.size
+    if size is None:
+        return [
             tr(f"up to date: {venv} has everything in {plan.lock.name}", f"已是最新：{venv} 与 {plan.lock.name} 一致")
+        ]
+    return [
+        tr(
+            f"done: {venv}, {size / 2**30:.1f} GiB; next: {plan.following}",
+            f"完成：{venv}，{size / 2**30:.1f} GiB；下一步：{plan.following}",
         )
-        return 0
+    ]
+
+
+def require_python() -> None:
+    """Raise UserError when this Python is none that the lock serves."""
     version = sys.version_info[:2]
     if version not in PYTHONS:
         known = tr(" or ", " 或 ").join(f"{a}.{b}" for a, b in PYTHONS)
@@ -92,11 +139,14 @@ def install(plan: Plan) -> int:
             ),
             tr("install one and run make setup PYTHON=python3.11", "请安装后运行 make setup PYTHON=python3.11"),
         )
-    venv.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(venv.parent).free
-    if free < plan.least_free and not venv.exists():
+
+
+def require_disk_space(plan: Plan, folder: Path) -> None:
+    """Raise UserError when the disk of `folder` has no room for the venv of `plan`."""
+    free = shutil.disk_usage(folder).free
+    if free < plan.least_free:
         raise UserError(
-            venv.parent.resolve(),
+            folder.resolve(),
             tr(
                 f"{free / 2**30:.1f} GiB free, {plan.least_free / 2**30:.1f} GiB needed",
                 f"剩余 {free / 2**30:.1f} GiB，需要 {plan.least_free / 2**30:.1f} GiB",
@@ -106,36 +156,9 @@ def install(plan: Plan) -> int:
                 f"请清理磁盘，或把 {plan.variable} 设到别的磁盘",
             ),
         )
-    blocks = packages(plan.lock.read_text(encoding="utf-8"))
-    print(
-        tr(
-            f"installing {len(blocks)} packages into {venv}, hashes checked; {plan.size[0]}",
-            f"将 {len(blocks)} 个软件包装入 {venv}，逐一校验哈希；{plan.size[1]}",
-        ),
-        flush=True,
-    )
-    stamp.unlink(missing_ok=True)
-    step([sys.executable, "-m", "venv", str(venv)], venv, total=0)
-    if plan.builds:
-        with tempfile.NamedTemporaryFile("w", suffix=".lock") as tools:
-            tools.write("".join(text for name, text in blocks.items() if name in BUILD_TOOLS))
-            tools.flush()
-            pip(venv, tools.name, total=len(BUILD_TOOLS))
-        pip(venv, str(plan.lock), "--no-build-isolation", total=len(blocks))
-    else:
-        pip(venv, str(plan.lock), "--only-binary=:all:", total=len(blocks))
-    size = sum(path.lstat().st_size for path in venv.rglob("*"))
-    stamp.write_text(lock + "\n")
-    print(
-        tr(
-            f"done: {venv}, {size / 2**30:.1f} GiB; next: {plan.following}",
-            f"完成：{venv}，{size / 2**30:.1f} GiB；下一步：{plan.following}",
-        )
-    )
-    return 0
 
 
-def packages(lock: str) -> dict[str, str]:
+def parse_lock(lock: str) -> dict[str, str]:
     """{name: its lines with version and hashes} of a lock in pip's format."""
     blocks: dict[str, str] = {}
     name = None
@@ -148,41 +171,33 @@ def packages(lock: str) -> dict[str, str]:
     return blocks
 
 
-def pip(venv: Path, lock: str, *options: str, total: int) -> None:
+def install_lock(venv: Path, lock: str, options: list[str], total: int, out: TextIO) -> None:
+    """Install the `total` packages of `lock` into the venv with its own pip. Raises UserError."""
     command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    step([*command, "--require-hashes", "--no-deps", *options, "-r", lock], venv, total)
+    run_step([*command, "--require-hashes", "--no-deps", *options, "-r", lock], venv, total, out)
 
 
-def step(command: list[str], venv: Path, total: int) -> None:
+def run_step(command: list[str], venv: Path, total: int, out: TextIO) -> None:
     """Run `command`, one line of progress per package on a terminal, every 20th elsewhere. Raises UserError."""
     # DeepSpeed would compile its CUDA operators now; the recipe uses none of them.
     environment = {**os.environ, "DS_BUILD_OPS": "0", "PYTHONUTF8": "1"}
-    seen, lines, terminal = 0, [], sys.stdout.isatty()
+    seen, lines, terminal = 0, [], out.isatty()
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         for line in process.stdout:
-            lines = [*lines[-30:], line.rstrip()]
-            if line.startswith(("Collecting ", "Requirement already satisfied: ")):
+            lines = [*lines[-KEPT_LINES:], line.rstrip()]
+            if package := package_of(line):
                 seen += 1
-                what = (
-                    line.split(":")[-1]
-                    .split("(")[0]
-                    .removeprefix("Collecting ")
-                    .split(" in ")[0]
-                    .split("==")[0]
-                    .strip()
-                )
                 if terminal:
-                    print(f"\r\033[K[{seen}/{total}] {what}", end="", flush=True)
+                    print(f"\r\033[K[{seen}/{total}] {package}", end="", file=out, flush=True)
                 elif seen % 20 == 0:
-                    print(f"[{seen}/{total}] {what}", flush=True)
+                    print(f"[{seen}/{total}] {package}", file=out, flush=True)
             elif line.startswith(("Building wheel", "Installing collected")):
-                print(("\r\033[K" if terminal else "") + line.split(":")[0].strip() + " …", flush=True)
+                print(("\r\033[K" if terminal else "") + line.split(":")[0].strip() + " …", file=out, flush=True)
     if terminal and total:
-        print()
+        print(file=out)
     if process.returncode:
-        print("\n".join(lines), file=sys.stderr)
         raise UserError(
             venv,
             tr(
@@ -193,10 +208,13 @@ def step(command: list[str], venv: Path, total: int) -> None:
                 "read the lines above; the same command goes on (network? disk?)",
                 "请查看上面的输出；再次运行同一命令可继续（网络？磁盘？）",
             ),
+            details="\n".join(lines),
         )
 
 
-def main(arguments: list[str] | None = None) -> int:
-    arguments = sys.argv[1:] if arguments is None else arguments
-    stage, rest = (setup_check, arguments[1:]) if arguments[:1] == ["check"] else (setup, arguments)
-    return cli.run("setup", __doc__, [], stage, rest)
+def package_of(line: str) -> str:
+    """The package that a line of pip's output begins with: `Collecting numpy==2.1` and the like; "" on other lines."""
+    for start in ("Collecting ", "Requirement already satisfied: "):
+        if line.startswith(start):
+            return re.split(r"==| in |\(", line.removeprefix(start))[0].strip()
+    return ""

@@ -38,6 +38,13 @@ def test_a_user_error_is_one_line_and_status_2():
     assert stage_that(stage) == (2, "", "error: a.jsonl:3: no name; write one\n")
 
 
+def test_the_details_of_an_error_stand_above_its_line():
+    def stage(values):
+        raise UserError("train", "exit status 1", "read the lines above", details="Traceback\nOSError")
+
+    assert stage_that(stage) == (2, "", "Traceback\nOSError\nerror: train: exit status 1; read the lines above\n")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO])
 def test_an_error_of_the_file_system_is_one_line_that_names_the_place(number):
     def stage(values):

@@ -1,18 +1,22 @@
-"""The lock is complete and hashed, and make without anything installed says what to do."""
+"""The lock is complete and hashed; a venv is made from it by pip, and what goes wrong is said."""
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
-from lesson.core.settings import ROOT, SETTINGS
-from lesson.install import help as recipe_help
+import pytest
+
+from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
 from lesson.install import setup
 
 
 def test_every_package_of_the_lock_has_one_version_and_hashes():
-    blocks = setup.packages(setup.LOCK.read_text(encoding="utf-8"))
+    blocks = setup.parse_lock(setup.LOCK.read_text(encoding="utf-8"))
     assert len(blocks) > 100
     for name, text in blocks.items():
         assert text.count("==") - text.count("platform_machine ==") - text.count("sys_platform ==") == 1, name
@@ -21,7 +25,7 @@ def test_every_package_of_the_lock_has_one_version_and_hashes():
 
 
 def test_every_package_named_by_hand_is_in_the_lock_at_that_version():
-    blocks = setup.packages(setup.LOCK.read_text(encoding="utf-8"))
+    blocks = setup.parse_lock(setup.LOCK.read_text(encoding="utf-8"))
     for line in (ROOT / "requirements.in").read_text(encoding="utf-8").splitlines():
         line = line.split("#")[0].strip()
         if line:
@@ -45,32 +49,68 @@ def test_setup_and_help_need_only_the_standard_library():
         subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, capture_output=True)
 
 
-def test_make_alone_lists_every_target_of_the_makefile(call):
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    phony = set(re.search(r"^\.PHONY: (.*)$", makefile, re.M).group(1).split()) - {"help"}
-    listed = {name for name, *_ in recipe_help.targets(makefile)}
-    assert listed == phony
-    status, out, _ = call(recipe_help)
-    assert status == 0
-    for name in listed:
-        assert re.search(rf"^  {name} ", out, re.M)
-
-
-def test_each_variable_that_help_names_has_its_own_line(call):
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    named = {v for *_, variables in recipe_help.targets(makefile) for v in variables} - {
-        "PYTHON",
-        "VENV",
-        "CHECK_VENV",
-        "training",
+def test_a_line_of_pip_names_a_package_or_none():
+    found = {
+        "Collecting numpy==2.1.0 (from -r requirements.lock (line 7))": "numpy",
+        "Requirement already satisfied: attrs==25.1 in /x/lib (from -r y (line 1))": "attrs",
+        "  Downloading numpy-2.1.0.whl (9 MB)": "",
+        "Installing collected packages: a, b": "",
     }
-    assert named <= set(SETTINGS)
-    out = call(recipe_help, "--lang", "zh")[1]
-    for name in named:
-        assert re.search(rf"^  {name} .*\w", out, re.M)
+    assert {line: setup.package_of(line) for line in found} == found
 
 
-def test_each_recipe_line_of_the_makefile_is_one_call():
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    for block in re.split(r"\n(?=\S)", makefile):
-        assert len([line for line in block.splitlines() if line.startswith("\t")]) <= 1, block
+def test_progress_is_every_20th_package_where_no_terminal_is():
+    code = "for n in range(45): print(f'Collecting p{n}==1')\nprint('Installing collected packages: p0')"
+    out = io.StringIO()
+    setup.run_step([sys.executable, "-c", code], ROOT, 45, out)
+    assert out.getvalue().splitlines() == ["[20/45] p19", "[40/45] p39", "Installing collected packages …"]
+
+
+def test_a_failed_step_carries_the_last_lines_and_says_that_it_goes_on():
+    code = "for n in range(99): print('line', n)\nraise SystemExit(3)"
+    with pytest.raises(UserError, match=r"failed with exit status 3; .* the same command goes on") as error:
+        setup.run_step([sys.executable, "-c", code], ROOT, 0, io.StringIO())
+    assert error.value.details.splitlines()[-1] == "line 98" and "line 10" not in error.value.details
+
+
+@pytest.fixture
+def small(tmp_path, monkeypatch) -> setup.Plan:
+    """A plan whose lock is one made-up package and whose venv is not there yet."""
+    monkeypatch.delenv("CHECK_VENV", raising=False)
+    lock = tmp_path / "small.lock"
+    lock.write_text("nothing==1 \\\n    --hash=sha256:00\n", encoding="utf-8")
+    return replace(setup.PLANS["check"], lock=lock, venv=str(tmp_path / "venv"), least_free=0)
+
+
+def test_a_venv_is_made_once_for_each_lock(small, monkeypatch):
+    def run_step(command, venv, total, out):
+        ran.append(command)
+        (venv / "bin").mkdir(parents=True, exist_ok=True)
+        (venv / "bin/python").touch()
+
+    ran: list[list[str]] = []
+    monkeypatch.setattr(setup, "run_step", run_step)
+    made = setup.install_venv(small, io.StringIO())
+    assert [command[2] for command in ran] == ["venv", "pip"] and {"--require-hashes", "--no-deps"} <= set(ran[1])
+    assert setup.lines_of(made)[0].startswith(f"done: {small.venv}, 0.0 GiB; next: make check")
+    assert setup.lines_of(setup.install_venv(small, io.StringIO()))[0].startswith("up to date") and len(ran) == 2
+    small.lock.write_text("nothing==2\n", encoding="utf-8")
+    assert setup.install_venv(small, io.StringIO()).size is not None and len(ran) == 4
+
+
+def test_what_a_failed_installation_left_is_not_up_to_date(small, monkeypatch):
+    def fail(*_):
+        raise UserError("venv", "failed", "again")
+
+    monkeypatch.setattr(setup, "run_step", fail)
+    for _ in range(2):
+        with pytest.raises(UserError):
+            setup.install_venv(small, io.StringIO())
+
+
+def test_another_python_and_a_full_disk_are_refused_first(small, monkeypatch):
+    with pytest.raises(UserError, match=r"GiB free, .* set CHECK_VENV to another disk"):
+        setup.install_venv(replace(small, least_free=1 << 60), io.StringIO())
+    monkeypatch.setattr(sys, "version_info", (3, 10, 1))
+    with pytest.raises(UserError, match=r"is Python 3\.10; needed is 3\.11 or 3\.12; .*make setup PYTHON=python3\.11"):
+        setup.install_venv(small, io.StringIO())

@@ -11,7 +11,7 @@ from lesson.config.profiles import load_profile
 from lesson.core import cli
 from lesson.core.settings import ROOT, SETTINGS
 from lesson.install import reference
-from lesson.install.help import targets
+from lesson.install.help import ALWAYS_TAKEN, read_targets
 from recipe import docs
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -71,19 +71,19 @@ def test_the_makefile_names_every_variable_that_its_targets_take(call, monkeypat
         return make_parser(module, doc, settings)
 
     monkeypatch.setattr(cli, "parser", recording)
-    named = {name: set(variables) for name, *_, variables in targets(MAKEFILE)}
+    named = {name: set(variables) for name, *_, variables in read_targets(MAKEFILE)}
     for target, module in reference.MODULE.findall(MAKEFILE):
         if target in named:
             taken.clear()
             status, _, _ = call(importlib.import_module(f"recipe.{module.split()[0]}"), "--help")
             training = {setting.name for setting in reference.TRAINING if "training" in named[target]}
-            missing = set(taken) - named[target] - training - set(reference.COMMON)
+            missing = set(taken) - named[target] - training - set(ALWAYS_TAKEN)
             assert status == 0 and not missing, f"{target}: {missing}"
 
 
 def test_every_variable_has_a_target():
     users = reference.targets_by_variable(MAKEFILE)
-    shown = users.keys() | set(reference.COMMON) | {setting.name for setting in reference.TRAINING}
+    shown = users.keys() | set(ALWAYS_TAKEN) | {setting.name for setting in reference.TRAINING}
     assert [name for name in SETTINGS if name not in shown] == []
     known = SETTINGS.keys() | {name for name, *_ in reference.MAKE_VARIABLES} | {"training"}
     assert [name for name in users if name not in known] == []

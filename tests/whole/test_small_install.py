@@ -32,11 +32,11 @@ sys.exit(importlib.import_module("recipe." + sys.argv[1]).main(sys.argv[2:]))
 
 
 def blocks() -> dict[str, str]:
-    return setup.packages(setup.CHECK_LOCK.read_text(encoding="utf-8"))
+    return setup.parse_lock(setup.CHECK_LOCK.read_text(encoding="utf-8"))
 
 
 def test_the_small_lock_is_hashed_small_and_at_the_versions_of_the_large_one():
-    small, large = blocks(), setup.packages(setup.LOCK.read_text(encoding="utf-8"))
+    small, large = blocks(), setup.parse_lock(setup.LOCK.read_text(encoding="utf-8"))
     assert len(small) < 20 and not small.keys() & set(HEAVY)
     for name, text in small.items():
         assert "--hash=sha256:" in text, name
