@@ -9,8 +9,8 @@ from lesson.core.files import sha256, write_json
 from lesson.core.layout import base_answers_file
 from lesson.core.settings import Values
 from lesson.evaluation.asking import answer_with_progress, build_chat
+from lesson.evaluation.held_out import KINDS, question_file
 from lesson.evaluation.loading import load_model
-from lesson.evaluation.questions import KINDS, question_file
 
 
 def answer_key(prompt: str, question: str) -> str:

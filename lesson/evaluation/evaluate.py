@@ -13,9 +13,9 @@ from lesson.core.settings import Values
 from lesson.data import rows
 from lesson.evaluation.asking import answer_with_progress, build_chat
 from lesson.evaluation.base_answers import answer_key, get_base_answers
+from lesson.evaluation.held_out import KINDS, read_questions, read_system_prompts, refuse_trained_questions
 from lesson.evaluation.judging import judge_answer, summarize
 from lesson.evaluation.loading import load_model, use_environment
-from lesson.evaluation.questions import KINDS, read_questions, read_system_prompts, refuse_trained_questions
 from lesson.evaluation.report import draw_evaluation
 from lesson.runs.folder import find_last_run
 

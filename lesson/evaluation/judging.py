@@ -53,7 +53,7 @@ def judge_answer(
 ) -> dict[str, object]:
     """One line of answers.jsonl.
 
-    `kind` is identity or general, `prompt` the name of the system prompt, `question` one of lesson.evaluation.questions,
+    `kind` is identity or general, `prompt` the name of the system prompt, `question` one of lesson.evaluation.held_out,
     `names` the run's {"new", "old"}, `base_text` the base's answer to the same question.
     """
     new, old = names["new"], names["old"]

@@ -9,8 +9,8 @@ from lesson.core.layout import last_run_link
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.evaluation.asking import Chat, Reply, build_chat
+from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import load_model, use_environment
-from lesson.evaluation.questions import read_system_prompts
 from lesson.runs.folder import find_last_run
 
 LONGEST_INPUT = 4000  # characters of one question

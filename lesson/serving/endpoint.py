@@ -29,68 +29,24 @@ from dataclasses import dataclass
 
 import litserve
 from fastapi import HTTPException, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 from litserve.specs.openai import ChatCompletionRequest, OpenAISpec
 from litserve.utils import ResponseBufferItem
-from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from lesson.core.messages import UserError, tr
 from lesson.core.processes import die_with_parent
 from lesson.core.settings import Values
-from lesson.evaluation.asking import Chat, Sampling
 from lesson.evaluation.judging import BASE_NAMES
 from lesson.evaluation.loading import find_weights, use_environment
 from lesson.runs.folder import find_last_run
 from lesson.serving.addresses import format_address, is_loopback, keep_proxy_off_loopback, require_free_port
 from lesson.serving.models import Models
+from lesson.serving.openai_protocol import add_routes, choose_finish_reason, read_request
 from lesson.serving.request_limits import make_middleware
 
 PORT = 8000
 MOST_WAITING = 64  # requests, the one that is answered included
-LONGEST_MESSAGES = 100_000  # characters of a whole conversation
-MOST_MESSAGES = 1000
-LONGEST_ANSWER = 1024  # tokens that a request may ask for
-USUAL_ANSWER = 256
 PATIENCE = 600  # seconds that a request may wait for its turn
-ROLES = ("system", "user", "assistant")
-
-
-def read_request(request: ChatCompletionRequest) -> tuple[Chat, Sampling]:
-    """The conversation and the sampling of a request. Raises HTTPException (400) with what is not taken.
-
-    Greedy where no temperature is given, as everywhere in the recipe (OpenAI's default is 1).
-    """
-    chat = []
-    for message in request.messages[: MOST_MESSAGES + 1]:
-        content = message.content
-        if isinstance(content, list):
-            parts = [getattr(part, "text", None) for part in content]
-            content = None if None in parts else "".join(parts)
-        if message.role not in ROLES or not isinstance(content, str):
-            raise HTTPException(400, "messages: only text of the roles system, user and assistant")
-        chat.append({"role": message.role, "content": content})
-    if not 1 <= len(chat) <= MOST_MESSAGES:
-        raise HTTPException(400, f"messages: from 1 to {MOST_MESSAGES}")
-    if sum(len(message["content"]) for message in chat) > LONGEST_MESSAGES:
-        raise HTTPException(400, f"messages: at most {LONGEST_MESSAGES} characters in all")
-    given = request.model_fields_set
-    limit = [n for n in (request.max_completion_tokens, request.max_tokens) if n is not None]
-    most = limit[0] if limit else USUAL_ANSWER
-    temperature = (request.temperature if "temperature" in given else 0.0) or 0.0
-    top_p = 1.0 if request.top_p is None else request.top_p
-    for name, value, low, high in (
-        ("max_tokens", most, 1, LONGEST_ANSWER),
-        ("temperature", temperature, 0, 2),
-        ("top_p", top_p, 0.01, 1),
-        ("n", 1 if request.n is None else request.n, 1, 1),
-    ):
-        if not low <= value <= high:  # also false for NaN
-            raise HTTPException(400, f"{name}: from {low} to {high}")
-    for name in ("stop", "tools", "response_format"):
-        if getattr(request, name):
-            raise HTTPException(400, f"{name}: not supported")
-    return chat, Sampling(temperature, top_p, most)
 
 
 class Assistant(litserve.LitAPI):
@@ -102,6 +58,7 @@ class Assistant(litserve.LitAPI):
         self.flags, self.use, self.stopped = flags, use, stopped
 
     def setup(self, device: str) -> None:
+        """Called in the worker's process: load the model."""
         die_with_parent()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
         values = Values(self.flags, {})
@@ -110,6 +67,7 @@ class Assistant(litserve.LitAPI):
         self.models.warm()
 
     def decode_request(self, request: ChatCompletionRequest):
+        """(slot, chat, sampling) of a request."""
         return int(request.metadata["slot"]), *read_request(request)
 
     def predict(self, inputs) -> Iterator[dict]:
@@ -142,6 +100,7 @@ class Spec(OpenAISpec):
         self.tasks: set = set()
 
     async def chat_completion(self, request: ChatCompletionRequest, http: Request):
+        """The answer to a request, or the stream of its pieces. Raises HTTPException (400 not taken, 429 too many)."""
         _, sampling = read_request(request)
         if not self.free_slots:
             raise HTTPException(429, "too many requests are waiting; try again later")
@@ -202,34 +161,6 @@ class Spec(OpenAISpec):
         finally:
             if not task.done():
                 self.stopped[slot] = 1
-
-
-def choose_finish_reason(tokens: int, most: int) -> str:
-    """Why an answer of `tokens` tokens, its end token not counted, ended when `most` were allowed with it."""
-    return "length" if tokens >= most else "stop"
-
-
-def make_error(status: int, message: str) -> JSONResponse:
-    """An error as OpenAI's clients expect it."""
-    kind = {429: "rate_limit_error"}.get(status, "invalid_request_error" if status < 500 else "server_error")
-    return JSONResponse({"error": {"message": message, "type": kind, "param": None, "code": None}}, status)
-
-
-def add_routes(app, name: str) -> None:
-    """The list of models, and errors in OpenAI's form, on LitServe's FastAPI application."""
-
-    @app.get("/v1/models")
-    async def models() -> dict:
-        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "local"}]}
-
-    @app.exception_handler(StarletteHTTPException)
-    async def refused(_: Request, problem: StarletteHTTPException) -> JSONResponse:
-        return make_error(problem.status_code, str(problem.detail))
-
-    @app.exception_handler(RequestValidationError)
-    async def malformed(_: Request, problem: RequestValidationError) -> JSONResponse:
-        first = problem.errors()[0]
-        return make_error(400, f"{'.'.join(map(str, first['loc'][1:]))}: {first['msg']}")
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from lesson.core.files import atomic
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.evaluation.asking import Chat, Sampling, build_chat
+from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.judging import BASE_NAMES
-from lesson.evaluation.questions import read_system_prompts
 from lesson.runs.folder import Run
 from lesson.serving import page_figures
 from lesson.serving.models import Models
@@ -42,8 +42,6 @@ class PageActions:
 
     def stream_answer(self, chat: Chat, sampling: Sampling, base: bool = False) -> Iterator[str]:
         """The answer so far, again and again; a UserError becomes gradio's own message box."""
-        import gradio as gr
-
         try:
             refuse_long_texts(*(message["content"] for message in chat))
             with self.models.ask(chat, sampling, base) as reply:
@@ -52,15 +50,20 @@ class PageActions:
                     text += piece
                     yield text.lstrip()
         except UserError as error:
+            import gradio as gr
+
             raise gr.Error(str(error), print_exception=False) from None
 
     def answer_message(
-        self, message: str, history: list[dict], choice: str, own: str, temperature: float, top_p: float, most: float
+        self, message: str, history: list[dict], choice: str, own: str, heat: float, top_p: float, most: float
     ) -> Iterator[str]:
-        """ChatInterface's function: a question and what was said before; yields the answer so far."""
+        """ChatInterface's function: a question and what was said before; yields the answer so far.
+
+        The names of the arguments are those of the page's API; `heat` is the temperature, `most` the most tokens.
+        """
         system = build_chat(self.choose_system_prompt(choice, own))
         chat = system + read_history(history) + build_chat("", message)
-        yield from self.stream_answer(chat, Sampling(temperature, top_p, int(most)))
+        yield from self.stream_answer(chat, Sampling(heat, top_p, int(most)))
 
     def answer_side_by_side(self, question: str, choice: str, own: str) -> Iterator[tuple[list, list]]:
         """Both answers to one question, greedy, their names marked: the base's first, as it was before training."""

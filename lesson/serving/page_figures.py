@@ -15,8 +15,8 @@ from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.data.statistics import Stats, collect
 from lesson.evaluation.base_answers import answer_key, read_base_answers
+from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.judging import BASE_NAMES
-from lesson.evaluation.questions import read_system_prompts
 from lesson.runs.folder import Run
 
 ALL, FAILED = "all", "failed"

@@ -23,7 +23,7 @@ from lesson.core.messages import language, tr
 from lesson.core.settings import ROOT, Values
 from lesson.core.text import shorten
 from lesson.data.questions import questions
-from lesson.evaluation.questions import read_questions
+from lesson.evaluation.held_out import read_questions
 from lesson.submission.registry import PASSED, SKIPPED, UNJUDGED, Unjudged
 from lesson.submission.scoring import award_points, bound_texts
 

@@ -25,8 +25,8 @@ from lesson.core.strict_json import parse_strict_json
 from lesson.core.text import fold_text, shorten
 from lesson.data import rows
 from lesson.evaluation.asking import answer_chats, build_chat
+from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import load_model, use_environment
-from lesson.evaluation.questions import read_system_prompts
 from lesson.submission.archive.opening import open_view
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import FAILED, UNJUDGED, Unjudged, load_checks, run_checks

@@ -8,7 +8,7 @@ import pytest
 
 from lesson.core.layout import base_answers_file
 from lesson.core.settings import Values
-from lesson.evaluation import base_answers, questions
+from lesson.evaluation import base_answers, held_out
 from lesson.evaluation.base_answers import answer_key, get_base_answers, read_base_answers
 from lesson.evaluation.judging import Answer
 
@@ -49,9 +49,9 @@ def test_another_base_other_prompts_or_other_questions_are_asked_anew(tmp_path, 
     get_base_answers(values, ["a"], PROMPTS, "hash", io.StringIO())
     assert read_base_answers(values, PROMPTS, "another") == {}
     assert read_base_answers(values, PROMPTS | {"persona": "x"}, "hash") == {}
-    for kind in questions.KINDS:
+    for kind in held_out.KINDS:
         (tmp_path / f"{kind}.json").write_text("{}", encoding="utf-8")
-    monkeypatch.setattr(questions, "FOLDER", tmp_path)
+    monkeypatch.setattr(held_out, "FOLDER", tmp_path)
     assert read_base_answers(values, PROMPTS, "hash") == {}
 
 

@@ -8,12 +8,10 @@ import urllib.request
 
 import openai
 import pytest
-from fastapi import HTTPException
-from litserve.specs.openai import ChatCompletionRequest
 from servers import NAME, serving
 
-from lesson.serving import endpoint
-from lesson.serving.endpoint import read_request
+from lesson.serving.endpoint import MOST_WAITING
+from lesson.serving.openai_protocol import LONGEST_ANSWER, LONGEST_MESSAGES
 from lesson.serving.request_limits import LARGEST_REQUEST
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -72,11 +70,11 @@ def test_a_conversation_and_a_system_prompt_reach_the_model(server):
     [
         {"messages": []},
         {"messages": [{"role": "tool", "content": "x", "tool_call_id": "1"}]},
-        {"messages": [{"role": "user", "content": "长" * (endpoint.LONGEST_MESSAGES + 1)}]},
+        {"messages": [{"role": "user", "content": "长" * (LONGEST_MESSAGES + 1)}]},
         {"messages": [{"role": "user", "content": "长" * 3000}]},
         {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "/etc/passwd"}}]}]},
         {"max_tokens": 0},
-        {"max_tokens": endpoint.LONGEST_ANSWER + 1},
+        {"max_tokens": LONGEST_ANSWER + 1},
         {"temperature": 3},
         {"top_p": 0},
         {"n": 2},
@@ -108,7 +106,7 @@ def test_a_body_that_is_too_large_or_a_foreign_host_is_refused(server):
 def test_a_reader_who_goes_away_ends_the_answer_and_too_many_are_told_so(rigged):
     """An endless answer takes seconds; when its reader leaves, the next one is served at once. A full queue is 429."""
     one = client(rigged)
-    stream = one.chat.completions.create(model="x", messages=WHO, stream=True, max_tokens=endpoint.LONGEST_ANSWER)
+    stream = one.chat.completions.create(model="x", messages=WHO, stream=True, max_tokens=LONGEST_ANSWER)
     next(iter(stream))
     stream.close()
     started = time.monotonic()
@@ -120,16 +118,14 @@ def test_a_reader_who_goes_away_ends_the_answer_and_too_many_are_told_so(rigged)
 
     def ask() -> None:
         try:
-            client(rigged, timeout=3).chat.completions.create(
-                model="x", messages=WHO, max_tokens=endpoint.LONGEST_ANSWER
-            )
+            client(rigged, timeout=3).chat.completions.create(model="x", messages=WHO, max_tokens=LONGEST_ANSWER)
             statuses.append(200)
         except openai.APIStatusError as error:
             statuses.append(error.status_code)
         except openai.APITimeoutError:
             statuses.append(None)
 
-    threads = [threading.Thread(target=ask) for _ in range(endpoint.MOST_WAITING + 4)]
+    threads = [threading.Thread(target=ask) for _ in range(MOST_WAITING + 4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -138,15 +134,7 @@ def test_a_reader_who_goes_away_ends_the_answer_and_too_many_are_told_so(rigged)
     # All of them gave up: their answers are not made, so the model is free again.
     started = time.monotonic()
     one.chat.completions.create(model="x", messages=WHO, max_tokens=2)
-    print(f"after {endpoint.MOST_WAITING} gave up: {time.monotonic() - started:.2f} s")
+    print(f"after {MOST_WAITING} gave up: {time.monotonic() - started:.2f} s")
     assert time.monotonic() - started < 10
     with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(rigged.url + "/health") as reply:
         assert reply.status == 200
-
-
-def test_no_temperature_means_greedy():
-    request = ChatCompletionRequest(messages=WHO)
-    assert read_request(request)[1].temperature == 0
-    assert read_request(ChatCompletionRequest(messages=WHO, temperature=0.7))[1].temperature == 0.7
-    with pytest.raises(HTTPException):
-        read_request(ChatCompletionRequest(messages=WHO, temperature=float("nan")))

@@ -8,8 +8,8 @@ from lesson.core.messages import tr
 from lesson.core.strict_json import parse_strict_json
 from lesson.core.text import fold_text, shorten
 from lesson.data import rows
+from lesson.evaluation.held_out import read_questions
 from lesson.evaluation.judging import BASE_NAMES, LEAST_NEW, MOST_WRONG, find_missed_bars, says_name
-from lesson.evaluation.questions import read_questions
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import Failed, Skipped, define_check
 from lesson.submission.staff import StaffInputs

@@ -8,7 +8,7 @@ import pytest
 
 from lesson.core.messages import UserError
 from lesson.data import rows
-from lesson.evaluation.questions import KINDS, read_questions, read_system_prompts, refuse_trained_questions
+from lesson.evaluation.held_out import KINDS, read_questions, read_system_prompts, refuse_trained_questions
 
 ROWS = Path("rows.jsonl")
 

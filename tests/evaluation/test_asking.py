@@ -1,0 +1,61 @@
+"""How a model is asked; what needs a model is asked in test_loading.py and by the whole lesson."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from lesson.core.messages import set_language
+from lesson.evaluation import asking
+from lesson.evaluation.asking import GREEDY, Sampling, answer_with_progress, build_chat, find_end_tokens
+from lesson.evaluation.judging import Answer
+
+
+class Tokenizer:
+    """A tokenizer with an end of its own that may or may not know InternLM2's."""
+
+    eos_token_id, unk_token_id = 2, 0
+
+    def __init__(self, ids: dict[str, int]) -> None:
+        self.ids = ids
+
+    def convert_tokens_to_ids(self, token: str) -> int:
+        return self.ids.get(token, self.unk_token_id)
+
+
+def test_a_chat_begins_with_its_system_prompt_and_the_user():
+    assert build_chat("s", "a", "b", "c") == [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b"},
+        {"role": "user", "content": "c"},
+    ]
+    assert build_chat("", "a") == [{"role": "user", "content": "a"}]
+
+
+def test_an_answer_ends_at_each_end_that_the_tokenizer_knows():
+    assert find_end_tokens(Tokenizer({"<|im_end|>": 7})) == [2, 7]
+    assert find_end_tokens(Tokenizer({})) == [2]
+
+
+def test_greedy_is_the_default_and_sampling_keeps_all_tokens_in_play():
+    assert GREEDY.arguments()["do_sample"] is False
+    assert Sampling(0.5, 0.9, 7).arguments() == {
+        "do_sample": True,
+        "temperature": 0.5,
+        "top_p": 0.9,
+        "top_k": 0,
+        "max_new_tokens": 7,
+    }
+
+
+@pytest.mark.parametrize(("language", "line"), [("en", "asking base: 2 questions"), ("zh", "向 base 提问：2 个问题")])
+def test_progress_is_one_line_where_nobody_watches(monkeypatch, language, line):
+    monkeypatch.setattr(
+        asking, "answer_chats", lambda tokenizer, model, chats, report: [Answer("x", True)] * len(chats)
+    )
+    set_language(language)
+    progress = io.StringIO()
+    assert answer_with_progress(None, None, [[], []], "base", progress) == [Answer("x", True)] * 2
+    assert progress.getvalue() == line + "\n"

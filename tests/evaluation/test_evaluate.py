@@ -1,0 +1,58 @@
+"""The stage from the run's record to the three files, with a model that answers by rote."""
+
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+
+import jsonschema
+import pytest
+
+from lesson.core.messages import UserError
+from lesson.core.settings import ROOT, Values
+from lesson.evaluation import evaluate
+from lesson.evaluation.evaluate import evaluate_run
+from lesson.evaluation.judging import Answer
+
+RECORD = {"id": "0" * 12, "persona": "你是机智流。", "names": {"new": "机智流", "old": "尖米"}, "inputs": {"base": "x"}}
+NO_ANSWER = type("NoAnswer", (dict,), {"__missing__": lambda self, key: ""})()
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A finished run whose model answers each question with what it is told here."""
+    data = tmp_path / "data.jsonl"
+    data.write_text(json.dumps({"conversation": [{"input": "q", "output": "a"}]}) + "\n", encoding="utf-8")
+    run = SimpleNamespace(
+        data=data, evaluation=tmp_path / "eval", read_record=lambda: RECORD, answer=Answer("我是机智流。", True)
+    )
+    monkeypatch.setattr(evaluate, "use_environment", lambda values: None)
+    monkeypatch.setattr(evaluate, "find_last_run", lambda values: run)
+    monkeypatch.setattr(evaluate, "load_model", lambda values, use, run: (None, None))
+    monkeypatch.setattr(evaluate, "get_base_answers", lambda *_: NO_ANSWER)
+    monkeypatch.setattr(evaluate, "answer_with_progress", lambda _, __, chats, *___: [run.answer] * len(chats))
+    return run
+
+
+def test_a_model_that_says_its_name_passes_and_all_is_written(run, tmp_path):
+    done = evaluate_run(Values({"BUILD": str(tmp_path)}, {}), io.StringIO())
+    assert done.result["passed"] and done.folder == run.evaluation
+    written = json.loads((run.evaluation / "evaluation.json").read_text(encoding="utf-8"))
+    assert written == done.result
+    jsonschema.validate(written, json.loads((ROOT / "schemas" / "evaluation.schema.json").read_text(encoding="utf-8")))
+    lines = (run.evaluation / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == done.lines
+    assert (run.evaluation / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_that_says_the_old_name_does_not_pass(run, tmp_path):
+    run.answer = Answer("我是尖米。", True)
+    result = evaluate_run(Values({"BUILD": str(tmp_path)}, {}), io.StringIO()).result
+    assert not result["passed"]
+    assert {missed["bar"] for missed in result["failures"]} == {"new", "old"}
+
+
+def test_the_base_is_not_compared_with_itself(run, tmp_path):
+    with pytest.raises(UserError, match="the base is what the others are compared with"):
+        evaluate_run(Values({"BUILD": str(tmp_path), "USE": "base"}, {}), io.StringIO())
