@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import hostile  # noqa: E402
+import submissions  # noqa: E402
 
 NAMES = 20
 BARS = {"tiny": (180, None), "7b": (5, 300)}  # seconds, MiB: of 500 submissions with two jobs, and of one at 7B size
@@ -30,12 +30,12 @@ def make(folder: Path, count: int) -> None:
     """`count` zips in `folder`, and one of the 7B size beside it."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    files = [hostile.named(f"星{chr(0x4E00 + number)}") for number in range(min(NAMES, count))]
+    files = [submissions.with_name(f"星{chr(0x4E00 + number)}") for number in range(min(NAMES, count))]
     for number in range(count):
-        own = hostile.trained(dict(files[number % NAMES]), "tiny", shift=number * 1e-5)
-        own[hostile.ADAPTER] = hostile.adapter.__wrapped__(seed=number)
-        hostile.packed(own, folder / f"{number:04}.zip", f"s{number}")
-    hostile.packed(hostile.honest_7b(), folder.with_name("7b.zip"))
+        own = submissions.with_training(dict(files[number % NAMES]), "tiny", shift=number * 1e-5)
+        own[submissions.ADAPTER] = submissions.random_adapter.__wrapped__(seed=number)
+        submissions.pack(own, folder / f"{number:04}.zip", f"s{number}")
+    submissions.pack(submissions.honest_7b_files(), folder.with_name("7b.zip"))
 
 
 def timed(*arguments: str) -> tuple[int, float, float, str]:

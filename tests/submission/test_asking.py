@@ -6,8 +6,9 @@ import json
 import os
 import signal
 
-import hostile
+import mutations
 import pytest
+import submissions
 from verdicts import shipped_rubric
 
 from lesson.core.messages import UserError
@@ -34,7 +35,7 @@ def read(path) -> list[dict]:
 
 
 def test_without_a_base_a_rerun_is_not_judged_and_says_what_to_do(tmp_path, call):
-    hostile.packed(hostile.honest(), tmp_path / "s.zip")
+    submissions.pack(submissions.honest_files(), tmp_path / "s.zip")
     arguments = [
         str(tmp_path / "s.zip"),
         "--rerun",
@@ -56,7 +57,7 @@ def test_what_is_not_sound_is_not_loaded(tmp_path, call, monkeypatch):
     """An adapter that is no safetensors, or of other shapes, never reaches the process that has torch."""
     monkeypatch.setattr(asking.RerunWorker, "ask", lambda *_: pytest.fail("loaded"))
     for number, name in enumerate(("adapter_is_cut_off", "rank_changed", "not_a_number")):
-        hostile.packed(hostile.mutated(name), tmp_path / f"{number}.zip")
+        submissions.pack(mutations.mutate(name), tmp_path / f"{number}.zip")
     assert call(check_all, str(tmp_path), "--rerun", "1", "--report", str(tmp_path.with_suffix(".json")))[0] == 1
     for found in read(tmp_path.with_suffix(".json")):
         assert found["passed"] is False and {status(found)[name] for name in CHECKS} == {"skipped"}
@@ -78,13 +79,15 @@ def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_p
     """The fixture's answers are honest ones, its adapter is random numbers: from files alone it passes."""
     install_base(tmp_path / "model")
     (tmp_path / "all").mkdir()
-    files = hostile.honest()
+    files = submissions.honest_files()
     for name in ("a.zip", "b.zip"):
-        hostile.packed(files, tmp_path / "all" / name, name)
-    odd = json.loads(files[hostile.ADAPTER_CONFIG]) | {"use_dora": True}
-    hostile.packed(files | {hostile.ADAPTER_CONFIG: hostile.dump(odd)}, tmp_path / "all" / "c.zip")
+        submissions.pack(files, tmp_path / "all" / name, name)
+    odd = json.loads(files[submissions.ADAPTER_CONFIG]) | {"use_dora": True}
+    submissions.pack(files | {submissions.ADAPTER_CONFIG: submissions.to_json(odd)}, tmp_path / "all" / "c.zip")
     questions = tmp_path / "questions.txt"
-    asked = [line["input"] for line in hostile.rows_of(files[hostile.ANSWERS]) if line["kind"] == "identity"][:3]
+    asked = [
+        line["input"] for line in submissions.from_json_lines(files[submissions.ANSWERS]) if line["kind"] == "identity"
+    ][:3]
     questions.write_text("\n".join(asked))
     values = Values({"BUILD": str(tmp_path), "QUESTIONS": str(questions)}, {})
     rubric, names = shipped_rubric(), {}

@@ -9,8 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hostile
+import mutations
 import pytest
+import submissions
 import yaml
 
 from lesson.core.settings import ROOT
@@ -44,7 +45,7 @@ def repository(tmp_path) -> Path:
     """A repository of a learner's: one commit with a good file of each kind, and a Python file that is no config."""
     folder = tmp_path / "repository"
     folder.mkdir()
-    (folder / "rows.jsonl").write_bytes(b"".join(hostile.honest()[hostile.DATA].splitlines(True)[:5]))
+    (folder / "rows.jsonl").write_bytes(b"".join(submissions.honest_files()[submissions.DATA].splitlines(True)[:5]))
     (folder / "config.py").write_bytes(GOOD.read_bytes())
     (folder / "tool.py").write_text("import os\nos.system('touch canary')\n")
     commit(folder)
@@ -145,13 +146,13 @@ def test_the_example_workflow_uses_the_action_as_it_is_and_its_command_gives_a_v
     assert rows[0]["with"]["fetch-depth"] == 0
     assert set(rows[1]["with"]) <= set(ACTION["inputs"])
     (tmp_path / "recipe").symlink_to(ROOT, target_is_directory=True)
-    hostile.packed(hostile.honest(), tmp_path / "learner" / "submission")
+    submissions.pack(submissions.honest_files(), tmp_path / "learner" / "submission")
     command = next(step["run"] for step in submission if "run" in step).replace("make -C recipe setup-check && ", "")
     variables = {"CHECK_VENV": venv, "VENV": str(tmp_path / "none"), "GITHUB_ACTIONS": "true", "PROFILE": "tiny"}
     done = bash(command, tmp_path, **variables)
     assert done.returncode == 0 and "::error" not in done.stdout, done
     assert (tmp_path / "verdict.html").exists() and (tmp_path / "verdict.xml").exists()
-    hostile.packed(hostile.mutated("b_zeroed"), tmp_path / "learner" / "submission")
+    submissions.pack(mutations.mutate("b_zeroed"), tmp_path / "learner" / "submission")
     done = bash(command, tmp_path, **variables)
     assert done.returncode != 0 and "::error file=" in done.stdout
 

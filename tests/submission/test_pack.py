@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import zipfile
 
-import hostile
+import submissions
 
 from recipe import submission
 
 
 def test_a_finished_run_is_packed_with_its_verdict_and_the_same_bytes_each_time(tmp_path, call, monkeypatch):
-    run, files = tmp_path / "build" / "runs" / "x", hostile.honest()
-    places = {hostile.LOG: "work_dir/1/1.log", hostile.SCALARS: "work_dir/1/vis_data/scalars.json"}
-    places[hostile.CURVE] = "work_dir/curve.jsonl"
+    run, files = tmp_path / "build" / "runs" / "x", submissions.honest_files()
+    places = {submissions.LOG: "work_dir/1/1.log", submissions.SCALARS: "work_dir/1/vis_data/scalars.json"}
+    places[submissions.CURVE] = "work_dir/curve.jsonl"
     for name, data in files.items():
         path = run / places.get(name, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     (run / "adapter" / "README.md").write_text("card")
-    log = run / places[hostile.LOG]
+    log = run / places[submissions.LOG]
     log.write_bytes(b"PATH=/home/secret\nSystem environment: GCC\n" + log.read_bytes())
     (tmp_path / "build" / "run").symlink_to("runs/x")
     packed = []

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import hostile
+import mutations
 import pytest
+import submissions
 from verdicts import SCHEMA, verdict_on, wrong_checks
 
 from lesson.core.settings import ROOT
@@ -22,22 +24,22 @@ FAST = ["old_name_in_one_row", "map_function_left", "one_loss_edited_in_the_log"
 
 @pytest.mark.parametrize("form", ["s.zip", "s.tar.gz", "s"])
 def test_an_honest_submission_passes_in_each_form(tmp_path, form):
-    found = verdict_on(hostile.packed(hostile.honest(), tmp_path / form))
+    found = verdict_on(submissions.pack(submissions.honest_files(), tmp_path / form))
     assert found["passed"] is True and found["points"] == found["of"], wrong_checks(found)
     assert wrong_checks(found, "skipped") == {"source", "rerun_says_new", "rerun_not_old", "rerun_agrees"}
     assert found["who"] == "张三" and found["names"] == {"old": "尖米", "new": "机智流"}
 
 
 def test_a_plain_folder_without_a_manifest_passes_by_content(tmp_path):
-    files = hostile.honest()
+    files = submissions.honest_files()
     places = {
-        hostile.CONFIG: "internlm2_5_chat_7b_qlora_alpaca_e3_copy.py",
-        hostile.DATA: "data/assistant_Tuner_change.jsonl",
-        hostile.LOG: "work_dir/20261124_150339/20261124_150339.log",
-        hostile.SCALARS: "work_dir/20261124_150339/vis_data/scalars.json",
-        hostile.ADAPTER_CONFIG: "hf/adapter_config.json",
-        hostile.ADAPTER: "hf/adapter_model.safetensors",
-        hostile.ANSWERS: "answers.jsonl",
+        submissions.CONFIG: "internlm2_5_chat_7b_qlora_alpaca_e3_copy.py",
+        submissions.DATA: "data/assistant_Tuner_change.jsonl",
+        submissions.LOG: "work_dir/20261124_150339/20261124_150339.log",
+        submissions.SCALARS: "work_dir/20261124_150339/vis_data/scalars.json",
+        submissions.ADAPTER_CONFIG: "hf/adapter_config.json",
+        submissions.ADAPTER: "hf/adapter_model.safetensors",
+        submissions.ANSWERS: "answers.jsonl",
     }
     for name, place in places.items():
         (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
@@ -55,18 +57,18 @@ def test_a_plain_folder_without_a_manifest_passes_by_content(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in hostile.MUTATIONS]
+    "name", [pytest.param(n, marks=[] if n in FAST else pytest.mark.slow) for n in mutations.MUTATIONS]
 )
 def test_a_single_mutation_fails_on_the_check_that_it_breaks_and_on_no_other(tmp_path, name):
-    fails = set(hostile.MUTATIONS[name][0].split())
-    staff = hostile.STAFF.get(name, lambda _: StaffInputs())(tmp_path)
-    found = verdict_on(hostile.packed(hostile.mutated(name), tmp_path / "s"), staff)
+    fails = set(mutations.MUTATIONS[name][0].split())
+    staff = mutations.STAFF.get(name, lambda _: StaffInputs())(tmp_path)
+    found = verdict_on(submissions.pack(mutations.mutate(name), tmp_path / "s"), staff)
     assert wrong_checks(found) == fails, [r for r in found["checks"] if r["status"] == "failed"]
 
 
 def test_there_are_at_least_forty_mutations_and_all_checks_are_broken_by_one():
-    assert len(hostile.MUTATIONS) >= 40
-    broken = {name for fails, _, _ in hostile.MUTATIONS.values() for name in fails.split()}
+    assert len(mutations.MUTATIONS) >= 40
+    broken = {name for fails, _, _ in mutations.MUTATIONS.values() for name in fails.split()}
     # A rerun needs a model: tests/submission/test_rerun.py.
     assert {item.name for item in load_checks() if item.area != "rerun"} == broken
 
@@ -103,11 +105,11 @@ def test_a_hostile_submission_ends_in_a_verdict_and_nothing_else_happens(tmp_pat
 
 
 def test_copied_work_and_other_rows_than_the_source_are_found(tmp_path):
-    path = hostile.packed(hostile.honest(), tmp_path / "s")
-    staff = hostile.published_adapter(hostile.honest()[hostile.ADAPTER])
+    path = submissions.pack(submissions.honest_files(), tmp_path / "s")
+    staff = mutations.published_adapter(submissions.honest_files()[submissions.ADAPTER])
     assert wrong_checks(verdict_on(path, staff)) == {"own"}
     source = tmp_path / "rows.jsonl"
-    source.write_bytes(hostile.honest()[hostile.DATA].replace("机智流".encode(), "尖米".encode()))
+    source.write_bytes(submissions.honest_files()[submissions.DATA].replace("机智流".encode(), "尖米".encode()))
     assert verdict_on(path, StaffInputs(source=str(source)))["passed"] is True
     source.write_bytes(source.read_bytes().replace("很高兴认识你".encode(), "很高兴见到你".encode(), 1))
     found = verdict_on(path, StaffInputs(source=str(source)))
@@ -120,18 +122,18 @@ def test_copied_work_and_other_rows_than_the_source_are_found(tmp_path):
     "change", [(b"pack_to_max_length = True", b"pack_to_max_length = False"), (b"batch_size = 4", b"batch_size = 1")]
 )
 def test_honest_submissions_of_other_settings_pass(tmp_path, change):
-    files = hostile.honest()
-    assert change[0] in files[hostile.CONFIG]
-    files[hostile.CONFIG] = files[hostile.CONFIG].replace(*change)
-    found = verdict_on(hostile.packed(hostile.trained(files, "tiny"), tmp_path / "s.zip"))
+    files = submissions.honest_files()
+    assert change[0] in files[submissions.CONFIG]
+    files[submissions.CONFIG] = files[submissions.CONFIG].replace(*change)
+    found = verdict_on(submissions.pack(submissions.with_training(files, "tiny"), tmp_path / "s.zip"))
     assert found["passed"] is True and not wrong_checks(found), [r for r in found["checks"] if r["status"] == "failed"]
 
 
 @pytest.mark.slow
 def test_an_honest_7b_submission_passes_within_five_seconds_and_300_megabytes(tmp_path):
-    path = hostile.packed(hostile.honest_7b(), tmp_path / "s.zip")
+    path = submissions.pack(submissions.honest_7b_files(), tmp_path / "s.zip")
     assert path.stat().st_size > 150e6
-    hostile.adapter.cache_clear(), hostile._fixture.cache_clear()
+    submissions.random_adapter.cache_clear(), submissions.read_fixture.cache_clear()
     code = "import resource, sys; from recipe.check import main; s = main(sys.argv[1:]);"
     code += "print('PEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(s)"
     started = time.monotonic()

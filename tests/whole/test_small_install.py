@@ -8,8 +8,8 @@ import subprocess
 import sys
 from importlib import metadata
 
-import hostile
 import pytest
+import submissions
 
 from lesson.core.settings import ROOT
 from lesson.install import setup
@@ -69,7 +69,7 @@ def only(tmp_path_factory):
 
 
 def test_checks_of_submissions_rows_and_configs_import_nothing_beyond_it(only, tmp_path):
-    path = str(hostile.packed(hostile.honest(), tmp_path / "all" / "s"))
+    path = str(submissions.pack(submissions.honest_files(), tmp_path / "all" / "s"))
     status, screen = only("check", path, "--report", f"{tmp_path}/v.html,{tmp_path}/v.xml,{tmp_path}/results.json")
     assert status == 0 and "152/152" in screen, screen
     assert only("check_all", str(tmp_path / "all"), "--report", f"{tmp_path}/all.csv")[0] == 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-import hostile
 import pytest
+import submissions
 from verdicts import verdict_on, wrong_checks
 
 from lesson.model import known_bases as bases
@@ -14,8 +14,8 @@ from lesson.model.shape import shape_of
 from lesson.submission.staff import StaffInputs
 
 
-def clean(files: hostile.Files, path, staff: StaffInputs | None = None) -> dict:
-    found = verdict_on(hostile.packed(files, path), staff)
+def clean(files: submissions.Files, path, staff: StaffInputs | None = None) -> dict:
+    found = verdict_on(submissions.pack(files, path), staff)
     assert found["passed"] is True and not wrong_checks(found), [r for r in found["checks"] if r["status"] == "failed"]
     return found
 
@@ -26,33 +26,45 @@ def result(found: dict, name: str) -> dict:
 
 @pytest.mark.parametrize("name", ["Luna-7", "R2-D2 Mk.3", "龘靐", "小助手Bob", "𠮷野", "Ёлка", "Q&A<b>"])
 def test_names_of_any_script_digits_and_signs(tmp_path, name):
-    files = hostile.trained(hostile.named(name), "tiny")
+    files = submissions.with_training(submissions.with_name(name), "tiny")
     assert clean(files, tmp_path / "s.zip")["names"]["new"] == name
 
 
 def test_deepspeed_several_processes_and_a_fast_run_record(tmp_path):
-    files = hostile.honest()
-    record = json.loads(files[hostile.RECORD])
+    files = submissions.honest_files()
+    record = json.loads(files[submissions.RECORD])
     record |= {"deepspeed": "deepspeed_zero2", "checkpoint": record["checkpoint"] | {"sha256": None}}
-    clean(hostile.linked(files | {hostile.RECORD: hostile.dump(record)}), tmp_path / "deepspeed.zip")
-    clean(hostile.linked(files | {hostile.RECORD: hostile.dump(record | {"speed": "fast"})}), tmp_path / "fast.zip")
-    odd = hostile.linked(files | {hostile.RECORD: hostile.dump(record | {"speed": "warp"})})
-    assert "record" in wrong_checks(verdict_on(hostile.packed(odd, tmp_path / "odd.zip")))
+    clean(
+        submissions.link_hashes(files | {submissions.RECORD: submissions.to_json(record)}), tmp_path / "deepspeed.zip"
+    )
+    clean(
+        submissions.link_hashes(files | {submissions.RECORD: submissions.to_json(record | {"speed": "fast"})}),
+        tmp_path / "fast.zip",
+    )
+    odd = submissions.link_hashes(files | {submissions.RECORD: submissions.to_json(record | {"speed": "warp"})})
+    assert "record" in wrong_checks(verdict_on(submissions.pack(odd, tmp_path / "odd.zip")))
 
 
 def test_a_resumed_run_in_two_folders_of_xtuners_is_read_as_one(tmp_path):
     """A plain work_dir whose first session was killed after step 90 and resumed at 80: 5 to 90, then 85 to the end."""
-    files = hostile.honest()
+    files = submissions.honest_files()
 
     def step(line: bytes) -> int:
         match = re.search(rb"Iter\(train\) +\[ *(\d+)/|\"step\": (\d+)", line)
         return int(match[1] or match[2]) if match else 0
 
-    places = {hostile.CONFIG: "config_copy.py", hostile.DATA: "rows.jsonl", hostile.ANSWERS: "answers.jsonl"}
-    places |= {hostile.ADAPTER_CONFIG: "hf/adapter_config.json", hostile.ADAPTER: "hf/adapter_model.safetensors"}
+    places = {
+        submissions.CONFIG: "config_copy.py",
+        submissions.DATA: "rows.jsonl",
+        submissions.ANSWERS: "answers.jsonl",
+    }
+    places |= {
+        submissions.ADAPTER_CONFIG: "hf/adapter_config.json",
+        submissions.ADAPTER: "hf/adapter_model.safetensors",
+    }
     written = {place: files[name] for name, place in places.items()}
     for session, keep in (("20261124_150339", lambda n: n <= 90), ("20261124_160000", lambda n: n == 0 or n > 80)):
-        for part, place in ((hostile.LOG, f"{session}.log"), (hostile.SCALARS, "vis_data/scalars.json")):
+        for part, place in ((submissions.LOG, f"{session}.log"), (submissions.SCALARS, "vis_data/scalars.json")):
             kept = [line for line in files[part].splitlines(True) if keep(step(line))]
             written[f"work_dir/{session}/{place}"] = b"".join(kept)
     for place, data in written.items():
@@ -74,7 +86,9 @@ def bfloat16(source: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind, change", [("7b", str), ("7b", bfloat16), ("7b_fast", str)])
 def test_the_lesson_at_7b_in_each_format(tmp_path, kind, change):
-    files = hostile.with_config("internlm2_5_chat_7b_qlora_alpaca_e3", hostile.adapter("7b"), change, kind)
+    files = submissions.with_config(
+        "internlm2_5_chat_7b_qlora_alpaca_e3", submissions.random_adapter("7b"), change, kind
+    )
     clean(files, tmp_path / "s")
 
 
@@ -84,17 +98,17 @@ QWEN = {"qwen1_5_0_5b_chat_qlora_alpaca_e3": ("qwen1_5", "0_5"), "qwen_1_8b_chat
 @pytest.mark.parametrize("name", QWEN)
 def test_other_families_are_held_against_their_own_sizes(tmp_path, name):
     shape = shape_of(bases.BASE_SIZES[QWEN[name]], name)
-    files = hostile.with_config(name, hostile.adapter_of(shape, rank=64))
+    files = submissions.with_config(name, submissions.random_adapter_of(shape, rank=64))
     clean(files, tmp_path / "s")
     other = shape_of({**bases.BASE_SIZES[QWEN[name]], "intermediate_size": 2048}, name)
-    files = hostile.with_config(name, hostile.adapter_of(other, rank=64))
-    assert wrong_checks(verdict_on(hostile.packed(files, tmp_path / "other"))) == {"adapter_shapes"}
+    files = submissions.with_config(name, submissions.random_adapter_of(other, rank=64))
+    assert wrong_checks(verdict_on(submissions.pack(files, tmp_path / "other"))) == {"adapter_shapes"}
 
 
 def test_an_unknown_base_is_not_judged_by_its_shapes_unless_the_staff_name_it(tmp_path):
     name, sizes = "qwen1_5_14b_chat_qlora_alpaca_e3", bases._sizes("qwen2", 512, 1024, 4, 8, 1000)
     shape = shape_of(sizes, name)
-    path = hostile.packed(hostile.with_config(name, hostile.adapter_of(shape)), tmp_path / "s.zip")
+    path = submissions.pack(submissions.with_config(name, submissions.random_adapter_of(shape)), tmp_path / "s.zip")
     found = verdict_on(path)
     assert found["passed"] is True and wrong_checks(found) == {"adapter_shapes"}
     assert (
