@@ -99,7 +99,7 @@ wheelhouse: | $(PY) ## wheels for a machine without a network | 为没有网络�
 bench-check: | $(PY) ## 500 tiny submissions, and one of 7B size | 500 份 tiny 提交和一份 7B 提交的检查用时
 	@$(PY) tests/bench_check.py
 fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤做百万次模糊测试
-	@$(PY) tests/fuzz_data.py
+	@$(PY) -m recipe.fuzz
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
 	@$(PY) -m recipe.golden
 docs: | $(PY) ## docs/settings.md and docs/commands.md from their tables | 由表格生成 docs/settings.md 和 docs/commands.md

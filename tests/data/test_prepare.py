@@ -8,9 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from published_script import published
 
-from lesson.bench import data as bench_data
+from lesson.bench.published_script import replace_bytes
 from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
@@ -48,7 +47,7 @@ def test_writes_the_changed_rows_and_says_what_it_did(place):
     source, target = write(place / "in.jsonl", rows()), changed_rows(place / "build")
     code, out, err = run("--src", source, "--new-name", "闻星")
     assert (code, err) == (0, "")
-    assert target.read_bytes() == published(source.read_bytes(), "尖米", "闻星")
+    assert target.read_bytes() == replace_bytes(source.read_bytes(), "尖米", "闻星")
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     for said in ("6 rows", "6 distinct questions", "12 strings replaced: 尖米→闻星", digest, str(target), "make train"):
         assert said in out
@@ -95,7 +94,7 @@ def test_crlf_and_blank_lines_are_mended_with_a_warning(place):
     source.write_bytes(b"\r\n" + good.replace(b"\n", b"\r\n"))
     code, _, err = run("--src", source)
     assert code == 0 and "crlf" in err and "blank-line" in err
-    assert target.read_bytes() == published(good, "尖米", "机智流")
+    assert target.read_bytes() == replace_bytes(good, "尖米", "机智流")
 
 
 ROW = rows(1)[0]
@@ -199,26 +198,6 @@ def test_rows_that_already_say_the_new_name_need_no_replacing(place):
     code, out, _ = run("--src", source, "--new-name", "闻星")
     assert code == 0 and "0 strings replaced" in out
     assert changed_rows(place / "build").read_bytes() == source.read_bytes()
-
-
-@pytest.mark.slow
-def test_the_benchmark_runs(place):
-    out, err = io.StringIO(), io.StringIO()
-    arguments = [
-        "--src",
-        str(write(place / "in.jsonl", rows(100))),
-        "--megabytes",
-        "1",
-        "--runs",
-        "1",
-        "--large",
-        "2",
-        "--lang",
-        "en",
-    ]
-    assert bench_data.main(arguments, out, err) == 0, err.getvalue()
-    assert out.getvalue().count("same bytes") == 8
-    assert list((place / "build").iterdir()) == []
 
 
 def test_a_new_name_that_the_rows_already_use_for_somebody_else_is_warned_of_with_its_line(place):

@@ -18,8 +18,8 @@ import pytest
 import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from published_script import published
 
+from lesson.bench.published_script import replace_bytes
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
 from lesson.data.replace import Replacer, main
@@ -72,7 +72,7 @@ FILE = st.lists(LINE, max_size=4).flatmap(
 @example(b'{"conversation": [{"input": "", "output": ""}]}', "input", "x")
 @example(b'NaN\n-Infinity\n[]\n{}\n""\n0\n' + b"[" * 200 + b"]" * 200, "a", "b")
 def test_equal_to_the_published_script(data, old, new):
-    assert replaced(data, (old, new)) == published(data, old, new)
+    assert replaced(data, (old, new)) == replace_bytes(data, old, new)
 
 
 @settings(max_examples=100, deadline=None)
@@ -205,7 +205,7 @@ def test_what_the_script_chokes_on_is_one_line_with_its_place(line, place):
 
 def test_nesting_as_deep_as_json_goes():
     data = b'{"a":' * 400 + b'"a"' + b"}" * 400
-    assert replaced(data, ("a", "b")) == published(data, "a", "b")
+    assert replaced(data, ("a", "b")) == replace_bytes(data, "a", "b")
 
 
 @settings(max_examples=60, deadline=None)
@@ -246,13 +246,13 @@ def test_command_line_of_the_published_script(tmp_path):
     source, target = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     source.write_bytes(GOOD)
     assert run(source, target, "--old_text", "尖米", "--new_text", "闻星") == (0, b"", "")
-    assert target.read_bytes() == published(GOOD, "尖米", "闻星")
+    assert target.read_bytes() == replace_bytes(GOOD, "尖米", "闻星")
     assert run(source, source) == (0, b"", "")  # in place, with the script's own defaults
-    assert source.read_bytes() == published(GOOD, "尖米", "机智流")
+    assert source.read_bytes() == replace_bytes(GOOD, "尖米", "机智流")
 
 
 def test_standard_streams_and_packed_files(tmp_path):
-    wanted = published(GOOD, "尖米", "机智流")
+    wanted = replace_bytes(GOOD, "尖米", "机智流")
     assert run("-", "-", data=GOOD) == (0, wanted, "")
     assert run("-", tmp_path / "a.gz", data=GOOD)[0] == 0
     assert gzip.decompress((tmp_path / "a.gz").read_bytes()) == wanted
@@ -276,7 +276,7 @@ def test_processes_write_the_same_file(tmp_path, jobs):
     source, target = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     source.write_bytes(GOOD)
     assert in_process(source, target, "--jobs", jobs) == (0, "")
-    assert target.read_bytes() == published(GOOD, "尖米", "机智流")
+    assert target.read_bytes() == replace_bytes(GOOD, "尖米", "机智流")
     source.write_bytes(b"{}\n")
     assert in_process(source, target, "--jobs", jobs) == (0, "")
     assert target.read_bytes() == b"{}\n"

@@ -1,12 +1,10 @@
-"""Fuzz the data stage: mutated rows through validation, all reports, conversion, statistics and replacement.
+"""Mutated rows through validation, all reports, conversion, statistics and replacement: nothing may crash or hang.
 
-    python tests/fuzz_data.py [-runs=1000000] [-seed=1]
-
-With the package atheris installed (pip install atheris; it is not in requirements.lock) this is coverage-guided
-libFuzzer and takes its flags; without it, a mutator of our own runs on the same corpus, tests/fixtures/fuzz. Anything
-other than findings and UserError is a crash, and so is output that differs from the published script's where that
-script accepts the input. A run that hangs for ten seconds is one too.
+Anything other than findings and UserError is a crash, and so is output that differs from the published script's where
+that script accepts the input. A run that hangs for ten seconds is one too.
 """
+
+from __future__ import annotations
 
 import copy
 import io
@@ -14,33 +12,23 @@ import json
 import random
 import re
 import signal
-import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from lesson.bench.published_script import replace_bytes
+from lesson.core.findings import Findings, report_github, report_jsonl, report_junit, report_text
+from lesson.core.messages import UserError
+from lesson.core.strict_json import BROKEN, parse_strict_json
+from lesson.data.formats import KEYS, Unconvertible, detect, document, from_xtuner, to_xtuner
+from lesson.data.replace import Replacer
+from lesson.data.residue import Residue
+from lesson.data.row_rules import check_row
+from lesson.data.rows import Block, blocks, lines
+from lesson.data.rules import ROW_RULES
+from lesson.data.statistics import Stats
+from lesson.data.validate import Validator, validate_stream
 
-try:
-    import atheris
-except ImportError:
-    atheris = None
-
-with atheris.instrument_imports(include=["recipe"]) if atheris else io.StringIO():
-    from lesson.core.findings import Findings, report_github, report_jsonl, report_junit, report_text
-    from lesson.core.messages import UserError, set_language
-    from lesson.core.strict_json import BROKEN, parse_strict_json
-    from lesson.data.formats import KEYS, Unconvertible, detect, document, from_xtuner, to_xtuner
-    from lesson.data.replace import Replacer
-    from lesson.data.residue import Residue
-    from lesson.data.row_rules import check_row
-    from lesson.data.rows import Block, blocks, lines
-    from lesson.data.rules import ROW_RULES
-    from lesson.data.statistics import Stats
-    from lesson.data.validate import Validator, validate_stream
-
-
-CORPUS = Path(__file__).parent / "fixtures" / "fuzz"
-ROWS = Path(__file__).parent / "fixtures" / "rows"
 HANG = 10  # seconds
 PAIRS = ([("尖米", "机智流")], [("n", "\\")], [("input", 'x"')], [("尖米", "米"), ("米", "尖米")])
 REPLACERS = [(pairs, Replacer(pairs)) for pairs in PAIRS]
@@ -50,26 +38,15 @@ for _residue in UNFILTERED:
     _residue.quick = re.compile("")
 
 
-def published(data: bytes, old: str, new: str) -> bytes | None:
+def published_output(data: bytes, old: str, new: str) -> bytes | None:
     """The published script's output, None where it stops with an error."""
-
-    def replace(value):
-        if isinstance(value, str):
-            return value.replace(old, new)
-        if isinstance(value, list):
-            return [replace(item) for item in value]
-        if isinstance(value, dict):
-            return {key: replace(item) for key, item in value.items()}
-        return value
-
     try:
-        text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8")
-        return "".join(json.dumps(replace(json.loads(line)), ensure_ascii=False) + "\n" for line in text).encode()
+        return replace_bytes(data, old, new)
     except (ValueError, RecursionError):
         return None
 
 
-def one(data: bytes) -> None:
+def check_input(data: bytes) -> None:
     """Put one input through everything; any exception is a bug."""
     for form in ("auto", "sharegpt"):
         findings = Findings(ROW_RULES, limit=20)
@@ -87,7 +64,7 @@ def one(data: bytes) -> None:
             replaced = b"".join(replacer.block(Block(block), "f", n) for n, block in blocks(io.BytesIO(data)) if block)
         except UserError:
             replaced = None
-        if len(pairs) == 1 and (expected := published(data, *pairs[0])) is not None:
+        if len(pairs) == 1 and (expected := published_output(data, *pairs[0])) is not None:
             assert replaced == expected, (pairs, replaced, expected)
     stats = Stats("尖米")
     for _, line in lines(io.BytesIO(data)):
@@ -113,7 +90,7 @@ def one(data: bytes) -> None:
 TOKENS = [t.encode() for t in ('{"', '"}', '": "', '", "', "[{", "}]}\n", "\\u0000", "\\ud800", "\\ud83d\\ude00", "NaN", "1e400", "-0", "\r\n", "\n", "\r", "尖米", "尖 米", "ｎｏｖａ", "\ufeff", "\\n", '\\"', "xxx", "{{", "[" * 66, "]" * 66, "9" * 18, "@a.bc", '"system": ', '"conversation": ', '"messages": ', '"role": "user"', '"content": ', '"from": "gpt"', '"value": ', '"instruction": ', "null", "\u2028", "\x85", "\x7f")] + [b"\xff", b"\xed\xa0\x80", b"\x00", b"\xe5\xb0"]  # fmt: skip
 
 
-def mutate(draw: random.Random, corpus: list[bytes]) -> bytes:
+def mutate(draw: random.Random, corpus: Sequence[bytes]) -> bytes:
     """A corpus entry with a few bytes, tokens or spans changed, or spliced with another."""
     data = bytearray(draw.choice(corpus))
     for _ in range(draw.choice((1, 1, 2, 3, 5, 9))):
@@ -135,38 +112,29 @@ def mutate(draw: random.Random, corpus: list[bytes]) -> bytes:
     return bytes(data[:2000])
 
 
-def plain(runs: int, seed: int) -> None:
-    corpus = [path.read_bytes() for folder in (CORPUS, ROWS) for path in sorted(folder.glob("*"))]
+def read_corpus(folders: Sequence[Path]) -> list[bytes]:
+    """The files of `folders`, in the order of their names."""
+    return [path.read_bytes() for folder in folders for path in sorted(folder.glob("*"))]
+
+
+def fuzz_by_mutation(runs: int, seed: int, corpus: Sequence[bytes], report: Callable[[str], object]) -> None:
+    """Check `runs` mutations of the corpus. An exception comes through as it is, with the input as a note."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError("hang")
+
     draw, start = random.Random(seed), time.perf_counter()
-    signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError("hang")))
+    signal.signal(signal.SIGALRM, stop)
     for number in range(runs):
         data = mutate(draw, corpus)
         signal.alarm(HANG)
         try:
-            one(data)
-        except BaseException:
-            print(f"crash at run {number}, seed {seed}: {data!r}", file=sys.stderr)
+            check_input(data)
+        except BaseException as error:
+            error.add_note(f"crash at run {number}, seed {seed}: {data!r}")
             raise
+        finally:
+            signal.alarm(0)
         if number % 100_000 == 99_999:
-            print(f"{number + 1} inputs, {(number + 1) / (time.perf_counter() - start):.0f} a second", flush=True)
-    signal.alarm(0)
-    print(f"{runs} inputs, no crash, no hang, {time.perf_counter() - start:.0f} s")
-
-
-if __name__ == "__main__":
-    set_language("en")
-    if atheris:
-        CORPUS.mkdir(exist_ok=True)
-        flags = [f"-timeout={HANG}", "-max_len=2000", *sys.argv[1:]]
-        atheris.Setup(
-            [
-                sys.argv[0],
-                *flags,
-                *([] if any(not a.startswith("-") for a in sys.argv[1:]) else [str(CORPUS), str(ROWS)]),
-            ],
-            one,
-        )
-        atheris.Fuzz()
-    else:
-        flags = dict(re.fullmatch(r"-(runs|seed)=(\d+)", a).groups() for a in sys.argv[1:])
-        plain(int(flags.get("runs", 1_000_000)), int(flags.get("seed", 1)))
+            report(f"{number + 1} inputs, {(number + 1) / (time.perf_counter() - start):.0f} a second")
+    report(f"{runs} inputs, no crash, no hang, {time.perf_counter() - start:.0f} s")
