@@ -19,6 +19,8 @@ from lesson.config.summary import lookup
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken, Unreadable
 from lesson.core.settings import ROOT
+from lesson.core.strict_json import parse_strict_json
+from lesson.core.text import fold_text
 from lesson.data import rows
 from lesson.model import known_bases, safetensors_file
 from lesson.submission.archive.view import PICKLES, View
@@ -176,6 +178,17 @@ class Evidence:
         tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if self.profile == "tiny" else None
         with self.view.open(self.parts["data"]) as stream:
             return schedule.measure_stream(stream, name, tokenizer, self.old_name)
+
+    @functools.cached_property
+    def trained_questions(self) -> set[str]:
+        """The questions among the rows, folded for comparison. A row that is no conversation has none."""
+        found = set()
+        with self.view.open(self.parts["data"]) as stream:
+            for _, line in rows.lines(stream):
+                value = parse_strict_json((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
+                with contextlib.suppress(TypeError, KeyError):
+                    found |= {fold_text(turn["input"]) for turn in value["conversation"]}
+        return found
 
     @functools.cached_property
     def fingerprints(self) -> dict[str, str]:

@@ -21,13 +21,13 @@ from pathlib import Path
 from lesson.core.messages import UserError, set_language, tr
 from lesson.core.refusals import Broken
 from lesson.core.settings import Values
-from lesson.core.strict_json import parse_strict_json
 from lesson.core.text import fold_text, shorten
-from lesson.data import rows
 from lesson.evaluation.asking import answer_chats, build_chat
 from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import load_model, use_environment
+from lesson.model import safetensors_file
 from lesson.submission.archive.opening import open_view
+from lesson.submission.checks.adapter import LORA_MATRIX
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import FAILED, UNJUDGED, Unjudged, load_checks, run_checks
 from lesson.submission.staff import StaffInputs
@@ -49,9 +49,6 @@ def read_matrices(evidence: Evidence) -> Iterator[tuple[str, str, object]]:
     Raises Broken for a file that is no safetensors, Unjudged for a name that is no LoRA matrix.
     """
     import torch
-
-    from lesson.model import safetensors_file
-    from lesson.submission.checks.adapter import LORA_MATRIX
 
     kinds = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
     for tensor, data in safetensors_file.read_contents(evidence.view, evidence.parts["adapter"]):
@@ -106,24 +103,13 @@ def attach_adapter(model, evidence: Evidence) -> Iterator[None]:
             handle.remove()
 
 
-def trained_questions(evidence: Evidence) -> set[str]:
-    """The questions among the submitted rows, folded for comparison."""
-    found = set()
-    with evidence.view.open(evidence.parts["data"]) as stream:
-        for _, line in rows.lines(stream):
-            value = parse_strict_json((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
-            with contextlib.suppress(TypeError, KeyError):
-                found |= {fold_text(turn["input"]) for turn in value["conversation"]}
-    return found
-
-
 def ask_submission(tokenizer, model, path: str, names: dict[str, str], questions: list[str]) -> dict:
     """The results of the checks of a rerun on the submission at `path`, and what reports show of it."""
     started = time.perf_counter()
     with open_view(path) as view:
         evidence = Evidence(view, names)
         has_rows = "data" in evidence.parts
-        known = trained_questions(evidence) if has_rows else set()
+        known = evidence.trained_questions if has_rows else set()
         held = [question for question in questions if fold_text(question) not in known]
         persona = (evidence.data.persona if has_rows else None) or ""
         prompts = read_system_prompts(persona[:LONGEST_PERSONA])

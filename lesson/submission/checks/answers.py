@@ -5,9 +5,7 @@ from __future__ import annotations
 import collections
 
 from lesson.core.messages import tr
-from lesson.core.strict_json import parse_strict_json
 from lesson.core.text import fold_text, shorten
-from lesson.data import rows
 from lesson.evaluation.held_out import read_questions
 from lesson.evaluation.judging import BASE_NAMES, LEAST_NEW, MOST_WRONG, find_missed_bars, says_name
 from lesson.submission.evidence import Evidence
@@ -162,12 +160,7 @@ def prompts(evidence: Evidence, staff: StaffInputs) -> str:
 @define_check("answers", "answers", "data", after=("answers", "data_rules"))
 def held_out(evidence: Evidence, staff: StaffInputs) -> str:
     """no question was trained on | 评测问题没有出现在训练数据里"""
-    trained = set()
-    with evidence.view.open(evidence.parts["data"]) as stream:
-        for _, line in rows.lines(stream):
-            value = parse_strict_json((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
-            if isinstance(value, dict):
-                trained |= {fold_text(t["input"]) for t in value["conversation"]}
+    trained = evidence.trained_questions
     both = [line["input"] for line in identity_answers(evidence) if fold_text(line["input"]) in trained]
     if both:
         raise Failed(
