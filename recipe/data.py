@@ -5,9 +5,27 @@ printed, nothing written); warnings do not. One pass over the file, in bounded m
 are left to make check-data.
 """
 
-import sys
+from __future__ import annotations
 
-from lesson.data.prepare import main
+import sys
+from collections.abc import Sequence
+
+from lesson.core import cli
+from lesson.core.settings import Values
+from lesson.data.prepare import lines_of, prepare_rows
+
+SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")
+
+
+def stage(values: Values) -> int:
+    print(*lines_of(prepare_rows(values, sys.stderr)), sep="\n")
+    return 0
+
+
+def main(arguments: Sequence[str], stdout=None, stderr=None) -> int:
+    """Exit status: 0 written or up to date, 2 unusable input or errors in the rows."""
+    return cli.run("data", __doc__, SETTINGS, stage, arguments, stdout, stderr)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -21,7 +21,7 @@ from lesson.core.layout import asked_journal, asked_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.core.text import shorten
-from lesson.data.questions import questions
+from lesson.data.questions import read_question_file
 
 KEY = "OPENAI_API_KEY"
 MOST_REASONS = 20  # questions without an answer that are named
@@ -56,7 +56,7 @@ def ask_for_rows(values: Values, progress: TextIO, patience: Patience | None = N
             tr("not set", "没有设置"),
             tr("set QUESTIONS to a file with one question a line", "请把 QUESTIONS 设为每行一个问题的文件"),
         )
-    concurrency, asked = values.concurrency, questions(values.questions)
+    concurrency, asked = values.concurrency, read_question_file(values.questions)
     target = asked_rows(values.build)
     asker = Asker(base_url, model, os.environ.get(KEY, ""), patience or Patience())
     journal = Journal(asked_journal(values.build), model)

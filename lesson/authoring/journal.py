@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from lesson.data.rows import lines, open_bytes
+from lesson.data.rows import open_bytes, read_lines
 
 
 class Journal:
@@ -16,7 +16,7 @@ class Journal:
         self.path, self.answers, self._model = path, {}, model
         if path.exists():
             with open_bytes(path) if path.stat().st_size else open(os.devnull, "rb") as stream:
-                for _, raw in lines(stream):
+                for _, raw in read_lines(stream):
                     try:
                         entry = json.loads(raw or b"")
                         texts = isinstance(entry["question"], str) and isinstance(entry["answer"], str)

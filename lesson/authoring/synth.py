@@ -20,7 +20,7 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.core.text import fold_text
 from lesson.data.rules import ROW_RULES
-from lesson.data.validate import Validator, validate_stream
+from lesson.data.validator import Validator, validate_stream
 
 ROWS = 1000  # unless ROWS is set
 MULTI_TURN = 0.15  # share of talks of two or three turns
@@ -140,8 +140,8 @@ def write_synthetic_set(values: Values, problems: TextIO) -> SyntheticSet:
         )
     with atomic(target) as file:
         file.write(text)
-    record.write(questions=validator.questions)
-    return SyntheticSet(target, name, tuple(validator.facts()))
+    record.write(questions=validator.distinct_questions)
+    return SyntheticSet(target, name, tuple(validator.describe_counts()))
 
 
 def lines_of(made: SyntheticSet) -> list[str]:

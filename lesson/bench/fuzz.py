@@ -20,14 +20,15 @@ from lesson.bench.published_script import replace_bytes
 from lesson.core.findings import Findings, report_github, report_jsonl, report_junit, report_text
 from lesson.core.messages import UserError
 from lesson.core.strict_json import BROKEN, parse_strict_json
-from lesson.data.formats import KEYS, Unconvertible, detect, document, from_xtuner, to_xtuner
+from lesson.data.conversion import Unconvertible, convert_from_xtuner, convert_to_xtuner
+from lesson.data.formats import FORMAT_KEYS, detect_document, detect_format
 from lesson.data.replace import Replacer
 from lesson.data.residue import Residue
-from lesson.data.row_rules import check_row
-from lesson.data.rows import Block, blocks, lines
+from lesson.data.row_rules import find_row_problems
+from lesson.data.rows import Block, read_blocks, read_lines
 from lesson.data.rules import ROW_RULES
 from lesson.data.statistics import Stats
-from lesson.data.validate import Validator, validate_stream
+from lesson.data.validator import Validator, validate_stream
 
 HANG = 10  # seconds
 PAIRS = ([("尖米", "机智流")], [("n", "\\")], [("input", 'x"')], [("尖米", "米"), ("米", "尖米")])
@@ -58,16 +59,18 @@ def check_input(data: bytes) -> None:
         out = io.StringIO()
         report(findings, out)
         out.getvalue().encode()  # no lone surrogates in what is printed
-    document(data.decode(errors="replace"))
+    detect_document(data.decode(errors="replace"))
     for pairs, replacer in REPLACERS:
         try:
-            replaced = b"".join(replacer.block(Block(block), "f", n) for n, block in blocks(io.BytesIO(data)) if block)
+            replaced = b"".join(
+                replacer.replace_block(Block(block), "f", n) for n, block in read_blocks(io.BytesIO(data)) if block
+            )
         except UserError:
             replaced = None
         if len(pairs) == 1 and (expected := published_output(data, *pairs[0])) is not None:
             assert replaced == expected, (pairs, replaced, expected)
     stats = Stats("尖米")
-    for _, line in lines(io.BytesIO(data)):
+    for _, line in read_lines(io.BytesIO(data)):
         text = (line or b"").decode(errors="replace")
         for residue, unfiltered in zip(RESIDUES, UNFILTERED, strict=True):
             assert residue.quick.search(text) or not unfiltered.find(text)
@@ -75,15 +78,15 @@ def check_input(data: bytes) -> None:
         if row is BROKEN:
             assert problems
             continue
-        for kind in (detect(row) or "xtuner", *KEYS):
+        for kind in (detect_format(row) or "xtuner", *FORMAT_KEYS):
             try:
-                row_of = to_xtuner(row, kind)
-                for aim in KEYS:
-                    from_xtuner(row_of, aim)
+                row_of = convert_to_xtuner(row, kind)
+                for aim in FORMAT_KEYS:
+                    convert_from_xtuner(row_of, aim)
             except Unconvertible:
                 continue
-        if not problems and not list(check_row(row)):
-            stats.add(row)
+        if not problems and not list(find_row_problems(row)):
+            stats.add_row(row)
     json.dumps(stats.result(), ensure_ascii=False).encode()
 
 

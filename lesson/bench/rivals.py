@@ -33,8 +33,8 @@ from pathlib import Path
 from lesson.core import cli
 from lesson.core.files import write_json
 from lesson.core.messages import UserError, set_language, tr
-from lesson.data.formats import from_xtuner
-from lesson.data.rows import read
+from lesson.data.conversion import convert_from_xtuner
+from lesson.data.rows import read_rows
 from lesson.model.patches import patch_bitsandbytes
 from lesson.training.engine import frozen
 
@@ -60,9 +60,9 @@ def write_rows(source: str, target: Path, form: str) -> int:
     """
     count = 0
     with open(target, "w", encoding="utf-8") as file:
-        for row in read(source):
+        for row in read_rows(source):
             turns = [{k: v for k, v in turn.items() if k != "system" or v} for turn in row["conversation"]]
-            file.write(json.dumps(from_xtuner({"conversation": turns}, form), ensure_ascii=False) + "\n")
+            file.write(json.dumps(convert_from_xtuner({"conversation": turns}, form), ensure_ascii=False) + "\n")
             count += 1
     return count
 

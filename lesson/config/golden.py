@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import io
 import json
@@ -17,7 +16,7 @@ from lesson.core import layout
 from lesson.core.files import atomic, record_path
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from lesson.data import prepare as data
+from lesson.data.prepare import prepare_rows
 
 
 def golden_configs() -> dict[str, str]:
@@ -40,8 +39,9 @@ def golden_configs() -> dict[str, str]:
 def golden_data() -> dict[str, str]:
     """data/changed.json: the record that `make data` writes for the shipped rows with no variable set: hashes of source
     and result, counts."""
-    with tempfile.TemporaryDirectory() as build, contextlib.redirect_stdout(io.StringIO()):
-        data.stage(Values({"PROFILE": "tiny", "BUILD": build, "SRC": str(ROOT / "data" / "assistant_Tuner.jsonl")}, {}))
+    with tempfile.TemporaryDirectory() as build:
+        values = Values({"PROFILE": "tiny", "BUILD": build, "SRC": str(ROOT / "data" / "assistant_Tuner.jsonl")}, {})
+        prepare_rows(values, problems=io.StringIO())
         record = record_path(layout.changed_rows(Path(build))).read_text(encoding="utf-8")
     return {"data/changed.json": record}
 

@@ -18,7 +18,7 @@ from lesson.core.files import Record, atomic, sha256
 from lesson.core.layout import base_model, changed_rows, config_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from lesson.data import rows
+from lesson.data.persona import read_persona
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def lesson_values(values: Values) -> dict[str, object]:
     return {
         "MODEL_DIR": base_model(values.build).as_posix(),
         "DATA_FILE": data.as_posix(),
-        "PERSONA": rows.persona(data),
+        "PERSONA": read_persona(data),
         "SEED": values.seed,
         "DETERMINISTIC": values.deterministic,
     }

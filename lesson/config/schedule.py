@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import BinaryIO
 
 from lesson.core.settings import Values
 from lesson.data import rows
+from lesson.data.persona import PersonaCounter
 
 # XTuner's templates of the supported families (xtuner/utils/templates.py; a test compares): system, instruction,
 # suffix of the answer, separator, and whether an end-of-sequence token follows the answer.
@@ -87,16 +87,16 @@ def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_
     """The numbers of rows that are no file here, such as a member of a submission."""
     count, exact = token_counter(tokenizer)
     count = functools.lru_cache(maxsize=4096)(count)  # personas and questions repeat
-    lengths, personas = [], Counter()
+    lengths, personas = [], PersonaCounter()
     longest = longest_line = bad = with_old = 0
-    for number, block in rows.blocks(stream):
+    for number, block in rows.read_blocks(stream):
         for offset, line in enumerate(rows.split_lines(block) if block else [b"{"]):
             try:
                 turns = json.loads(line)["conversation"] if line.strip() else None
                 if turns is None:
                     continue
                 length = _row_tokens(turns, template, count)
-                system = turns[0].get("system")
+                personas.count_row(turns)
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 bad += 1
                 continue
@@ -104,10 +104,7 @@ def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_
                 longest, longest_line = length, number + offset
             lengths.append(length)
             with_old += old_name.encode() in line
-            if isinstance(system, str) and system.strip():
-                personas[system] += 1
-    persona = personas.most_common(1)[0][0] if personas else None
-    return DataMeasures(tuple(lengths), longest_line, persona, with_old, bad, exact)
+    return DataMeasures(tuple(lengths), longest_line, personas.most_frequent(), with_old, bad, exact)
 
 
 def _row_tokens(turns: list[dict], template: str, count: Callable[[str], int]) -> int:

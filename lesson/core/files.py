@@ -200,6 +200,11 @@ class Record:
         except (OSError, ValueError):
             return None
 
+    def has_same_parameters(self) -> bool:
+        """True when the output was made with the same parameters; if not, it is not up to date, whatever the inputs."""
+        stored = self._stored()
+        return stored is not None and stored.get("parameters") == self.parameters
+
     def up_to_date(self) -> bool:
         """True when the output is there, unedited, and was made from the same inputs and parameters."""
         stored = self._stored()
@@ -223,9 +228,8 @@ class Record:
                 tr("keep a copy and call again with FORCE=1", "请先备份，再加 FORCE=1 重试"),
             )
 
-    def write(self, **facts: object) -> None:
-        """Write the record of the finished output, with further `facts` (counts, versions)."""
-        write_json(
-            record_path(self.output),
-            {"inputs": self.inputs, "parameters": self.parameters, "output": hash_path(self.output), **facts},
-        )
+    def write(self, **facts: object) -> dict[str, object]:
+        """Write the record of the finished output, with further `facts` (counts, versions), and give it back."""
+        document = {"inputs": self.inputs, "parameters": self.parameters, "output": hash_path(self.output), **facts}
+        write_json(record_path(self.output), document)
+        return document

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from lesson.core.messages import UserError, tr
 from lesson.core.strict_json import BROKEN, parse_strict_json
-from lesson.data.rows import lines, open_bytes
+from lesson.data.rows import open_bytes, read_lines
 
 MOST_QUESTIONS = 1_000_000
 
 
-def questions(path: str) -> list[str]:
+def read_question_file(path: str) -> list[str]:
     """The distinct questions of a text file (one a line), or of JSON Lines with `input`, `question` or a conversation."""
     remedy = tr("set QUESTIONS to a file with one question a line", "请把 QUESTIONS 设为每行一个问题的文件")
     found: dict[str, None] = {}
     with open_bytes(path, remedy) as stream:
-        for number, raw in lines(stream):
+        for number, raw in read_lines(stream):
             place = f"{path}:{number}"
             try:
                 text = None if raw is None else raw.decode("utf-8-sig" if number == 1 else "utf-8").strip()

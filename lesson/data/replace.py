@@ -1,43 +1,19 @@
-"""Replace names in the string values of JSON Lines: keys, numbers and order stay, output as json.dumps writes it.
-
-    python -m recipe.replace INPUT OUTPUT --old_text 尖米 --new_text 机智流
-    python -m recipe.replace - - --map 尖米=闻星 --map 星海=云图 < in.jsonl > out.jsonl
+"""Replace names in the string values of rows: keys, numbers and order stay, output as json.dumps writes it.
 
 The law: for every line that the published script accepts, the output is `json.dumps(replaced, ensure_ascii=False)` of
-the recursively replaced object. Lines proven canonical (recipe.rows.CANONICAL_ROWS) are replaced as text, which gives
-the same bytes without parsing; all others are parsed. Limits of our own: a line of at most 1 MiB; blank lines go.
+the recursively replaced object. Lines proven canonical (lesson/data/rows.py, CANONICAL_ROWS) are replaced as text,
+which gives the same bytes without parsing; all others are parsed. Limits of our own: a line of at most 1 MiB; blank
+lines go.
 """
 
 from __future__ import annotations
 
-import argparse
-import io
-import itertools
 import json
-import multiprocessing
-import os
 import re
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import BinaryIO
 
-from lesson.core import cli
-from lesson.core.findings import Findings, report_text
-from lesson.core.messages import UserError, set_language, tr
-from lesson.data.residue import Residue, scan
-from lesson.data.rows import (
-    CANONICAL_ROWS,
-    LONGEST_LINE,
-    STRUCTURE,
-    Block,
-    blocks,
-    open_bytes,
-    open_output,
-    split_lines,
-)
-from lesson.data.rules import ROW_RULES
+from lesson.core.messages import UserError, tr
+from lesson.data.rows import CANONICAL_ROWS, STRUCTURE, Block, split_lines
 
 # A match that begins with one of these could begin inside an escape such as \n or 1f.
 ESCAPE_LETTERS = frozenset("nrtfbu0123456789abcdef")
@@ -78,7 +54,7 @@ class Replacer:
         if self._single:
             self._old_bytes, self._new_bytes = self._single[0].encode(), self._escaped[self._single[0]].encode()
 
-    def text(self, text: str) -> str:
+    def replace_text(self, text: str) -> str:
         """One string value, replaced."""
         for overlap in self.overlaps:
             if overlap in text:
@@ -100,7 +76,7 @@ class Replacer:
         It uses one frame a level, so that it goes as deep as json itself; a closure, because lookups on self cost a
         fifth of the time of a file that is not canonical.
         """
-        text = self.text
+        text = self.replace_text
         if self._single and not self._counting:
             old, new = self._single
 
@@ -123,7 +99,7 @@ class Replacer:
 
         return walk
 
-    def line(self, line: str, place: str) -> bytes:
+    def replace_line(self, line: str, place: str) -> bytes:
         """One line without its end, replaced, with LF; nothing for a blank one. Raises UserError at `place`."""
         remedy = tr("mend the line; `make check-data` lists all findings", "请修正该行；make check-data 会列出所有问题")
         if not line.strip(" \t\r\n"):
@@ -139,7 +115,7 @@ class Replacer:
         except RecursionError:
             raise UserError(place, tr("nested too deep", "嵌套太深"), remedy) from None
 
-    def block(self, block: Block, place: str, number: int) -> bytes:
+    def replace_block(self, block: Block, place: str, number: int) -> bytes:
         """Whole lines, replaced; `number` is the number of the first line and `place` the name of the file."""
         data, text, end = block.data, block.text, None
         if text is None:
@@ -148,7 +124,9 @@ class Replacer:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
             data, end = text.encode(), CANONICAL_ROWS.match(text).end()
         if not self._as_text or (self._escapes_matter and "\\" in text):
-            return b"".join(self.line(line, f"{place}:{n}") for n, line in enumerate(text[:-1].split("\n"), number))
+            return b"".join(
+                self.replace_line(line, f"{place}:{n}") for n, line in enumerate(text[:-1].split("\n"), number)
+            )
         end = block.canonical if end is None else end
         if end == len(text) and self._single:
             if self._counting:
@@ -164,7 +142,7 @@ class Replacer:
                 number += rows.count("\n")
             if end < len(text):
                 start = text.index("\n", end) + 1
-                done.append(self.line(text[end : start - 1], f"{place}:{number}"))
+                done.append(self.replace_line(text[end : start - 1], f"{place}:{number}"))
                 number += 1
                 end = CANONICAL_ROWS.match(text, start).end()
             else:
@@ -201,7 +179,7 @@ def _overlaps(a: str, b: str) -> Iterator[str]:
             yield a + b[k:]
 
 
-def pair(text: str) -> tuple[str, str]:
+def parse_pair(text: str) -> tuple[str, str]:
     """`old=new`. Raises UserError."""
     old, equals, new = text.partition("=")
     if not equals or not old:
@@ -211,188 +189,3 @@ def pair(text: str) -> tuple[str, str]:
             tr("write --map OLD=NEW", "请写 --map 旧名=新名"),
         )
     return old, new
-
-
-def replace_stream(
-    source: BinaryIO,
-    target: BinaryIO,
-    replacer: Replacer,
-    place: str,
-    look: Callable[[int, bytes], object] = lambda number, block: None,
-) -> None:
-    """Replace all of `source` into `target` in memory of a few MiB. Raises UserError at the first line it cannot take.
-
-    `look` is given each block of the result with the number of its first line.
-    """
-    written = 1
-    for number, block in blocks(source):
-        if block is None:
-            raise UserError(
-                f"{place}:{number}",
-                tr(f"a line of more than {LONGEST_LINE} bytes", f"一行超过 {LONGEST_LINE} 字节"),
-                tr(
-                    "split the row; a JSON array must become JSON Lines first",
-                    "请拆分该行；JSON 数组须先转成 JSON Lines",
-                ),
-            )
-        replaced = replacer.block(Block(block), place, number)
-        look(written, replaced)
-        written += replaced.count(b"\n")
-        target.write(replaced)
-
-
-def replace_file(source: str, target: str, replacer: Replacer, jobs: int = 1, findings: Findings | None = None) -> None:
-    """Replace `source` into `target`, each a path or `-`; with `jobs` processes where both are plain files.
-
-    With `findings`, the result is scanned for what is left of the old names, by this process alone.
-    """
-    if findings is not None:
-        residues = [Residue(old, *replacer.news.values()) for old in replacer.news]
-        with open_bytes(source) as stream, open_output(target) as file:
-            replace_stream(
-                stream, file, replacer, source, lambda n, block: scan(residues, findings, target, n, block.decode())
-            )
-        return
-    plain = all(name != "-" and not name.endswith((".gz", ".zst")) for name in (source, target))
-    with open_bytes(source) as stream, open_output(target) as file:
-        if jobs > 1 and plain and Path(source).is_file():
-            _replace_parts(source, target, file, replacer, jobs)
-        else:
-            replace_stream(stream, file, replacer, source)
-
-
-class _Part(io.RawIOBase):
-    """The bytes from `start` to `end` of a file, opened anew so that processes do not share a position."""
-
-    def __init__(self, path: str, start: int, end: int) -> None:
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115 (closed with the process)
-        self._file.seek(start)
-        self._left = end - start
-
-    def read(self, size: int = -1) -> bytes:
-        piece = self._file.read(min(size, self._left))
-        self._left -= len(piece)
-        return piece
-
-
-def _cuts(path: str, jobs: int) -> list[int]:
-    """Offsets that cut the file into about equal parts, each at the start of a line."""
-    size = os.path.getsize(path)
-    cuts = [0]
-    with open(path, "rb") as file:
-        for job in range(1, jobs):
-            file.seek(max(size * job // jobs, cuts[-1]))
-            file.readline(LONGEST_LINE + 1)  # the rest of an overlong line is found, and refused, by the part before
-            cuts.append(min(file.tell(), size))
-    return [*cuts, size]
-
-
-def _replace_parts(source: str, target: str, file: BinaryIO, replacer: Replacer, jobs: int) -> None:
-    """This process takes the first part, forked ones the others into unnamed files, which are then appended."""
-    context = multiprocessing.get_context("fork")
-    cuts = _cuts(source, jobs)
-    workers = []
-    for start, end in itertools.pairwise(cuts[1:]):
-        part = tempfile.TemporaryFile(dir=Path(target).parent)  # noqa: SIM115 (closed below)
-        mine, theirs = context.Pipe(duplex=False)
-        worker = context.Process(target=_work, args=(source, start, end, part, replacer, theirs), daemon=True)
-        worker.start()
-        theirs.close()
-        workers.append((worker, part, mine))
-    replace_stream(_Part(source, 0, cuts[1]), file, replacer, source)
-    file.flush()
-    for start, (worker, part, pipe) in zip(cuts[1:-1], workers, strict=True):
-        try:
-            changed, error = pipe.recv()
-        except EOFError:
-            raise UserError(
-                source, tr("a worker process died", "工作进程意外退出"), tr("use --jobs 1", "请用 --jobs 1")
-            ) from None
-        worker.join()
-        if error:
-            raise _moved(error, source, start)
-        replacer.changed += changed
-        offset, size = 0, os.fstat(part.fileno()).st_size
-        while offset < size:
-            offset += os.sendfile(file.fileno(), part.fileno(), offset, size - offset)
-        part.close()
-
-
-def _work(source: str, start: int, end: int, part: BinaryIO, replacer: Replacer, pipe) -> None:
-    replacer.changed = 0
-    try:
-        replace_stream(_Part(source, start, end), part, replacer, source)
-        part.flush()
-        pipe.send((replacer.changed, None))
-    except UserError as error:
-        pipe.send((0, (error.where, error.what, error.remedy)))
-    except OSError as error:
-        pipe.send((0, (source, error.strerror or str(error), tr("check the disk", "请检查磁盘"))))
-
-
-def _moved(error: tuple[str, str, str], source: str, start: int) -> UserError:
-    """The error of a part with its line number counted from the start of the file."""
-    where, what, remedy = error
-    match = re.fullmatch(re.escape(source) + r":(\d+)(.*)", where, re.DOTALL)
-    if match:
-        with open(source, "rb") as file:
-            before = sum(
-                piece.count(b"\n") for piece in iter(lambda: file.read(min(1 << 20, start - file.tell())), b"")
-            )
-        where = f"{source}:{before + int(match[1])}{match[2]}"
-    return UserError(where, what, remedy)
-
-
-def parser() -> argparse.ArgumentParser:
-    result = argparse.ArgumentParser(prog="python -m recipe.replace", description=__doc__.splitlines()[0])
-    result.add_argument(
-        "input",
-        help=tr("JSON Lines, also .gz or .zst; - is standard input", "JSON Lines，可为 .gz 或 .zst；- 为标准输入"),
-    )
-    result.add_argument("output", help=tr("where to write; - is standard output", "输出文件；- 为标准输出"))
-    result.add_argument("--old_text", default="尖米", help=tr("name to replace (尖米)", "旧名字（尖米）"))
-    result.add_argument(
-        "--new_text", default="机智流", help=tr("name to put in its place (机智流)", "新名字（机智流）")
-    )
-    result.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="OLD=NEW",
-        help=tr(
-            "further pair, at the same time; --old_text then has no default",
-            "另一对，同时替换；此时 --old_text 无默认值",
-        ),
-    )
-    result.add_argument(
-        "--scan",
-        action="store_true",
-        help=tr("look for what is left of the old names; exit status 1 then", "查找旧名字的残留；有则退出码为 1"),
-    )
-    result.add_argument("--jobs", type=int, default=1, metavar="N", help=tr("processes (1)", "进程数（1）"))
-    result.add_argument("--lang", default=None, help=tr("zh or en", "zh 或 en"))
-    return result
-
-
-def _main(arguments: Sequence[str]) -> int:
-    options = parser().parse_args(arguments)
-    set_language(options.lang)
-    pairs = [pair(text) for text in options.map]
-    named = any(a.startswith(("--old_text", "--new_text")) for a in arguments)
-    if named or not pairs:
-        pairs.insert(0, (options.old_text, options.new_text))
-    if not 1 <= options.jobs <= 64:
-        raise UserError(
-            f"--jobs {options.jobs}", tr("not from 1 to 64", "不在 1 到 64 之间"), tr("set --jobs 2", "请设 --jobs 2")
-        )
-    findings = Findings(ROW_RULES) if options.scan else None
-    replace_file(options.input, options.output, Replacer(pairs, counting=False), options.jobs, findings)
-    if findings is not None and findings.total:
-        report_text(findings, sys.stderr)
-        return 1
-    return 0
-
-
-def main(arguments: Sequence[str], stdout=None, stderr=None) -> int:
-    """Exit status: 0 done, 1 --scan found something, 2 input that cannot be used (nothing is written then)."""
-    return cli.guarded(lambda: _main(arguments), stdout, stderr)

@@ -105,7 +105,7 @@ def _skipping_to(chars: set[str]) -> str:
     return _any_of(chars - high)[:-1] + (f"{min(high)}-{max(high)}]" if high else "]")
 
 
-def scan(residues: Sequence[Residue], findings: Findings, file: str, number: int, text: str) -> None:
+def scan_rows(residues: Sequence[Residue], findings: Findings, file: str, number: int, text: str) -> None:
     """Add a finding for each residual in replaced JSON Lines, values and keys; `number` is that of the first line."""
     for residue in residues:
         marked = list(marked_lines(residue.quick, text))

@@ -29,13 +29,13 @@ CITIZEN = re.compile(
 )
 
 
-def citizen_number(text: str) -> bool:
+def is_citizen_number(text: str) -> bool:
     """Whether 18 characters pass the check digit of GB 11643-1999, which one in eleven random numbers does."""
     weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
     return "10X98765432"[sum(int(d) * w for d, w in zip(text, weights, strict=False)) % 11] == text[17].upper()
 
 
-def check_row(row: object) -> Iterator[JsonProblem]:
+def find_row_problems(row: object) -> Iterator[JsonProblem]:
     """What the schema and common sense have against one row of XTuner's format."""
     if not isinstance(row, dict):
         yield _wrong("$", row, tr("an object", "对象"))
@@ -78,7 +78,7 @@ def _check_text(text: str, key: str, at: str) -> Iterator[JsonProblem]:
         if match := pattern.search(text):
             yield JsonProblem("personal-data", at, None, f"{what}: {shorten(match[0])}")
     for match in CITIZEN.finditer(text):
-        if citizen_number(match[0]):
+        if is_citizen_number(match[0]):
             yield JsonProblem("personal-data", at, None, tr("a citizen's number: ", "身份证号：") + match[0][:6] + "…")
 
 

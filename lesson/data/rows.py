@@ -6,10 +6,10 @@ input is unpacked as a stream, never as a whole.
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import functools
 import gzip
+import hashlib
 import json
 import re
 import sys
@@ -39,45 +39,70 @@ def source_remedy() -> str:
     return tr("set SRC to a JSON Lines file of conversations", "请把 SRC 设为对话数据的 JSON Lines 文件")
 
 
+class DigestReader:
+    """Reads a binary file and feeds what it read, as it stands in the file, to a hashlib object."""
+
+    def __init__(self, file: BinaryIO, digest: hashlib._Hash) -> None:
+        self._file, self._digest = file, digest
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes of the file."""
+        piece = self._file.read(size)
+        self._digest.update(piece)
+        return piece
+
+    def read_rest(self) -> None:
+        """Read what an unpacker left behind the end of the packed data."""
+        while self.read(LONGEST_LINE):
+            pass
+
+
 @contextlib.contextmanager
-def open_bytes(path: str | Path, remedy: str | None = None) -> Iterator[BinaryIO]:
-    """The bytes of `path`, unpacked when it ends in .gz or .zst; `-` is standard input. Raises UserError."""
+def open_bytes(
+    path: str | Path, remedy: str | None = None, digest: hashlib._Hash | None = None
+) -> Iterator[BinaryIO | DigestReader]:
+    """The bytes of `path`, unpacked when it ends in .gz or .zst; `-` is standard input. Raises UserError.
+
+    `digest` is fed all bytes of the file itself, packed or not, when the block ends well.
+    """
     if str(path) == "-":
         yield sys.stdin.buffer
         return
     path = readable(path, remedy or source_remedy())
     try:
-        if path.suffix == ".gz":
-            with gzip.open(path, "rb") as file:
-                yield file
-        elif path.suffix == ".zst":
-            import zstandard  # only where needed: imports are most of a small run's time
-
-            with open(path, "rb") as packed, _zstd_reader(zstandard, packed) as file:
-                yield file
-        else:
-            with open(path, "rb") as file:
-                yield file
+        with open(path, "rb") as file:
+            source = file if digest is None else DigestReader(file, digest)
+            with _unpacked(path, source) as unpacked:
+                yield unpacked
+            if isinstance(source, DigestReader):
+                source.read_rest()
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise _broken_archive(path, error) from None
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path, source: BinaryIO | DigestReader) -> Iterator[BinaryIO | DigestReader]:
+    if path.suffix == ".gz":
+        with gzip.GzipFile(fileobj=source, mode="rb") as file:
+            yield file
+    elif path.suffix == ".zst":
+        import zstandard  # only where needed: imports are most of a small run's time
+
+        try:
+            # A window of at most 64 MiB: a hostile frame header must not decide how much memory is taken.
+            unpacker = zstandard.ZstdDecompressor(max_window_size=64 << 20)
+            with unpacker.stream_reader(source, read_across_frames=True) as file:
+                yield file
+        except zstandard.ZstdError as error:
+            raise _broken_archive(path, error) from None
+    else:
+        yield source
 
 
 def _broken_archive(path: Path, error: Exception) -> UserError:
     return UserError(
         path, tr(f"cannot be unpacked: {error}", f"无法解压：{error}"), tr("get the file again", "请重新获取文件")
     )
-
-
-@contextlib.contextmanager
-def _zstd_reader(zstandard, packed: BinaryIO) -> Iterator[BinaryIO]:
-    try:
-        # A window of at most 64 MiB: a hostile frame header must not decide how much memory is taken.
-        with zstandard.ZstdDecompressor(max_window_size=64 << 20).stream_reader(
-            packed, read_across_frames=True
-        ) as file:
-            yield file
-    except zstandard.ZstdError as error:
-        raise _broken_archive(Path(packed.name), error) from None
 
 
 @contextlib.contextmanager
@@ -104,7 +129,7 @@ def open_output(path: str) -> Iterator[BinaryIO]:
             yield file
 
 
-def blocks(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+def read_blocks(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
     """(number of the first line, whole lines ending in LF) up to the end; (number, None) for a line over LONGEST_LINE.
 
     The last line gets its LF when the file has none. CR and CR LF end a line too, see `split_lines`.
@@ -177,33 +202,16 @@ def split_lines(block: bytes) -> list[bytes]:
     return block[:-1].split(b"\n")
 
 
-def lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
+def read_lines(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
     """(number, line without its end), None for a line over LONGEST_LINE."""
-    for number, block in blocks(stream):
+    for number, block in read_blocks(stream):
         if block is None:
             yield number, None
         else:
             yield from enumerate(split_lines(block), number)
 
 
-def persona(path: str | Path) -> str:
-    """The system prompt that most rows of a data file begin with. Raises UserError when no row has one."""
-    remedy = tr("run `make data` again", "请重新运行 make data")
-    counted: collections.Counter[str] = collections.Counter()
-    with open_bytes(path, remedy) as stream:
-        for number, line in lines(stream):
-            try:
-                system = json.loads(line or b"")["conversation"][0].get("system")
-            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-                raise UserError(f"{path}:{number}", tr("not a conversation", "不是对话数据"), remedy) from None
-            if isinstance(system, str) and system.strip():
-                counted[system] += 1
-    if not counted:
-        raise UserError(path, tr("no row has a system prompt", "没有一行带 system 提示"), remedy)
-    return counted.most_common(1)[0][0]
-
-
-def read(path: str | Path) -> Iterator[dict]:
+def read_rows(path: str | Path) -> Iterator[dict]:
     """The rows of a data file that was validated before, parsed one by one. Raises UserError with the line."""
     with open_bytes(path) as stream:
         for number, line in enumerate(stream, 1):

@@ -44,7 +44,7 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
         )
     record = run.read_record()
     questions = {kind: read_questions(kind) for kind in KINDS}
-    refuse_trained_questions(questions["identity"], rows.read(run.data), run.data)
+    refuse_trained_questions(questions["identity"], rows.read_rows(run.data), run.data)
     prompts = read_system_prompts(record["persona"])
     texts = [question["input"] for kind in KINDS for question in questions[kind]]
     base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress)

@@ -27,7 +27,7 @@ def preview_rows(values: Values, colour: bool = False) -> Iterator[str]:
     changed = changed_rows(values.build)
     path = changed if changed.exists() else values.src
     yield tr(f"{path}, the first {values.rows} rows", f"{path} 的前 {values.rows} 行")
-    first = list(itertools.islice(rows.read(path), values.rows))
+    first = list(itertools.islice(rows.read_rows(path), values.rows))
     yield from show_texts(first)
     model = base_model(values.build)
     if not (model / "tokenizer_config.json").exists():

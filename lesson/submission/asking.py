@@ -22,7 +22,7 @@ from lesson.core.layout import base_model
 from lesson.core.messages import language, tr
 from lesson.core.settings import ROOT, Values
 from lesson.core.text import shorten
-from lesson.data.questions import questions
+from lesson.data.questions import read_question_file
 from lesson.evaluation.held_out import read_questions
 from lesson.submission.registry import PASSED, SKIPPED, UNJUDGED, Unjudged
 from lesson.submission.scoring import award_points, bound_texts
@@ -76,7 +76,7 @@ def _set_results(verdict: dict, status: str, found: str, remedy: str) -> None:
 def staff_questions(values: Values) -> list[str]:
     """The staff's questions: QUESTIONS, else those of data/eval/identity.json. Raises UserError."""
     if values.questions:
-        return questions(values.questions)
+        return read_question_file(values.questions)
     return [question["input"] for question in read_questions("identity")]
 
 

@@ -14,7 +14,7 @@ from lesson.core.findings import Findings, annotation
 from lesson.core.messages import UserError, tr
 from lesson.data.rows import open_bytes
 from lesson.data.rules import ROW_RULES
-from lesson.data.validate import Validator, validate_stream
+from lesson.data.validator import Validator, validate_stream
 
 PATTERNS = {"data": ["*.jsonl", "*.jsonl.gz", "*.jsonl.zst"], "config": ["*.py"]}
 NOTHING = "0" * 40  # what GitHub calls the commit before the first push of a branch

@@ -74,7 +74,7 @@ class Evidence:
     def _lines_of_file(self, name: str, most: int) -> Iterator[tuple[int, bytes]]:
         try:
             with self.view.open(name) as stream:
-                for number, line in rows.lines(stream):
+                for number, line in rows.read_lines(stream):
                     if line is None:
                         raise Broken(
                             tr(
@@ -184,7 +184,7 @@ class Evidence:
         """The questions among the rows, folded for comparison. A row that is no conversation has none."""
         found = set()
         with self.view.open(self.parts["data"]) as stream:
-            for _, line in rows.lines(stream):
+            for _, line in rows.read_lines(stream):
                 value = parse_strict_json((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
                 with contextlib.suppress(TypeError, KeyError):
                     found |= {fold_text(turn["input"]) for turn in value["conversation"]}

@@ -32,7 +32,7 @@ from lesson.core.layout import config_file, runs_folder
 from lesson.core.machine import describe_machine
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from lesson.data import rows
+from lesson.data.persona import read_persona
 from lesson.runs import pictures as plots
 from lesson.runs.checkpoint import find_checkpoint, is_whole, step_of
 from lesson.runs.curve import CURVE, curve_lines
@@ -304,7 +304,7 @@ def make_record(
         "profile": values.profile,
         "speed": values.speed,
         "names": names_of(values, data),
-        "persona": rows.persona(data),
+        "persona": read_persona(data),
         "config": source.name,
         "deepspeed": deepspeed,
         "processes": world_size(values),

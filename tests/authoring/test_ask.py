@@ -18,9 +18,9 @@ from lesson.authoring.asker import Patience
 from lesson.core.findings import Findings
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
-from lesson.data.questions import questions
+from lesson.data.questions import read_question_file
 from lesson.data.rules import ROW_RULES
-from lesson.data.validate import Validator, validate_stream
+from lesson.data.validator import Validator, validate_stream
 from recipe import ask
 
 KEY = "sk-secret-0123456789"
@@ -249,11 +249,11 @@ def test_question_files(tmp_path):
         '\ufeff你好\n{"input": "a"}\n{"question": "b"}\n{"conversation": [{"input": "c", "output": "d"}]}\n\n你好\n',
         encoding="utf-8",
     )
-    assert questions(str(file)) == ["你好", "a", "b", "c"]
+    assert read_question_file(str(file)) == ["你好", "a", "b", "c"]
     for bad in ("\n", '{"input": 1}\n', '{"x"\n', "\udcff"):
         file.write_bytes(bad.encode("utf-8", "surrogateescape"))
         with pytest.raises(UserError):
-            questions(str(file))
+            read_question_file(str(file))
 
 
 @pytest.mark.parametrize("bad", [["--base-url", ""], ["--base-url", "ftp://x"], ["--base-url", "http://u:p@h/v1"], ["--base-url", "http://h:99999/"], ["--model-name", ""], ["--questions", ""], ["--questions", "nowhere"], ["--concurrency", "0"]])  # fmt: skip

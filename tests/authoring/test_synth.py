@@ -13,7 +13,7 @@ from lesson.authoring.synth import make_synthetic_rows
 from lesson.core.findings import Findings
 from lesson.core.text import fold_text
 from lesson.data.rules import ROW_RULES
-from lesson.data.validate import Validator, validate_stream
+from lesson.data.validator import Validator, validate_stream
 from recipe import synth
 
 # {(name, author, rows, share of general rows, seed): SHA-256 of the lines}: the same settings gave the same rows before.

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesson.core.settings import ROOT
-from lesson.data.formats import Unconvertible, detect, from_xtuner, main, to_xtuner
+from lesson.data.conversion import Unconvertible, convert_from_xtuner, convert_to_xtuner
+from lesson.data.formats import detect_format
+from recipe.formats import main
 
 ROWS = ROOT / "tests" / "fixtures" / "rows"
 TURN = {"input": st.text(max_size=5), "output": st.text(max_size=5)}
@@ -21,21 +23,21 @@ CONVERSATION = st.tuples(
 @settings(max_examples=60, deadline=None)
 @given(CONVERSATION, st.sampled_from(["xtuner", "messages", "sharegpt"]))
 def test_there_and_back_is_identity(row, form):
-    other = from_xtuner(row, form)
-    assert detect(other) == form
-    assert to_xtuner(other, form) == row
+    other = convert_from_xtuner(row, form)
+    assert detect_format(other) == form
+    assert convert_to_xtuner(other, form) == row
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.fixed_dictionaries(TURN))
 def test_alpaca_there_and_back(turn):
-    other = from_xtuner({"conversation": [turn]}, "alpaca")
-    assert to_xtuner(other, "alpaca") == {"conversation": [turn]}
+    other = convert_from_xtuner({"conversation": [turn]}, "alpaca")
+    assert convert_to_xtuner(other, "alpaca") == {"conversation": [turn]}
 
 
 def test_alpaca_input_becomes_a_second_line():
     row = {"instruction": "翻译", "input": "你好", "output": "Hello."}
-    assert to_xtuner(row, "alpaca") == {"conversation": [{"input": "翻译\n你好", "output": "Hello."}]}
+    assert convert_to_xtuner(row, "alpaca") == {"conversation": [{"input": "翻译\n你好", "output": "Hello."}]}
 
 
 USER, BOT = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
@@ -61,7 +63,7 @@ USER, BOT = {"role": "user", "content": "a"}, {"role": "assistant", "content": "
 )
 def test_what_cannot_be_carried_over_is_refused(row, form, path):
     with pytest.raises(Unconvertible) as refused:
-        to_xtuner(row, form)
+        convert_to_xtuner(row, form)
     assert refused.value.path == path
 
 
@@ -75,7 +77,7 @@ def test_what_cannot_be_carried_over_is_refused(row, form, path):
 )
 def test_alpaca_has_no_place_for(turns, path):
     with pytest.raises(Unconvertible) as refused:
-        from_xtuner({"conversation": turns}, "alpaca")
+        convert_from_xtuner({"conversation": turns}, "alpaca")
     assert refused.value.path == path
 
 

@@ -13,8 +13,8 @@ from lesson.bench.published_script import replace_bytes
 from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
-from lesson.data.prepare import main
-from lesson.data.rows import persona
+from lesson.data.persona import read_persona
+from recipe.data import main
 
 
 def rows(count=6):
@@ -53,7 +53,7 @@ def test_writes_the_changed_rows_and_says_what_it_did(place):
         assert said in out
     record = json.loads((target.parent / f"{target.name}.record.json").read_text(encoding="utf-8"))
     assert (record["rows"], record["strings_replaced"], record["questions"], record["output"]) == (6, 12, 6, digest)
-    assert persona(target) == "你是闻星，一个由星海实验室训练的助手。"
+    assert read_persona(target) == "你是闻星，一个由星海实验室训练的助手。"
 
 
 def test_up_to_date_and_made_again_when_something_changes(place):
@@ -174,7 +174,7 @@ def test_persona_refuses_what_is_no_data_file(tmp_path):
         path = tmp_path / "x.jsonl"
         path.write_bytes(content)
         with pytest.raises(UserError):
-            persona(path)
+            read_persona(path)
 
 
 def test_as_make_calls_it(place):

@@ -22,14 +22,17 @@ from hypothesis import strategies as st
 from lesson.bench.published_script import replace_bytes
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
-from lesson.data.replace import Replacer, main
+from lesson.data.replace import Replacer
 from lesson.data.residue import Residue
-from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, Block, blocks, split_lines
+from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, Block, read_blocks, split_lines
+from recipe.replace import main
 
 
 def replaced(data: bytes, *pairs, replacer=None) -> bytes:
     replacer = replacer or Replacer(pairs)
-    return b"".join(replacer.block(Block(block), "f", number) for number, block in blocks(io.BytesIO(data)))
+    return b"".join(
+        replacer.replace_block(Block(block), "f", number) for number, block in read_blocks(io.BytesIO(data))
+    )
 
 
 # Text from few characters, so that names occur, touch escapes and structure, and straddle each other.
@@ -212,14 +215,14 @@ def test_nesting_as_deep_as_json_goes():
 @given(st.lists(st.binary(max_size=6), max_size=8), st.integers(1, 9))
 def test_blocks_are_the_lines_of_the_file(parts, size):
     data = b"\n".join(parts)
-    seen = [line for _, block in blocks(io.BytesIO(data)) for line in split_lines(block)]
+    seen = [line for _, block in read_blocks(io.BytesIO(data)) for line in split_lines(block)]
     text = io.TextIOWrapper(io.BytesIO(data), encoding="latin-1").readlines()
     assert [line.rstrip("\n") for line in text] == [line.decode("latin-1") for line in seen]
 
 
 def test_overlong_lines_are_skipped_and_counted():
     data = b"a\n" + b"x" * (LONGEST_LINE + 1) + b"\nb\n" + b"y" * (3 * LONGEST_LINE) + b"\nc"
-    assert [(n, block) for n, block in blocks(io.BytesIO(data))] == [
+    assert [(n, block) for n, block in read_blocks(io.BytesIO(data))] == [
         (1, b"a\n"),
         (2, None),
         (3, b"b\n"),

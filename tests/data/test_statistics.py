@@ -6,7 +6,9 @@ import json
 import pytest
 
 from lesson.core.settings import ROOT
-from lesson.data.statistics import Lengths, histogram, language_of, main
+from lesson.data.statistics import Lengths, language_of
+from lesson.data.statistics_pages import histogram
+from recipe.stats import main
 
 ROWS = ROOT / "tests" / "fixtures" / "rows"
 
@@ -62,7 +64,7 @@ def test_language(text, wanted):
 def test_lengths():
     lengths = Lengths()
     for length in range(1, 101):
-        lengths.add(length)
+        lengths.add_length(length)
     assert lengths.summary() == {"texts": 100, "min": 1, "median": 50, "mean": 50.5, "p95": 95, "max": 100}
     bars = histogram(lengths)
     assert len(bars) <= 16 and sum(count for _, count in bars) == 100

@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from lesson.core.findings import Findings
 from lesson.core.settings import ROOT
 from lesson.core.strict_json import DEEPEST
-from lesson.data.row_rules import check_row, citizen_number
+from lesson.data.row_filters import split_fields
+from lesson.data.row_rules import find_row_problems, is_citizen_number
 from lesson.data.rows import LONGEST_LINE
 from lesson.data.rules import ROW_RULES
-from lesson.data.validate import Validator, _fields, main, validate_stream
+from lesson.data.validator import Validator, validate_stream
+from recipe.validate import main
 
 ROWS = ROOT / "tests" / "fixtures" / "rows"
 SYSTEM = "你是尖米，一个助手。"
@@ -136,7 +138,7 @@ def test_the_fast_filters_miss_nothing(texts):
 def test_fields_of_a_canonical_row(system, question, answer, more):
     line = text({"conversation": [*row(question, answer, system)["conversation"], {"input": more, "output": answer}]})
     values = [("system", system), ("input", question), ("output", answer), ("input", more), ("output", answer)]
-    assert _fields(line[:-1]) == [(key, json.dumps(value, ensure_ascii=False)[1:-1]) for key, value in values]
+    assert split_fields(line[:-1]) == [(key, json.dumps(value, ensure_ascii=False)[1:-1]) for key, value in values]
 
 
 def test_escaped_digits_are_digits():
@@ -225,7 +227,7 @@ SHAPE = {"wrong-type", "missing-key", "unknown-key", "empty-conversation", "blan
 @given(st.fixed_dictionaries({"conversation": st.lists(TURN, max_size=3)}, optional={"y": JSON}) | JSON)
 def test_the_schema_and_the_checks_agree(value):
     # str.strip and \S differ in a few separators only where a field holds nothing else; both call those blank.
-    assert SCHEMA.is_valid(value) == (not any(problem.rule in SHAPE for problem in check_row(value)))
+    assert SCHEMA.is_valid(value) == (not any(problem.rule in SHAPE for problem in find_row_problems(value)))
 
 
 @settings(max_examples=150, deadline=None)
@@ -298,8 +300,8 @@ def test_chinese_messages(tmp_path):
 
 
 def test_citizen_number_check_digit():
-    assert citizen_number("11010519491231002X")
-    assert not citizen_number("110105194912310021")
+    assert is_citizen_number("11010519491231002X")
+    assert not is_citizen_number("110105194912310021")
 
 
 def test_neither_torch_nor_numpy_is_imported():

@@ -41,4 +41,4 @@ def test_the_shipped_rows_train_on_no_question():
     from lesson.core.settings import ROOT
 
     shipped = ROOT / "data" / "assistant_Tuner.jsonl"
-    refuse_trained_questions(read_questions("identity"), rows.read(shipped), shipped)
+    refuse_trained_questions(read_questions("identity"), rows.read_rows(shipped), shipped)

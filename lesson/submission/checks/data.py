@@ -10,10 +10,10 @@ from lesson.core.messages import tr
 from lesson.core.text import shorten
 from lesson.data import rows
 from lesson.data.replace import Replacer
-from lesson.data.residue import Residue, scan
-from lesson.data.rows import Block, blocks
+from lesson.data.residue import Residue, scan_rows
+from lesson.data.rows import Block, read_blocks
 from lesson.data.rules import ROW_RULES
-from lesson.data.validate import Validator
+from lesson.data.validator import Validator
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import SHOWN, Failed, Skipped, define_check
 from lesson.submission.staff import StaffInputs
@@ -27,16 +27,16 @@ def data_rules(evidence: Evidence, staff: StaffInputs) -> str:
     names = [n for n in (evidence.new_name,) if n]
     validator = Validator(name, findings, names, near=False)
     with evidence.view.open(name) as stream:
-        for number, block in blocks(stream):
-            validator.block(number, block and Block(block))
-    validator.close()
+        for number, block in read_blocks(stream):
+            validator.check_block(number, block and Block(block))
+    validator.finish()
     errors = [f for f in findings.sorted() if f.severity == ERROR]
     if errors:
         what = tr(f"{findings.errors} errors, the first: ", f"{findings.errors} 个错误，第一个：") + str(errors[0])
         raise Failed(what, errors[0].remedy, [str(f) for f in errors[:SHOWN]])
     if not validator.rows:
         raise Failed(tr("no rows", "没有数据行"), "make data")
-    return next(iter(validator.facts()))
+    return next(iter(validator.describe_counts()))
 
 
 @define_check("data", "data", after=("data_rules",))
@@ -46,9 +46,9 @@ def replaced(evidence: Evidence, staff: StaffInputs) -> str:
     findings = Findings(ROW_RULES)
     residues = [Residue(old, *filter(None, [evidence.new_name]))]
     with evidence.view.open(name) as stream:
-        for number, block in blocks(stream):
+        for number, block in read_blocks(stream):
             text = block.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-            scan(residues, findings, name, number, text)
+            scan_rows(residues, findings, name, number, text)
     left = [f for f in findings.sorted() if f.severity == ERROR]
     if left:
         what = tr(f"{old} is left in {len(left)} places", f"还有 {len(left)} 处 {old}")
@@ -64,7 +64,7 @@ def named(evidence: Evidence, staff: StaffInputs) -> str:
         raise Skipped(tr("no new name is declared", "没有声明新名字"))
     encoded, count = (new.encode(), json.dumps(new)[1:-1].encode()), 0
     with evidence.view.open(evidence.parts["data"]) as stream:
-        for _, line in rows.lines(stream):
+        for _, line in rows.read_lines(stream):
             count += line is not None and any(form in line for form in encoded)
     if count == 0:
         raise Failed(
@@ -84,12 +84,12 @@ def source(evidence: Evidence, staff: StaffInputs) -> str:
     with rows.open_bytes(staff.source) as stream:
         expected = [
             line
-            for number, block in blocks(stream)
+            for number, block in read_blocks(stream)
             if block is not None
-            for line in replacer.block(Block(block), staff.source, number).splitlines()
+            for line in replacer.replace_block(Block(block), staff.source, number).splitlines()
         ]
     with evidence.view.open(evidence.parts["data"]) as stream:
-        found = [line for _, line in rows.lines(stream) if line is None or line.strip()]
+        found = [line for _, line in rows.read_lines(stream) if line is None or line.strip()]
     different = [i for i, (a, b) in enumerate(zip(expected, found, strict=False), 1) if a != b]
     if different or len(expected) != len(found):
         places = [f"{i}: {shorten((found[i - 1] or b'').decode(errors='replace'))}" for i in different[:SHOWN]]

@@ -1,0 +1,291 @@
+"""The validator: one file of rows, checked block by block, line by line where need be, and as a whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO
+
+from lesson.core.findings import Findings
+from lesson.core.messages import tr
+from lesson.core.strict_json import BROKEN, JsonProblem, parse_strict_json
+from lesson.data.file_rules import REMEMBERED, Answers, SystemPrompts
+from lesson.data.formats import detect_document, detect_format
+from lesson.data.near_duplicates import COMPARED, NearDuplicates
+from lesson.data.row_filters import find_suspect_rows, may_hold_numbers, split_fields
+from lesson.data.row_rules import find_row_problems
+from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, Block, read_blocks, split_lines
+
+
+class Validator:
+    """Checks one file, given block by block; `close` adds what only the whole file shows.
+
+    `names` are what the assistant may call itself in the rows, the usual one first, when that is known. `form` is the
+    format of the rows, or "auto". `near` looks for near duplicates. `tokens` counts the tokens of a text; a row of more
+    than `max_length` of them is found.
+    """
+
+    def __init__(
+        self,
+        file: str,
+        findings: Findings,
+        names: Sequence[str] = (),
+        form: str = "auto",
+        near: bool = True,
+        tokens: Callable[[str], int] | None = None,
+        max_length: int = 2048,
+    ) -> None:
+        self.file, self.findings, self._form = file, findings, form
+        self._tokens, self._max_length = tokens, max_length
+        self.rows = self.turns = self.blank = self.crlf = self.repeats = 0
+        self._first_blank = self._first_crlf = 0
+        self._seen: dict[int, int] = {}  # hash of a row: its first line
+        self._again: dict[int, int] = {}  # hash of a repeated row: how many more there are
+        self._dirty: set[int] = set()  # hashes of rows that had findings: looked at again each time
+        self._prompts, self._answers = SystemPrompts(), Answers(names)
+        self._near = NearDuplicates() if near else None
+        self._format_reported = self._stop = self._started = False
+        self._waiting: list[str] = []  # rows made canonical, of lines that follow each other from _waiting_at on
+        self._waiting_at = 0
+
+    @property
+    def distinct_questions(self) -> int:
+        """Distinct first questions, among at most REMEMBERED distinct rows."""
+        return self._answers.distinct_questions
+
+    def check_block(self, number: int, block: Block | None) -> None:
+        """Check whole lines, of which the first has the number `number`; None is a line that was too long to be read."""
+        if self._stop:
+            return
+        if block is None:
+            self._started = True
+            self._add_problem(
+                number,
+                JsonProblem("too-long", "", None, tr(f"more than {LONGEST_LINE} bytes", f"超过 {LONGEST_LINE} 字节")),
+            )
+            return
+        if not self._started and self._is_document(number, block.data):
+            return
+        text = block.text
+        if text is None or "\r" in text or self._form not in ("auto", "xtuner"):
+            self._line_ends(number, block.data)
+            for line in split_lines(block.data):
+                self._line(number, line)
+                number += 1
+            self._flush()
+            return
+        numbers = may_hold_numbers(block.data)
+        start, end = 0, block.canonical
+        while True:
+            if end > start:
+                self._flush()
+                number = self._canonical(number, text[start:end], numbers)
+            if end == len(text):
+                self._flush()
+                return
+            start = text.index("\n", end) + 1
+            self._text(number, text[end : start - 1])
+            number += 1
+            end = CANONICAL_ROWS.match(text, start).end()
+
+    def finish(self) -> None:
+        """Add the findings about the file as a whole."""
+        if self._stop:
+            return
+        if self.crlf:
+            found = tr(f"{self.crlf} lines end in CR LF", f"{self.crlf} 行以 CRLF 结尾")
+            self.findings.add_finding(self.file, self._first_crlf, "crlf", found)
+        if self.blank:
+            self.findings.add_finding(
+                self.file, self._first_blank, "blank-line", tr(f"{self.blank} blank lines", f"{self.blank} 个空行")
+            )
+        for key, more in self._again.items():
+            found = tr(f"the same row {more + 1} times", f"同一行出现 {more + 1} 次")
+            self.findings.add_finding(self.file, self._seen[key], "duplicate-row", found)
+        if self._near:
+            for line, twin, share in self._near.find_pairs():
+                found = tr(f"{share:.0%} like line {twin}", f"与第 {twin} 行相似 {share:.0%}")
+                self.findings.add_finding(self.file, line, "near-duplicate", found)
+        for line, found in self._prompts.find_odd():
+            self.findings.add_finding(self.file, line, "odd-system", found, "$.conversation[0].system")
+
+    def describe_counts(self) -> Iterator[str]:
+        """What was counted, as lines for people."""
+        yield tr(
+            f"{self.rows} rows, {self.turns} turns, {self.distinct_questions} distinct questions, {self.repeats} rows repeat another",
+            f"{self.rows} 行，{self.turns} 轮，{self.distinct_questions} 个不同的问题，{self.repeats} 行与其他行重复",
+        )
+        yield from self._answers.describe_repeats()
+        if len(self._seen) >= REMEMBERED:
+            yield tr(
+                f"repeats were looked for among the first {REMEMBERED} distinct rows",
+                f"只在前 {REMEMBERED} 个不同的行中查找重复",
+            )
+
+    def _add_problem(self, number: int, problem: JsonProblem) -> None:
+        self.findings.add_finding(self.file, number, problem.rule, problem.found, problem.path, problem.column)
+
+    def _is_document(self, number: int, block: bytes) -> bool:
+        """A JSON document in place of JSON Lines gets one finding, not one for each line."""
+        head = block.decode(errors="replace")
+        if not head.strip("\ufeff \t\r\n"):
+            return False
+        self._started = True
+        kind = detect_document(head)
+        if not kind:
+            return False
+        found = tr(
+            "one JSON array, not one row a line" if kind == "array" else "pretty-printed JSON, not one row a line",
+            "整个文件是一个 JSON 数组，而不是每行一条" if kind == "array" else "排版过的 JSON，而不是每行一条",
+        )
+        self._add_problem(number, JsonProblem("json-document", "$", 1, found))
+        self._stop = True
+        return True
+
+    def _line_ends(self, number: int, block: bytes) -> None:
+        count = block.count(b"\r")
+        if count and not self.crlf:
+            self._first_crlf = number + len(split_lines(block[: block.index(b"\r") + 1] + b"\n")) - 1
+        self.crlf += count
+
+    def _line(self, number: int, line: bytes) -> None:
+        try:
+            self._text(number, line.decode())
+        except UnicodeDecodeError as error:
+            self.rows += 1
+            self._add_problem(
+                number,
+                JsonProblem(
+                    "not-utf8",
+                    "",
+                    error.start + 1,
+                    tr(f"the byte 0x{line[error.start]:02x}", f"字节 0x{line[error.start]:02x}"),
+                ),
+            )
+
+    def _text(self, number: int, line: str) -> None:
+        """One line that is not known to be canonical."""
+        if not line.strip(" \t\r\n"):
+            self.blank += 1
+            self._first_blank = self._first_blank or number
+            return
+        value, problems = parse_strict_json(line)
+        for problem in problems:
+            self._add_problem(number, problem)
+        if value is BROKEN:
+            self.rows += 1
+            return
+        form = self._form if self._form != "auto" else detect_format(value) or "xtuner"
+        if form != "xtuner":
+            from lesson.data.conversion import Unconvertible, convert_to_xtuner  # only where needed
+
+            if self._form == "auto" and not self._format_reported:
+                self._format_reported = True
+                self._add_problem(
+                    number,
+                    JsonProblem("other-format", "$", None, tr(f"rows of the format {form}", f"{form} 格式的数据行")),
+                )
+            try:
+                value = convert_to_xtuner(value, form)
+            except Unconvertible as error:
+                self.rows += 1
+                self._add_problem(number, JsonProblem("not-convertible", error.path, None, error.found))
+                return
+        canonical = json.dumps(value, ensure_ascii=False)
+        if CANONICAL_ROWS.fullmatch(canonical + "\n") and not any(p.rule == "lone-surrogate" for p in problems):
+            if number != self._waiting_at + len(self._waiting):
+                self._flush()
+                self._waiting_at = number
+            self._waiting.append(canonical)
+            return
+        self.rows += 1
+        for problem in find_row_problems(value):
+            self._add_problem(number, problem)
+
+    def _flush(self) -> None:
+        """Check the rows that wait: many at once take a fraction of the time."""
+        if self._waiting:
+            rows, self._waiting = "\n".join(self._waiting) + "\n", []
+            self._canonical(self._waiting_at, rows, numbers=True)
+
+    def _canonical(self, number: int, text: str, numbers: bool) -> int:
+        """Rows proven to be of the schema's shape; gives back the number of the line after them.
+
+        `numbers`: whether they could hold phone numbers.
+        """
+        rows = text[:-1].split("\n")
+        self.rows += len(rows)
+        self.turns += text.count('"output": "')  # an inner quotation mark would be escaped: only a key looks like this
+        keys = list(map(hash, rows))
+        seen = self._seen
+        if len(seen) >= REMEMBERED and not self._tokens and seen.keys().isdisjoint(keys):
+            for index in find_suspect_rows(text, numbers):
+                self._look_closer(number + index, rows[index])
+            return number + len(rows)
+        fresh = []
+        for line_number, key, row in zip(range(number, number + len(rows)), keys, rows, strict=True):
+            if key in seen:
+                self._repeat(line_number, key, row)
+            else:
+                fresh.append((line_number, key, row))
+                if len(seen) < REMEMBERED:
+                    seen[key] = line_number
+        if fresh:
+            together = "".join(row + "\n" for _, _, row in fresh) if len(fresh) < len(rows) else text
+            suspect = find_suspect_rows(together, numbers)
+            found = set()
+            for index, (line_number, key, row) in enumerate(fresh):
+                first = seen.get(key) == line_number
+                if index in suspect and self._look_closer(line_number, row) and first:
+                    found.add(key)
+                if self._tokens or first:
+                    self._fresh(line_number, row, first)
+            if found:  # rows of this very block may repeat them
+                self._dirty |= found
+                for line_number, key, row in zip(range(number, number + len(rows)), keys, rows, strict=True):
+                    if key in found and seen[key] != line_number:
+                        self._look_closer(line_number, row)
+        return number + len(rows)
+
+    def _repeat(self, number: int, key: int, row: str) -> None:
+        self.repeats += 1
+        self._again[key] = self._again.get(key, 0) + 1
+        if key in self._dirty:
+            self._look_closer(number, row)
+
+    def _fresh(self, number: int, row: str, remembered: bool) -> None:
+        """A row that was not seen before, as canonical text."""
+        fields = split_fields(row)
+        if remembered:
+            self._compare(number, fields)
+            if self._near and len(self._seen) <= COMPARED:
+                self._near.add_text(number, "\n".join(text for key, text in fields if key != "system"))
+        if self._tokens:
+            count = sum(self._tokens(json.loads(f'"{text}"')) for _, text in fields)
+            if count > self._max_length:
+                found = tr(
+                    f"{count} tokens, max_length is {self._max_length}",
+                    f"{count} 个 token，max_length 为 {self._max_length}",
+                )
+                self._add_problem(number, JsonProblem("too-many-tokens", "$", None, found))
+
+    def _look_closer(self, number: int, line: str) -> bool:
+        problems = list(find_row_problems(json.loads(line)))
+        for problem in problems:
+            self._add_problem(number, problem)
+        return bool(problems)
+
+    def _compare(self, number: int, fields: list[tuple[str, str]]) -> None:
+        """What a distinct row says, held against the other rows."""
+        has_prompt = fields[0][0] == "system"
+        self._prompts.count_prompt(number, fields[0][1] if has_prompt else "")
+        question, answer = fields[1:3] if has_prompt else fields[:2]
+        for problem in self._answers.compare_answer(number, question[1], answer[1]):
+            self._add_problem(number, problem)
+
+
+def validate_stream(stream: BinaryIO, validator: Validator) -> None:
+    """Check all of one file."""
+    for number, block in read_blocks(stream):
+        validator.check_block(number, block and Block(block))
+    validator.finish()
