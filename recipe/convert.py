@@ -1,8 +1,27 @@
 """make convert: XTuner's checkpoint as a Hugging Face adapter (safetensors, with a model card) in the run folder."""
 
-import sys
+from __future__ import annotations
 
-from lesson.training.convert import main
+import sys
+from functools import partial
+
+from lesson.core import cli
+from lesson.core.settings import Values
+from lesson.training.convert import convert, lines_of
+from lesson.training.progress import Display
+
+SETTINGS = ("PROFILE", "BUILD", "FORCE")
+
+
+def stage(values: Values) -> int:
+    made = convert(values, Display(partial(print, flush=True), partial(print, file=sys.stderr)))
+    print(*lines_of(made), sep="\n")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    return cli.run("convert", __doc__, SETTINGS, stage, arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

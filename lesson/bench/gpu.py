@@ -28,7 +28,7 @@ from lesson.model import random_base
 from lesson.model.shape import Shape
 from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import find_last_run
-from lesson.training import estimate
+from lesson.training.memory import CUDA_CONTEXT
 
 SETTINGS = ["BUILD", "NEW_NAME"]
 LENGTH = 2048  # tokens of a pack
@@ -119,7 +119,7 @@ def rival(name: str, folder: Path, base: Path, data: Path) -> dict | None:
         "seconds": LENGTH / result["tokens_per_second"],
         "tokens_per_second": result["tokens_per_second"],
         "peak": result["peak_memory"],
-        "used": result["peak_reserved"] + int(estimate.CONTEXT),
+        "used": result["peak_reserved"] + int(CUDA_CONTEXT),
         "first_step": None,
         "loss": result["loss"],
         "versions": result["versions"],

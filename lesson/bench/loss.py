@@ -20,7 +20,8 @@ from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
 from lesson.runs.loss_band import Points, compare_curves
-from lesson.training import ranks
+from lesson.training.deepspeed import find_deepspeed_config, single_process_environment
+from lesson.training.ranks import engine_command
 
 SETTINGS = ["NEW_NAME"]
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
@@ -51,11 +52,9 @@ def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], nam
         tool = ["train", str(config), "--work-dir", str(work)]
         environment = engine_environment(values) | libraries
         if "DEEPSPEED" in variables:
-            from lesson.training.session import deepspeed_config, one_process
-
-            tool += ["--deepspeed", deepspeed_config(values)]
-            environment |= one_process()
-        called(ranks.command(values, tool), environment, build)
+            tool += ["--deepspeed", find_deepspeed_config(values)]
+            environment |= single_process_environment()
+        called(engine_command(values, tool), environment, build)
     return [(line["step"], line["loss"]) for line in curve_lines(work / CURVE) if "step" in line]
 
 

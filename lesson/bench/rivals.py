@@ -36,7 +36,7 @@ from lesson.core.messages import UserError, set_language, tr
 from lesson.data.conversion import convert_from_xtuner
 from lesson.data.rows import read_rows
 from lesson.model.patches import patch_bitsandbytes
-from lesson.training.engine import frozen
+from lesson.training.weights import take_census
 
 LORA = {"r": 64, "alpha": 16, "dropout": 0.1, "modules": ["wqkv", "wo", "w1", "w2", "w3", "output"]}  # as XTuner's
 RATE = 2e-4
@@ -257,7 +257,7 @@ def result(name: str, options: argparse.Namespace, callback) -> dict:
         for ids, mask in callback.batches
     ]
     half = len(seconds) // 2
-    trained, layers, _ = frozen(callback.model)
+    census = take_census(callback.model)
     attention = next(m for n, m in callback.model.named_modules() if n.endswith(".attention"))
     return {
         "trainer": name,
@@ -266,8 +266,8 @@ def result(name: str, options: argparse.Namespace, callback) -> dict:
         "length": options.length,
         "checkpointing": options.checkpointing,
         "attention": type(attention).__name__,
-        "trained": trained,
-        "layers_in_4_bits": layers,
+        "trained": census.trained,
+        "layers_in_4_bits": census.layers_in_4_bits,
         "steps": len(seconds),
         "positions_per_step": [ids.numel() for ids, _ in callback.batches],
         "tokens_per_step": tokens,

@@ -23,7 +23,7 @@ from lesson.model import random_base
 from lesson.model.shape import lora_parameters, shape_of
 from lesson.runs.curve import CURVE, curve_lines
 from lesson.runs.folder import Run, find_last_run
-from lesson.training import estimate
+from lesson.training.memory import CUDA_CONTEXT
 
 SETTINGS = ["PROFILE", "SPEED", "QUANT", "BUILD", "NEW_NAME", "DEEPSPEED", "FORCE"]
 MEMORY = {("stock", "nf4"): 24e9, ("fast", "none"): 24e9, ("fast", "nf4"): 16e9}  # bytes, context included
@@ -108,7 +108,7 @@ def memory(smoke: Smoke) -> bool:
 
 def used(run: Run) -> int:
     """The most GPU memory that training took, in bytes: what torch reserved, and the CUDA context."""
-    return max(line["reserved"] for line in curve_lines(run.work_dir / CURVE)[1:]) + int(estimate.CONTEXT)
+    return max(line["reserved"] for line in curve_lines(run.work_dir / CURVE)[1:]) + int(CUDA_CONTEXT)
 
 
 def adapter(smoke: Smoke) -> bool:

@@ -2,10 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from lesson.config.schedule import world_size
+from lesson.config.summary import summary_of
 from lesson.core.files import read_json, readable, record_path, sha256
-from lesson.core.messages import tr
+from lesson.core.layout import config_file
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from lesson.runs.folder import run_id
+from lesson.training.deepspeed import find_deepspeed_config
+
+
+@dataclass(frozen=True)
+class TrainingInputs:
+    """What a training is made from. `summary` is the config's (lesson/config/summary.py)."""
+
+    config: Path
+    summary: dict
+    data: Path
+    hashes: dict[str, str]  # SHA-256 of "config", "data" and "base"
+    deepspeed: str | None  # what goes behind XTuner's --deepspeed
+    processes: int  # on all machines together
+
+    @property
+    def run_id(self) -> str:
+        return run_id(self.hashes, self.deepspeed, self.processes)
+
+
+def read_inputs(values: Values) -> TrainingInputs:
+    """The config CONFIG= (else BUILD's), and what it names. Raises UserError with the target that makes what is missing."""
+    config = Path(values.config) if values.config else config_file(values.build, values.base_config)
+    if not config.is_file():
+        raise UserError(config, tr("no config", "没有配置"), tr("run make config", "请先运行 make config"))
+    summary = summary_of(config)
+    data, model = find_trained_files(summary, config)
+    deepspeed = find_deepspeed_config(values)
+    hashes = {
+        "config": sha256(config),
+        "data": hash_of_input(data, tr("run make data", "请先运行 make data")),
+        "base": recorded_base_hash(model),
+    }
+    return TrainingInputs(config, summary, data, hashes, deepspeed, world_size(values))
+
+
+def find_trained_files(summary: dict, source: Path) -> tuple[Path, Path]:
+    """The data file and the base model folder that the config names. Raises UserError when it names none."""
+    data, model = summary.get("data_file"), summary.get("model_path")
+    if not data or not model:
+        what = tr("names no data file or no base model", "没有写明数据文件或基座模型")
+        raise UserError(
+            source, what, tr(f"run make check-config CONFIG={source}", f"请运行 make check-config CONFIG={source}")
+        )
+    return Path(data), Path(model)
 
 
 def recorded_base_hash(model: Path) -> str:

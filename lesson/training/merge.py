@@ -1,23 +1,25 @@
-"""make merge: adapter and base as one model in the run folder; fails when the merged weights equal the base's."""
+"""Adapter and base as one model in the run folder; fails when the merged weights equal the base's."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from lesson.core import cli
 from lesson.core.files import Record, hash_path, read_json
 from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.folder import find_last_run
-from lesson.training.convert import build_folder, require, tool
 from lesson.training.inputs import recorded_base_hash
+from lesson.training.progress import Display
+from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
-SETTINGS = ["PROFILE", "BUILD", "FORCE"]
 
+def merge(values: Values, display: Display) -> MadeFolder:
+    """Merge base and adapter of the run trained last.
 
-def merge(values: Values) -> int:
+    Raises UserError when one of them is missing or of another training, and when the adapter changes nothing.
+    """
     run = find_last_run(values)
     base = base_model(values.build)
     if not (run.adapter / "adapter_config.json").is_file():
@@ -30,11 +32,22 @@ def merge(values: Values) -> int:
         )
     record = Record(run.merged, {"adapter": hash_path(run.adapter), "base": recorded_base_hash(base)}, {})
 
-    def make(folder: Path) -> None:
+    def fill(folder: Path) -> None:
         device = "cpu" if values.profile == "tiny" else "auto"
-        tool(values, run, "merge", str(base), str(run.adapter), str(folder), "--safe-serialization", "--device", device)
-        require(folder, "config.json", "tokenizer_config.json")
-        changed, total = compare(base, folder)
+        run_xtuner_tool(
+            values,
+            run,
+            display,
+            "merge",
+            str(base),
+            str(run.adapter),
+            str(folder),
+            "--safe-serialization",
+            "--device",
+            device,
+        )
+        require_files(folder, "config.json", "tokenizer_config.json")
+        changed, count = count_changed_tensors(base, folder)
         if not changed:
             raise UserError(
                 run.adapter,
@@ -44,29 +57,39 @@ def merge(values: Values) -> int:
                 ),
                 tr("train again: make train", "请重新训练：make train"),
             )
-        print(tr(f"{changed} of {total} tensors differ from the base's", f"{total} 个张量中有 {changed} 个与基座不同"))
+        display.report(
+            tr(f"{changed} of {count} tensors differ from the base's", f"{count} 个张量中有 {changed} 个与基座不同")
+        )
 
-    return build_folder(values, record, make, tr("merged model", "合并后的模型"), "make eval, make chat")
+    return make_folder(record, fill, values.force)
 
 
-def compare(base: Path, merged: Path) -> tuple[int, int]:
-    """How many of the merged tensors differ from the base's of the same name (in float16), and how many there are."""
+def lines_of(made: MadeFolder) -> list[str]:
+    """What the user reads about it."""
+    return describe_folder(made, tr("merged model", "合并后的模型"), "make eval, make chat")
+
+
+def count_changed_tensors(base: Path, merged: Path) -> tuple[int, int]:
+    """How many of the merged tensors differ from the base's of the same name (in float16), and how many there are.
+
+    Raises UserError for a tensor that the base has not.
+    """
     import torch
 
-    theirs, changed, total = tensors(base), 0, 0
-    for name, get in tensors(merged).items():
+    theirs, changed, count = find_tensors(base), 0, 0
+    for name, get in find_tensors(merged).items():
         if name not in theirs:
             raise UserError(
                 merged,
                 tr(f"tensor {name} is not in the base", f"基座里没有张量 {name}"),
                 tr("run make convert and make merge again", "请重新运行 make convert 和 make merge"),
             )
-        total += 1
+        count += 1
         changed += not torch.equal(get().to(torch.float16), theirs[name]().to(torch.float16))
-    return changed, total
+    return changed, count
 
 
-def tensors(folder: Path) -> dict:
+def find_tensors(folder: Path) -> dict[str, Callable]:
     """{name: function that reads the tensor} over all shards of a model folder; one tensor at a time in memory."""
     from safetensors import safe_open
 
@@ -79,7 +102,3 @@ def tensors(folder: Path) -> dict:
         file = safe_open(folder / shard, framework="pt")
         found |= {name: lambda file=file, name=name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     return found
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run("merge", __doc__, SETTINGS, merge, sys.argv[1:] if arguments is None else arguments)

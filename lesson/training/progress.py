@@ -9,9 +9,11 @@ from __future__ import annotations
 import math
 import os
 import subprocess
-import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -22,27 +24,36 @@ RECENT = 20  # steps that speed and time left are taken from
 LOOK = 0.25  # seconds between two looks at the curve
 
 
-def follow(child: subprocess.Popen, curve: Path) -> None:
-    """Show progress until `child` ends: a bar on a terminal, a plain line every tenth of the way elsewhere."""
-    bar, shown, plain = None, 0, not sys.stderr.isatty()
+@dataclass(frozen=True)
+class Display:
+    """Where a stage shows what it does while it works."""
+
+    report: Callable[[str], None]  # lines of progress
+    warn: Callable[[str], None]  # what is found in the inputs, and the end of a failed tool's log
+    stream: TextIO | None = None  # a bar, where this is a terminal
+
+
+def follow_training(child: subprocess.Popen, curve: Path, display: Display) -> None:
+    """Show progress until `child` ends: a bar where there is a terminal, else a line each tenth of the way."""
+    bar, tenths, plain = None, 0, display.stream is None or not display.stream.isatty()
     before = curve.stat().st_mtime_ns if curve.exists() else 0  # an earlier session's: not progress of this one
     while True:
         ended = child.poll() is not None
         if curve.exists() and curve.stat().st_mtime_ns != before:
             before = curve.stat().st_mtime_ns
             head, *steps = curve_lines(curve) or [{}]
-            if "total" in head:
-                total = head["total"]
-                if bar is None:
-                    bar = tqdm(total=total, initial=len(steps), unit="step", disable=plain, dynamic_ncols=True)
-                if steps:
-                    now = figures(steps, total, resident(child.pid))
-                    bar.set_postfix_str(short(now), refresh=False)
-                    bar.update(steps[-1]["step"] - bar.n)
-                    tenth = steps[-1]["step"] * 10 // total
-                    if plain and tenth > shown:
-                        shown = tenth
-                        print(line(now), flush=True)
+            if "total" in head and not plain and bar is None:
+                bar = tqdm(
+                    total=head["total"], initial=len(steps), unit="step", dynamic_ncols=True, file=display.stream
+                )
+            if "total" in head and steps:
+                now = progress_of(steps, head["total"], resident_memory(child.pid))
+                if bar is not None:
+                    bar.set_postfix_str(bar_text(now), refresh=False)
+                    bar.update(now["step"] - bar.n)
+                elif now["step"] * 10 // now["total"] > tenths:
+                    tenths = now["step"] * 10 // now["total"]
+                    display.report(progress_line(now))
         if ended:
             break
         time.sleep(LOOK)
@@ -50,7 +61,7 @@ def follow(child: subprocess.Popen, curve: Path) -> None:
         bar.close()
 
 
-def figures(steps: list[dict], total: int, host: int | None) -> dict:
+def progress_of(steps: list[dict], total: int, host: int | None) -> dict:
     """The figures of a curve's last steps. `steps` is not empty; `host` is the trainer's resident memory in bytes.
 
     {"step", "total", "loss": of the last step, NaN where it was none, "tokens_per_second": of all ranks over the last
@@ -70,31 +81,34 @@ def figures(steps: list[dict], total: int, host: int | None) -> dict:
     }
 
 
-def memory(now: dict) -> str:
+def memory_text(now: dict) -> str:
     """The GPU's peak where there is a GPU, else what the trainer holds in main memory; empty when neither is known."""
     if now["gpu"]:
         return tr(f"GPU peak {now['gpu'] / 2**30:.1f} GiB", f"显存峰值 {now['gpu'] / 2**30:.1f} GiB")
     return tr(f"memory {now['host'] / 2**30:.1f} GiB", f"内存 {now['host'] / 2**30:.1f} GiB") if now["host"] else ""
 
 
-def short(now: dict) -> str:
+def bar_text(now: dict) -> str:
     """What stands behind the bar, which shows step and time left itself."""
-    return ", ".join(filter(None, [f"loss={now['loss']:.3f}", f"{now['tokens_per_second']:.0f} tok/s", memory(now)]))
+    return ", ".join(
+        filter(None, [f"loss={now['loss']:.3f}", f"{now['tokens_per_second']:.0f} tok/s", memory_text(now)])
+    )
 
 
-def line(now: dict) -> str:
+def progress_line(now: dict) -> str:
+    """What a screen that is no terminal shows."""
     where = f"{now['step']}/{now['total']}"
     parts = [
         tr(f"step {where}", f"第 {where} 步"),
         tr(f"loss {now['loss']:.3f}", f"损失 {now['loss']:.3f}"),
         tr(f"{now['tokens_per_second']:.0f} tokens/s", f"每秒 {now['tokens_per_second']:.0f} 个词元"),
-        memory(now),
+        memory_text(now),
         tr(f"{now['left']:.0f} s left", f"还需 {now['left']:.0f} 秒"),
     ]
     return "  ".join(filter(None, parts))
 
 
-def resident(pid: int) -> int | None:
+def resident_memory(pid: int) -> int | None:
     """Bytes of main memory that process `pid` and its descendants hold; None where /proc does not tell.
 
     Pages that several processes share are counted once for each.

@@ -25,7 +25,7 @@ def test_a_model_in_4_bits_answers_and_one_that_fits_is_not_quantised(tmp_path, 
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from lesson.model.tiny_base import install_base
-    from lesson.training.engine import frozen
+    from lesson.training.weights import take_census
 
     install_base(tmp_path / "base")
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (80 * GB, 80 * GB))
@@ -35,7 +35,7 @@ def test_a_model_in_4_bits_answers_and_one_that_fits_is_not_quantised(tmp_path, 
     model = AutoModelForCausalLM.from_pretrained(
         tmp_path / "base", trust_remote_code=True, torch_dtype=torch.bfloat16, device_map="cpu", **options
     ).eval()
-    assert frozen(model.requires_grad_(False))[1] == 5 * 4
+    assert take_census(model.requires_grad_(False)).layers_in_4_bits == 5 * 4
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "base", trust_remote_code=True)
     (answer,) = answer_chats(tokenizer, model, [build_chat("", "你是谁？")])
     assert "书生" in answer.text

@@ -18,8 +18,8 @@ def test_an_unpacked_base_computes_what_stock_computes(tmp_path):
     from xtuner.model import SupervisedFinetune
 
     from lesson.model.tiny_base import install_base
-    from lesson.training import engine
     from lesson.training.dequantised import DequantisedFinetune
+    from lesson.training.weights import take_census
 
     patch_bitsandbytes()
     if not hasattr(torch.cpu, "is_bf16_supported"):
@@ -52,7 +52,7 @@ def test_an_unpacked_base_computes_what_stock_computes(tmp_path):
         loss.backward()
         losses.append(loss.item())
         gradients.append({n: p.grad for n, p in model.named_parameters() if p.requires_grad})
-        packed.append(engine.frozen(model)[1])
+        packed.append(take_census(model).layers_in_4_bits)
     assert packed == [20, 0]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert gradients[0].keys() == gradients[1].keys() and len(gradients[0]) == 2 * (20 + 1)

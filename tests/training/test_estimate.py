@@ -9,8 +9,7 @@ import pytest
 
 from lesson.core.messages import UserError
 from lesson.model.shape import Shape, lora_parameters, shape_of
-from lesson.training import estimate
-from lesson.training.estimate import GB, Run
+from recipe import estimate
 
 INTERNLM2_7B = {
     "model_type": "internlm2",
@@ -53,30 +52,6 @@ def build(call, tmp_path):
     return folder
 
 
-def test_internlm2_7b():
-    assert shape(INTERNLM2_7B).parameters == 7_737_708_544
-    assert lora_parameters(shape(INTERNLM2_7B), 64) == 157_179_904
-    assert lora_parameters(shape(INTERNLM2_7B), 64, ["wqkv"]) == 64 * 32 * (4096 + 6144)
-
-
-def test_memory_is_within_15_percent_of_what_was_measured():
-    """torch's peak on one H100: stock config, random weights of the real shape, 2048 tokens, batch 1."""
-    sizes, lora = shape(INTERNLM2_7B), 157_179_904
-    for run, measured in [(Run(2048, lora), 12.9), (Run(2048, lora, zero=2), 12.0)]:
-        parts = estimate.memory(sizes, run)
-        assert parts.pop("peak") == pytest.approx(sum(parts.values()))
-        assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.15)
-
-
-def test_memory_of_fast_is_within_15_percent_of_what_was_measured():
-    """torch's peak on one H100 with SPEED=fast, make bench-gpu: the base in bfloat16, and in NF4."""
-    sizes, lora = shape(INTERNLM2_7B), 157_179_904
-    for quantized, kept, measured in [(False, 1_000_000_000, 21.47), (True, 2_200_000_000, 12.40)]:
-        parts = estimate.memory(sizes, Run(2048, lora, quantized=quantized, fast=True, kept=kept))
-        assert parts.pop("peak") == pytest.approx(sum(parts.values()))
-        assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.05)
-
-
 def test_a_fast_config_is_estimated_as_fast(call, build):
     """The config's own model class decides: make config SPEED=fast fits a third of an A100, 16 GB only with QUANT=nf4."""
     from recipe import config
@@ -86,17 +61,6 @@ def test_a_fast_config_is_estimated_as_fast(call, build):
         assert call(config, *arguments, "--quant", quant)[0] == 0
         found, out, err = call(estimate, *arguments, "--gpu", gpu)
         assert found == status, out + err
-
-
-def test_memory_moves_the_right_way():
-    sizes, lora = shape(INTERNLM2_7B), 157_179_904
-
-    def peak(**more):
-        return estimate.memory(sizes, Run(**({"tokens": 2048, "lora": lora} | more)))["peak"]
-
-    assert peak(tokens=4096) > peak() > peak(tokens=512)
-    assert peak(quantized=False) > peak() and peak(checkpointing=False) > peak() and peak(optimizer_bytes=2) < peak()
-    assert peak(zero=3, world_size=8) < peak(zero=2, world_size=8) < peak(zero=2)
 
 
 def test_report(call, build):

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from lesson.core import messages as say
+from lesson.core.messages import set_language
 from lesson.training import progress
 
 STEP = {"step": 5, "loss": 1.5, "lr": 0.1, "tokens": 2048, "seconds": 0.5}
@@ -18,18 +18,21 @@ STEP = {"step": 5, "loss": 1.5, "lr": 0.1, "tokens": 2048, "seconds": 0.5}
 
 def test_speed_and_time_left_are_those_of_the_recent_steps():
     steps = [{**STEP, "step": n, "seconds": 9.0 if n <= 10 else 0.5} for n in range(1, 31)]
-    now = progress.figures(steps, 130, None)
+    now = progress.progress_of(steps, 130, None)
     assert (now["tokens_per_second"], now["left"], now["step"]) == (4096, 50, 30)
-    assert progress.figures([{**STEP, "loss": None, "seconds": 0.0}], 5, None)["tokens_per_second"] == 0
-    assert math.isnan(progress.figures([{**STEP, "loss": None}], 5, None)["loss"])
+    assert progress.progress_of([{**STEP, "loss": None, "seconds": 0.0}], 5, None)["tokens_per_second"] == 0
+    assert math.isnan(progress.progress_of([{**STEP, "loss": None}], 5, None)["loss"])
 
 
 def test_a_line_shows_the_gpu_s_peak_where_there_is_one_else_the_trainer_s_memory():
-    with_gpu = progress.line(progress.figures([{**STEP, "memory": 12 << 30}], 10, 3 << 30))
+    with_gpu = progress.progress_line(progress.progress_of([{**STEP, "memory": 12 << 30}], 10, 3 << 30))
     assert with_gpu == "step 5/10  loss 1.500  4096 tokens/s  GPU peak 12.0 GiB  2 s left"
-    assert "memory 3.0 GiB" in progress.line(progress.figures([STEP], 10, 3 << 30))
-    say.set_language("zh")
-    assert progress.line(progress.figures([STEP], 10, None)) == "第 5/10 步  损失 1.500  每秒 4096 个词元  还需 2 秒"
+    assert "memory 3.0 GiB" in progress.progress_line(progress.progress_of([STEP], 10, 3 << 30))
+    set_language("zh")
+    assert (
+        progress.progress_line(progress.progress_of([STEP], 10, None))
+        == "第 5/10 步  损失 1.500  每秒 4096 个词元  还需 2 秒"
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -40,21 +43,22 @@ def test_memory_is_that_of_the_process_and_of_all_its_descendants():
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         child.stdout.readline()
-        assert 120 << 20 < progress.resident(child.pid) < 400 << 20
+        assert 120 << 20 < progress.resident_memory(child.pid) < 400 << 20
     finally:
         child.stdin.close()
         child.wait()
-    assert progress.resident(child.pid) is None
+    assert progress.resident_memory(child.pid) is None
 
 
-def test_a_line_for_each_tenth_is_printed_and_an_earlier_session_s_curve_is_not_progress(tmp_path, capsys):
+def test_a_line_for_each_tenth_is_printed_and_an_earlier_session_s_curve_is_not_progress(tmp_path):
+    lines: list[str] = []
+    display = progress.Display(report=lines.append, warn=lambda line: None)
     curve = tmp_path / "curve.jsonl"
-    lines = [{"total": 20}, *({**STEP, "step": n} for n in range(1, 21))]
-    curve.write_text("".join(json.dumps(line) + "\n" for line in lines[:15]))
-    progress.follow(subprocess.Popen([sys.executable, "-c", ""]), curve)
-    assert capsys.readouterr().out == ""
-    rest = "".join(json.dumps(line) + "\n" for line in lines[15:])
+    written = [{"total": 20}, *({**STEP, "step": n} for n in range(1, 21))]
+    curve.write_text("".join(json.dumps(line) + "\n" for line in written[:15]))
+    progress.follow_training(subprocess.Popen([sys.executable, "-c", ""]), curve, display)
+    assert lines == []
+    rest = "".join(json.dumps(line) + "\n" for line in written[15:])
     code = f"import time; f = open({str(curve)!r}, 'a'); f.write({rest!r})"
-    progress.follow(subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ)), curve)
-    out = capsys.readouterr().out
-    assert out.startswith("step 20/20") and out.count("\n") == 1
+    progress.follow_training(subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ)), curve, display)
+    assert len(lines) == 1 and lines[0].startswith("step 20/20")

@@ -9,30 +9,29 @@ import pytest
 from lesson.config.schedule import world_size
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
-from lesson.runs.folder import Run
 from lesson.training import ranks
-from lesson.training import session as train
+from lesson.training.ranks import MASTER_PORT, engine_command, refuse_impossible_ranks
 
 
 def values(**given: str) -> Values:
     return Values({"PROFILE": "tiny", **given}, {})
 
 
-def judge(deepspeed: str | None = None, parallel: int = 1, **given: str) -> None:
-    ranks.judge(values(**given), {"sequence_parallel_size": parallel}, Path("my.py"), deepspeed)
+def refuse(deepspeed: str | None = None, parallel: int = 1, **given: str) -> None:
+    refuse_impossible_ranks(values(**given), {"sequence_parallel_size": parallel}, Path("my.py"), deepspeed)
 
 
 def test_one_process_is_started_without_torchrun():
-    command = ranks.command(values(), ["train", "c.py"])
+    command = engine_command(values(), ["train", "c.py"])
     assert command[1:] == ["-m", "lesson.training.engine", "train", "c.py"]
     assert world_size(values()) == 1
 
 
 def test_several_processes_go_through_torchrun_with_every_variable_and_xtuner_s_launcher():
     given = {"NPROC_PER_NODE": "4", "NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "3000"}
-    command = ranks.command(values(**given), ["train", "c.py"])
+    command = engine_command(values(**given), ["train", "c.py"])
     assert world_size(values(**given)) == 8
-    assert command[1:3] == ["-m", "lesson.training.ranks"]
+    assert command[1:3] == ["-m", "lesson.training.torchrun"]
     options = dict(zip(command[3:13:2], command[4:13:2], strict=True))
     assert options == {
         "--nnodes": "2",
@@ -46,11 +45,11 @@ def test_several_processes_go_through_torchrun_with_every_variable_and_xtuner_s_
 
 def test_all_nodes_agree_on_a_port_and_one_machine_takes_a_free_one():
     def port(**given: str) -> str:
-        command = ranks.command(values(**given), [])
+        command = engine_command(values(**given), [])
         return command[command.index("--master-port") + 1]
 
     two = {"NNODES": "2", "MASTER_ADDR": "a"}
-    assert port(**two) == port(**two, NODE_RANK="1") == ranks.MASTER_PORT
+    assert port(**two) == port(**two, NODE_RANK="1") == MASTER_PORT
     assert 1024 <= int(port(NPROC_PER_NODE="2")) <= 65535
 
 
@@ -64,41 +63,25 @@ def test_all_nodes_agree_on_a_port_and_one_machine_takes_a_free_one():
 )
 def test_machines_that_could_not_find_each_other_are_refused(given, said):
     with pytest.raises(UserError, match=said):
-        judge(**given)
+        refuse(**given)
 
 
 def test_more_processes_than_gpus_are_refused_with_both_numbers(monkeypatch):
     monkeypatch.setattr(ranks, "count_gpus", lambda: 2)
     with pytest.raises(UserError, match=r"NPROC_PER_NODE=3.*2 GPUs"):
-        judge(PROFILE="7b", NPROC_PER_NODE="3")
-    judge(PROFILE="7b", NPROC_PER_NODE="2")
-    judge(NPROC_PER_NODE="3")  # tiny trains on the CPU
+        refuse(PROFILE="7b", NPROC_PER_NODE="3")
+    refuse(PROFILE="7b", NPROC_PER_NODE="2")
+    refuse(NPROC_PER_NODE="3")  # tiny trains on the CPU
 
 
 def test_sequence_parallel_says_what_it_needs(monkeypatch):
     monkeypatch.setattr(ranks, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="flash-attn"):
-        judge("deepspeed_zero2", 2, NPROC_PER_NODE="2")
-    judge("deepspeed_zero2", 1, NPROC_PER_NODE="2")
+        refuse("deepspeed_zero2", 2, NPROC_PER_NODE="2")
+    refuse("deepspeed_zero2", 1, NPROC_PER_NODE="2")
     monkeypatch.setattr(ranks, "find_spec", lambda name: object())
-    judge("deepspeed_zero2", 2, NPROC_PER_NODE="4")
+    refuse("deepspeed_zero2", 2, NPROC_PER_NODE="4")
     with pytest.raises(UserError, match="multiple of 2 processes, not 3"):
-        judge("deepspeed_zero2", 2, NPROC_PER_NODE="3")
+        refuse("deepspeed_zero2", 2, NPROC_PER_NODE="3")
     with pytest.raises(UserError, match="DeepSpeed"):
-        judge(None, 2, NPROC_PER_NODE="2")
-
-
-def test_nodes_beyond_the_first_have_a_lock_and_a_console_of_their_own(tmp_path):
-    first, second = Run(tmp_path), Run(tmp_path, 1)
-    assert {first.console.name, first.lock.name} == {"console.log", ".lock"}
-    assert {second.console.name, second.lock.name} == {"console.1.log", ".lock.1"}
-    with train.locked(first), train.locked(second):
-        pass
-
-
-def test_the_engine_s_last_word_is_found_below_what_torchrun_prints_after_it(tmp_path):
-    console = tmp_path / "console.log"
-    console.write_text("recipe: diverged at step 7: loss nan\n" + "torchrun says\n" * 20)
-    assert train.said(console) == "diverged at step 7: loss nan"
-    console.write_text("nothing of ours\n")
-    assert train.said(console) == ""
+        refuse(None, 2, NPROC_PER_NODE="2")

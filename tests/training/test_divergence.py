@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesson.core.settings import ROOT
-from lesson.training.engine import Divergence
+from lesson.training.divergence import DivergenceDetector
 
 
 def stopped_at(losses, first: float | None = None) -> int | None:
     """The step, from 1, at which the run is given up; None for a run that goes to its end."""
-    judge = Divergence(first)
-    return next((step for step, loss in enumerate(losses, 1) if judge.lost(loss)), None)
+    detector = DivergenceDetector(first)
+    return next((step for step, loss in enumerate(losses, 1) if detector.has_diverged(loss)), None)
 
 
 @pytest.mark.parametrize(
@@ -57,24 +57,3 @@ def test_a_learning_rate_too_small_to_move_anything_is_no_divergence(first, step
 def test_no_shipped_golden_is_given_up():
     for path in (ROOT / "golden" / "loss").glob("*.json"):
         assert stopped_at(point["loss"] for point in json.loads(path.read_text())["curve"]) is None, path
-
-
-@pytest.mark.torch
-@pytest.mark.parametrize(("workers", "slept"), [(0, []), (2, [2])])
-def test_at_an_epoch_s_end_mmengine_sleeps_exactly_when_the_loader_has_workers(monkeypatch, workers, slept):
-    """Its guard against a deadlock of worker processes, for which a loader without any need not wait."""
-    import time
-
-    from mmengine.runner import loops
-    from torch.utils.data import DataLoader
-
-    from lesson.training import engine
-
-    monkeypatch.setattr(loops, "time", time)
-    monkeypatch.setattr(loops._InfiniteDataloaderIterator, "__next__", loops._InfiniteDataloaderIterator.__next__)
-    found = []
-    monkeypatch.setattr(time, "sleep", found.append)
-    engine.sleep_only_with_workers()
-    batches = loops._InfiniteDataloaderIterator(DataLoader([1, 2, 3], num_workers=workers))
-    assert [int(next(batches)) for _ in range(5)] == [1, 2, 3, 1, 2]
-    assert found == slept

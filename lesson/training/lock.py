@@ -1,0 +1,28 @@
+"""One trainer for a run folder at a time."""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lesson.core.messages import UserError, tr
+from lesson.runs.folder import Run
+
+
+@contextmanager
+def lock_run(run: Run) -> Iterator[None]:
+    """Only one trainer writes into a run folder. The lock dies with the process that holds it.
+
+    Raises UserError when another one has it.
+    """
+    with open(run.lock, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                run.folder,
+                tr("is being trained right now", "正在训练中"),
+                tr("wait for it, or stop it", "请等待或先停止它"),
+            ) from None
+        yield

@@ -1,0 +1,83 @@
+"""XTuner's converting and merging tools as stages: each makes a folder of the run, whole or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesson.core.files import Record, atomic_folder
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from lesson.runs.environment import engine_environment
+from lesson.runs.folder import Run
+from lesson.training.progress import Display
+
+
+@dataclass(frozen=True)
+class MadeFolder:
+    """A folder that a tool filled, and its size in bytes; None where nothing was left to do."""
+
+    path: Path
+    size: int | None = None
+
+
+def make_folder(record: Record, fill: Callable[[Path], None], force: bool) -> MadeFolder:
+    """Let `fill` fill a temporary folder and rename it to the record's output, unless that is up to date.
+
+    Raises UserError when the output was edited since it was made, unless `force`.
+    """
+    target = record.output
+    if record.up_to_date():
+        return MadeFolder(target)
+    record.guard(force)
+    with atomic_folder(target) as folder:
+        fill(folder)
+        for path in folder.iterdir():  # the libraries leave some files readable by their owner alone
+            path.chmod(0o644)
+    record.write()
+    return MadeFolder(target, sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))
+
+
+def describe_folder(made: MadeFolder, what: str, following: str) -> list[str]:
+    """What the user reads about it: `what` it is, and the stage that comes next."""
+    if made.size is None:
+        return [tr(f"up to date: {made.path}", f"已是最新：{made.path}")]
+    size = f"{made.size / 2**20:.1f} MiB"
+    return [
+        tr(
+            f"{what}: {made.path} ({size}); next: {following}",
+            f"{what}：{made.path}（{size}）；下一步：{following}",
+        )
+    ]
+
+
+def run_xtuner_tool(values: Values, run: Run, display: Display, name: str, *arguments: str) -> None:
+    """Run one of XTuner's tools (lesson/training/engine.py) with its output in the run folder. Raises UserError if it fails."""
+    log = run.folder / f"{name}.log"
+    command = [sys.executable, "-m", "lesson.training.engine", name, *arguments]
+    with open(log, "wb") as file:
+        status = subprocess.run(
+            command, env=engine_environment(values), stdout=file, stderr=subprocess.STDOUT
+        ).returncode
+    if status != 0:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+        display.warn("\n".join(lines))
+        raise UserError(
+            log,
+            tr(f"XTuner's {name} failed with exit status {status}", f"XTuner 的 {name} 失败，退出码 {status}"),
+            tr("read the lines above", "请查看上面的输出"),
+        )
+
+
+def require_files(folder: Path, *names: str) -> None:
+    """Raise UserError when the tool that ended well left one of these files out."""
+    for name in names:
+        if not (folder / name).is_file():
+            raise UserError(
+                folder / name,
+                tr("was not written", "没有生成"),
+                tr("read the log in the run folder", "请查看运行目录里的日志"),
+            )
