@@ -7,14 +7,14 @@ from functools import partial
 
 from lesson.core import cli
 from lesson.core.settings import Values
-from lesson.training.convert import convert, lines_of
+from lesson.training.convert import convert_checkpoint, lines_of
 from lesson.training.progress import Display
 
 SETTINGS = ("PROFILE", "BUILD", "FORCE")
 
 
 def stage(values: Values) -> int:
-    made = convert(values, Display(partial(print, flush=True), partial(print, file=sys.stderr)))
+    made = convert_checkpoint(values, Display(partial(print, flush=True), partial(print, file=sys.stderr)))
     print(*lines_of(made), sep="\n")
     return 0
 

@@ -7,14 +7,14 @@ from functools import partial
 
 from lesson.core import cli
 from lesson.core.settings import Values
-from lesson.training.merge import lines_of, merge
+from lesson.training.merge import lines_of, merge_adapter
 from lesson.training.progress import Display
 
 SETTINGS = ("PROFILE", "BUILD", "FORCE")
 
 
 def stage(values: Values) -> int:
-    made = merge(values, Display(partial(print, flush=True), partial(print, file=sys.stderr)))
+    made = merge_adapter(values, Display(partial(print, flush=True), partial(print, file=sys.stderr)))
     print(*lines_of(made), sep="\n")
     return 0
 

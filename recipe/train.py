@@ -12,7 +12,7 @@ from functools import partial
 from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.training.progress import Display
-from lesson.training.session import lines_of, train, warnings_of
+from lesson.training.session import lines_of, train_adapter, warnings_of
 
 SETTINGS = (
     *("PROFILE", "SPEED", "DETERMINISTIC", "TRACE", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED"),
@@ -22,7 +22,7 @@ SETTINGS = (
 
 def stage(values: Values) -> int:
     warn = partial(print, file=sys.stderr)
-    trained = train(values, Display(partial(print, flush=True), warn, sys.stderr))
+    trained = train_adapter(values, Display(partial(print, flush=True), warn, sys.stderr))
     print(*lines_of(trained), sep="\n")
     for line in warnings_of(trained):
         warn(line)

@@ -1,7 +1,7 @@
 """Training sessions that start in a second instead of ten: a process that has imported XTuner, and forks for each.
 
-Run as a script it reads one JSON line at a time, {"arguments": of recipe.engine, "console": path, "limit": bytes that a
-file may have, or null}, forks, and answers with the child's process ID; the child is the real engine. `Sessions` is the
+Run as a script it reads one JSON line at a time, {"arguments": of lesson.training.engine, "console": path, "limit": bytes
+that a file may have, or null}, forks, and answers with the child's process ID; the child is the real engine. `Sessions` is the
 other end.
 """
 
@@ -19,7 +19,7 @@ from lesson.core.settings import ROOT
 
 
 class Sessions:
-    """Starts sessions of recipe.engine; a context manager, at whose end the process that forks them ends too."""
+    """Starts sessions of lesson.training.engine; a context manager, at whose end the process that forks them ends too."""
 
     def __init__(self, environment: dict[str, str]) -> None:
         self.process = subprocess.Popen(

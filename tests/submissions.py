@@ -25,7 +25,7 @@ from lesson.core.layout import config_file
 from lesson.core.settings import ROOT
 from lesson.model.known_bases import SIZES_7B
 from lesson.model.shape import Shape, shape_of
-from lesson.runs.folder import run_id
+from lesson.runs.folder import make_run_id
 from lesson.submission.checks.run import scheduled_rate
 
 FIXTURE = ROOT / "tests" / "fixtures" / "submission"
@@ -231,7 +231,7 @@ def link_hashes(files: Files) -> Files:
         record, evaluation = json.loads(files[RECORD]), json.loads(files[EVALUATION])
         record["inputs"]["config"] = hashlib.sha256(files[CONFIG]).hexdigest()
         record["inputs"]["data"] = hashlib.sha256(files[DATA]).hexdigest()
-        record["id"] = evaluation["run"] = run_id(record["inputs"], record["deepspeed"])
+        record["id"] = evaluation["run"] = make_run_id(record["inputs"], record["deepspeed"])
     except (ValueError, KeyError, TypeError, RecursionError):
         return files
     return files | {RECORD: to_json(record), EVALUATION: to_json(evaluation)}

@@ -26,7 +26,7 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
 from lesson.model.shape import Shape
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import find_last_run
 from lesson.training.memory import CUDA_CONTEXT
 
@@ -89,7 +89,7 @@ def train(build: Path, base: Path, variables: dict[str, str]) -> dict:
         print(process.stdout.read().decode(errors="replace")[-3000:], file=sys.stderr)
         raise UserError(build, tr("training failed", "训练失败"), tr("read the lines above", "请查看上面的输出"))
     run = find_last_run(Values({"BUILD": str(build), "PROFILE": "7b"}))
-    steps = curve_lines(run.work_dir / CURVE)[1:]
+    steps = read_curve(run.work_dir / CURVE)[1:]
     seconds = statistics.median(s["seconds"] for s in steps[len(steps) // 2 :])
     return {
         "seconds": seconds,

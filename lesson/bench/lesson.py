@@ -21,7 +21,7 @@ from lesson.core.files import read_json, sha256, write_json
 from lesson.core.layout import last_run_link
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import Run
 
 SETTINGS = ["NEW_NAME"]
@@ -67,7 +67,7 @@ def last_run(build: Path) -> Run:
 
 def step_time(build: Path) -> float:
     """The median step of the run in `build`, in seconds."""
-    return statistics.median(line["seconds"] for line in curve_lines(last_run(build).work_dir / CURVE)[1:])
+    return statistics.median(line["seconds"] for line in read_curve(last_run(build).work_dir / CURVE)[1:])
 
 
 def evaluated(build: Path) -> dict:

@@ -16,7 +16,7 @@ from lesson.core import cli, layout
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.checkpoint import find_checkpoint, step_of
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
 from lesson.runs.loss_band import Points, compare_curves
@@ -41,7 +41,7 @@ WAYS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], name: str) -> Points:
     """The loss curve of one way, trained in `build` by XTuner's process itself, so that `libraries` reach it as given."""
     work = Run(build).work_dir
-    if not find_checkpoint(work) or step_of(find_checkpoint(work)) != curve_lines(work / CURVE)[0]["total"]:
+    if not find_checkpoint(work) or step_of(find_checkpoint(work)) != read_curve(work / CURVE)[0]["total"]:
         shutil.rmtree(build, ignore_errors=True)
         given = {"BUILD": str(build), "PROFILE": "tiny", "NEW_NAME": name, **variables}
         environment = {**os.environ, **given}
@@ -55,7 +55,7 @@ def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], nam
             tool += ["--deepspeed", find_deepspeed_config(values)]
             environment |= single_process_environment()
         called(engine_command(values, tool), environment, build)
-    return [(line["step"], line["loss"]) for line in curve_lines(work / CURVE) if "step" in line]
+    return [(line["step"], line["loss"]) for line in read_curve(work / CURVE) if "step" in line]
 
 
 def called(command: list[str], environment: dict[str, str], build: Path) -> None:

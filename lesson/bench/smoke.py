@@ -21,7 +21,7 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
 from lesson.model.shape import lora_parameters, shape_of
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import Run, find_last_run
 from lesson.training.memory import CUDA_CONTEXT
 
@@ -56,7 +56,7 @@ def stage(build: Path, module: str, stdin: str = "", **variables: str) -> str:
 
 def steps_done(build: Path) -> int:
     """The steps that a training in `build` has made so far."""
-    return max((len(curve_lines(path)) - 1 for path in build.glob(f"runs/*/work_dir/{CURVE}")), default=0)
+    return max((len(read_curve(path)) - 1 for path in build.glob(f"runs/*/work_dir/{CURVE}")), default=0)
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Smoke:
 
     @property
     def head(self) -> dict:
-        return curve_lines(self.run.work_dir / CURVE)[0]
+        return read_curve(self.run.work_dir / CURVE)[0]
 
 
 def through(build: Path, speed: str = "stock", stages: tuple[str, ...] = STAGES, **variables: str) -> Smoke:
@@ -108,7 +108,7 @@ def memory(smoke: Smoke) -> bool:
 
 def used(run: Run) -> int:
     """The most GPU memory that training took, in bytes: what torch reserved, and the CUDA context."""
-    return max(line["reserved"] for line in curve_lines(run.work_dir / CURVE)[1:]) + int(CUDA_CONTEXT)
+    return max(line["reserved"] for line in read_curve(run.work_dir / CURVE)[1:]) + int(CUDA_CONTEXT)
 
 
 def adapter(smoke: Smoke) -> bool:
@@ -146,7 +146,7 @@ def smoke(values: Values) -> int:
             passed = check(result)
             failed += not passed
             print(f"{'ok  ' if passed else 'FAIL'}  {tr(*check.__doc__.splitlines()[0].split(' | '))}")
-        steps = sorted(line["seconds"] for line in curve_lines(result.run.work_dir / CURVE)[9:])
+        steps = sorted(line["seconds"] for line in read_curve(result.run.work_dir / CURVE)[9:])
         print(
             f"{record['machine']['gpu']}: SPEED={values.speed}, {record['steps']} steps, "
             f"{steps[len(steps) // 2]:.3f} s a step, {used(result.run) / 1e9:.1f} GB"

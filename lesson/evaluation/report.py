@@ -7,7 +7,7 @@ from pathlib import Path
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.evaluation.judging import BASE_NAMES
-from lesson.runs.pictures import picture
+from lesson.runs.pictures import draw_picture
 
 # label, count, count that it is a share of, colour: the figures that the verdict is made of
 BARS = (
@@ -66,7 +66,7 @@ def make_lines(result: dict, answers: list[dict], folder: Path) -> list[str]:
 
 def draw_evaluation(result: dict, path: Path, values: Values) -> None:
     """The evaluation as a PNG at `path`: per system prompt, the shares of the bars that the verdict is made of."""
-    with picture(path, values) as axes:
+    with draw_picture(path, values) as axes:
         for k, (label, count, of, color) in enumerate(BARS):
             shares = [counts[count] / max(1, counts[of]) for counts in result["prompts"]]
             drawn = axes.bar([i + (k - 2) * 0.16 for i in range(len(shares))], shares, 0.15, label=label, color=color)

@@ -10,7 +10,7 @@ from lesson.core.files import read_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.folder import Run, find_run
-from lesson.runs.listing import align_columns, cells_of, key_figures
+from lesson.runs.listing import align_columns, cells_of, figures_of
 from lesson.runs.loss_band import Comparison, compare_curves, largest_allowed
 
 # Results, which differ between any two runs; everything else in a record says what the run was made from.
@@ -32,7 +32,7 @@ def compare_runs(values: Values) -> ComparedRuns:
     (a, figures_a), (b, figures_b) = (read_named_run(values, key) for key in ("A", "B"))
     made_from = [{k: v for k, v in record.items() if k not in RESULTS} for record in (a, b)]
     curves = [[(point["step"], point["loss"]) for point in record["curve"]] for record in (a, b)]
-    return ComparedRuns(figures_a, figures_b, differing_fields(*made_from), compare_curves(*curves, largest_allowed(a)))
+    return ComparedRuns(figures_a, figures_b, find_differences(*made_from), compare_curves(*curves, largest_allowed(a)))
 
 
 def read_named_run(values: Values, key: str) -> tuple[dict, dict]:
@@ -44,19 +44,19 @@ def read_named_run(values: Values, key: str) -> tuple[dict, dict]:
     path = Path(text)
     run = Run(path if path.is_dir() else path.parent) if path.exists() else find_run(values.build, text)
     record = read_json(path if path.is_file() else run.record, tr("run make train", "请先运行 make train"))
-    figures = key_figures(run, False)
+    figures = figures_of(run, False)
     if not isinstance(record, dict) or "curve" not in record or not figures["finished"]:
         what = tr("is no run record", "不是训练记录")
         raise UserError(path if path.exists() else run.record, what, tr("name a run.json", "请指定 run.json"))
     return record, figures
 
 
-def differing_fields(a: object, b: object, where: str = "") -> list[tuple[str, object, object]]:
+def find_differences(a: object, b: object, where: str = "") -> list[tuple[str, object, object]]:
     """[(path in the record, value in A, value in B)] where two JSON values differ; None for what one lacks."""
     if isinstance(a, dict) and isinstance(b, dict):
         found = []
         for key in dict.fromkeys([*a, *b]):
-            found += differing_fields(a.get(key), b.get(key), f"{where}.{key}" if where else key)
+            found += find_differences(a.get(key), b.get(key), f"{where}.{key}" if where else key)
         return found
     return [] if a == b and type(a) is type(b) else [(where, a, b)]
 

@@ -10,10 +10,10 @@ from lesson.core.layout import loss_comparison
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.runs.folder import find_last_run
-from lesson.runs.golden_loss import find_golden, recorded_machine_type
+from lesson.runs.golden_loss import find_golden, machine_type_of
 from lesson.runs.loss_band import IDENTICAL, MEAN, OUTSIDE, WITHIN, Comparison, compare_curves, largest_allowed
 from lesson.runs.loss_curve import LossCurve, read_loss_curve
-from lesson.runs.pictures import picture
+from lesson.runs.pictures import draw_picture
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def origin_of(record: dict) -> dict:
         "speed": record.get("speed", "stock"),
         "processes": record.get("processes", 1),
         **{key: record["inputs"][key] for key in ("data", "base")},
-        "machine": recorded_machine_type(record),
+        "machine": machine_type_of(record),
     }
 
 
@@ -95,7 +95,7 @@ def lines_of(compared: ComparedLosses) -> list[str]:
 def draw_curves(compared: ComparedLosses, values: Values) -> None:
     """Both curves, and their difference on an axis of its own with the band in grey."""
     a, b, largest = compared.a, compared.b, largest_allowed(compared.a.record)
-    with picture(compared.picture, values) as axes:
+    with draw_picture(compared.picture, values) as axes:
         for curve, colour, name in ((a, "tab:blue", "A"), (b, "tab:orange", "B")):
             steps, losses = zip(*curve.points, strict=True)
             axes.plot(steps, [math.nan if x is None else x for x in losses], color=colour, linewidth=1, label=name)

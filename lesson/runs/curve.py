@@ -8,7 +8,7 @@ from pathlib import Path
 CURVE = "curve.jsonl"
 
 
-def curve_lines(path: Path) -> list[dict]:
+def read_curve(path: Path) -> list[dict]:
     """The whole lines of a curve file; a last line cut off by a kill is dropped, a missing file is empty."""
     lines = []
     if path.exists():

@@ -46,7 +46,7 @@ class Run:
         return read_json(self.record, tr("run make train", "请先运行 make train"))
 
 
-def run_id(inputs: Mapping[str, str], deepspeed: str | None, processes: int = 1) -> str:
+def make_run_id(inputs: Mapping[str, str], deepspeed: str | None, processes: int = 1) -> str:
     """12 hex digits of SHA-256 over what a run is made from.
 
     `inputs` are the SHA-256 of its config, data and base, as the record has them. DeepSpeed's config and the number of

@@ -32,7 +32,7 @@ def keep_golden(values: Values) -> KeptGolden:
     run = find_last_run(values)
     if values.a:
         run = Run(Path(values.a)) if Path(values.a).is_dir() else find_run(values.build, values.a)
-    document = golden_document(run)
+    document = make_golden(run)
     path, before = golden_path(document), None
     if path.exists():
         points = [(point["step"], point["loss"]) for point in document["curve"]]
@@ -55,7 +55,7 @@ def lines_of(kept: KeptGolden) -> list[str]:
     return lines
 
 
-def golden_document(run: Run) -> dict:
+def make_golden(run: Run) -> dict:
     """The golden of a finished run, as schemas/loss.schema.json has it. Raises UserError when it is not finished."""
     record = run.read_record()
     machine = record["machine"]
@@ -64,13 +64,13 @@ def golden_document(run: Run) -> dict:
         **{key: record[key] for key in KEPT},
         "speed": record.get("speed", "stock"),
         "processes": record.get("processes", 1),
-        "inputs": {**record["inputs"], "config": config_hash(run.config)},
-        "machine": {"type": recorded_machine_type(record), "processor": machine["processor"], "gpu": machine["gpu"]},
+        "inputs": {**record["inputs"], "config": hash_config(run.config)},
+        "machine": {"type": machine_type_of(record), "processor": machine["processor"], "gpu": machine["gpu"]},
         "curve": [{"step": point["step"], "loss": point["loss"]} for point in record["curve"]],
     }
 
 
-def config_hash(path: Path) -> str:
+def hash_config(path: Path) -> str:
     """SHA-256 of the config with the folders of its base and its rows left out: the same wherever BUILD is."""
     text, summary = path.read_text(encoding="utf-8"), summary_of(path)
     for key in ("model_path", "data_file"):
@@ -82,11 +82,11 @@ def config_hash(path: Path) -> str:
 def golden_path(record: dict) -> Path:
     """Where the golden of a run with this record lies: golden/loss/PROFILE[-SPEED]-MACHINE.json."""
     speed = record.get("speed") or "stock"
-    parts = [record["profile"], *([] if speed == "stock" else [speed]), recorded_machine_type(record)]
+    parts = [record["profile"], *([] if speed == "stock" else [speed]), machine_type_of(record)]
     return GOLDENS / ("-".join(parts) + ".json")
 
 
-def recorded_machine_type(record: dict) -> str:
+def machine_type_of(record: dict) -> str:
     """The type of the machine that a run was trained on; of older records it is made from the names in them."""
     machine = record["machine"]
     return machine.get("type") or slug(machine["gpu"] or machine["processor"])

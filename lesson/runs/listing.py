@@ -16,11 +16,11 @@ from lesson.config.summary import summary_of
 from lesson.core.layout import last_run_link, runs_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.text import display_width
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import Run
 
 
-def key_figures(run: Run, current: bool) -> dict:
+def figures_of(run: Run, current: bool) -> dict:
     """The key figures of a run; None for what is not known (yet).
 
     {"id", "current", "finished": bool, "time": when its record or curve was last written (ISO 8601, UTC), "profile",
@@ -35,7 +35,7 @@ def key_figures(run: Run, current: bool) -> dict:
     if curve.exists():
         result["time"] = _time_of(curve)
         with contextlib.suppress(OSError, UnicodeDecodeError):
-            result |= _figures_of_curve(curve_lines(curve))
+            result |= _figures_of_curve(read_curve(curve))
     with contextlib.suppress(UserError, OSError, SyntaxError, ValueError):
         result["seed"] = summary_of(run.config).get("seed")
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
@@ -91,7 +91,7 @@ def list_runs(build: Path) -> list[dict]:
     """The key figures of every run below `build`, newest first."""
     folder, link = runs_folder(build), last_run_link(build)
     current = link.resolve() if link.exists() else None
-    found = [key_figures(Run(p), p.resolve() == current) for p in _folders(folder)]
+    found = [figures_of(Run(p), p.resolve() == current) for p in _folders(folder)]
     return sorted(found, key=lambda run: (datetime.fromisoformat(run["time"]), run["id"]), reverse=True)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from lesson.core.files import read_json, readable
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import Run, find_run
 from lesson.runs.loss_band import Points
 
@@ -38,7 +38,7 @@ def read_loss_curve(text: str, values: Values) -> LossCurve:
     readable(path, remedy)
     try:
         if path.suffix == ".jsonl":
-            record, lines = {}, [line for line in curve_lines(path) if "step" in line]
+            record, lines = {}, [line for line in read_curve(path) if "step" in line]
         else:
             record = read_json(path, remedy)
             lines = record["curve"]

@@ -13,7 +13,7 @@ from lesson.training.progress import Display
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
 
-def convert(values: Values, display: Display) -> MadeFolder:
+def convert_checkpoint(values: Values, display: Display) -> MadeFolder:
     """Convert the last checkpoint of the run trained last. Raises UserError when there is none or XTuner's tool fails."""
     run = find_last_run(values)
     run_record = run.read_record()
@@ -27,18 +27,10 @@ def convert(values: Values, display: Display) -> MadeFolder:
     record = Record(run.adapter, {"checkpoint": hash_path(checkpoint), "config": run_record["inputs"]["config"]}, {})
 
     def fill(folder: Path) -> None:
-        precision = ["--fp32"] if values.profile == "tiny" else []
-        run_xtuner_tool(
-            values,
-            run,
-            display,
-            "convert",
-            str(run.config),
-            str(checkpoint),
-            str(folder),
-            "--safe-serialization",
-            *precision,
-        )
+        arguments = [str(run.config), str(checkpoint), str(folder), "--safe-serialization"]
+        if values.profile == "tiny":
+            arguments.append("--fp32")
+        run_xtuner_tool(values, run, display, "convert", arguments)
         # XTuner leaves a copy of the config there; the run folder has it, and an adapter is data, not code.
         (folder / "xtuner_config.py").unlink(missing_ok=True)
         require_files(folder, "adapter_config.json", "adapter_model.safetensors")

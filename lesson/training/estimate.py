@@ -19,7 +19,7 @@ from lesson.core.machine import available_memory, first_gpu
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import GPUS, Values
 from lesson.model.shape import Shape, lora_parameters, shape_of
-from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, LIBRARIES, Workload, memory_by_part
+from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, LIBRARIES, Workload, estimate_memory
 
 # Stock config, random weights of InternLM2.5-7B, one H100: 0.66 s for a step of 2048 tokens (0.60 s with ZeRO-2).
 MEASURED_PARAMETERS, MEASURED_TOKENS_PER_SECOND = 7.74e9, 2048 / 0.66
@@ -56,7 +56,7 @@ def estimate_training(values: Values) -> dict:
         fast=fast,
         kept=config.get("model.kept_bytes", 0) if fast else 0,
     )
-    parts = memory_by_part(shape, work)
+    parts = estimate_memory(shape, work)
     speed = values.tokens_per_second or (
         estimate_throughput(shape, fast) * processes if values.profile == "7b" else None
     )

@@ -16,7 +16,7 @@ from mmengine.hooks import Hook
 
 from lesson.core.files import atomic
 from lesson.runs import environment
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.training.divergence import Diverged, DivergenceDetector
 from lesson.training.weights import take_census
 
@@ -48,7 +48,7 @@ class CurveHook(Hook):
         self.rank0 = dist.get_rank() == 0
         self.census = take_census(runner.model)
         path = Path(runner.work_dir) / CURVE
-        steps = [line for line in curve_lines(path) if "step" in line and line["step"] <= runner.iter]
+        steps = [line for line in read_curve(path) if "step" in line and line["step"] <= runner.iter]
         self.divergence = DivergenceDetector(steps[0]["loss"] if steps else None)
         if not self.rank0:
             return

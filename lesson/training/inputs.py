@@ -11,7 +11,7 @@ from lesson.core.files import read_json, readable, record_path, sha256
 from lesson.core.layout import config_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.runs.folder import run_id
+from lesson.runs.folder import make_run_id
 from lesson.training.deepspeed import find_deepspeed_config
 
 
@@ -28,7 +28,7 @@ class TrainingInputs:
 
     @property
     def run_id(self) -> str:
-        return run_id(self.hashes, self.deepspeed, self.processes)
+        return make_run_id(self.hashes, self.deepspeed, self.processes)
 
 
 def read_inputs(values: Values) -> TrainingInputs:
@@ -41,8 +41,8 @@ def read_inputs(values: Values) -> TrainingInputs:
     deepspeed = find_deepspeed_config(values)
     hashes = {
         "config": sha256(config),
-        "data": hash_of_input(data, tr("run make data", "请先运行 make data")),
-        "base": recorded_base_hash(model),
+        "data": hash_input(data, tr("run make data", "请先运行 make data")),
+        "base": read_base_hash(model),
     }
     return TrainingInputs(config, summary, data, hashes, deepspeed, world_size(values))
 
@@ -58,11 +58,11 @@ def find_trained_files(summary: dict, source: Path) -> tuple[Path, Path]:
     return Path(data), Path(model)
 
 
-def recorded_base_hash(model: Path) -> str:
+def read_base_hash(model: Path) -> str:
     """The hash of the base model that the model stage recorded. Raises UserError when there is no base."""
     return read_json(record_path(model), tr("run make model", "请先运行 make model"))["output"]
 
 
-def hash_of_input(path: Path, remedy: str) -> str:
+def hash_input(path: Path, remedy: str) -> str:
     """SHA-256 of a file that must be there. Raises UserError with `remedy`."""
     return sha256(readable(path, remedy))

@@ -15,7 +15,7 @@ from lesson.core.files import atomic
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.checkpoint import find_checkpoint, step_of
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
 from lesson.training.deepspeed import single_process_environment
@@ -42,7 +42,7 @@ def run_engine(values: Values, run: Run, inputs: TrainingInputs, display: Displa
     last = find_checkpoint(run.work_dir, inputs.processes)
     resumed = step_of(last) if last else 0
     started = time.monotonic()
-    if last is None or resumed != total_steps(run):
+    if last is None or resumed != read_total_steps(run):
         tool = ["train", str(write_engine_config(values, run)), "--work-dir", str(run.work_dir)]
         if last:
             tool += ["--resume", str(last)]
@@ -54,7 +54,7 @@ def run_engine(values: Values, run: Run, inputs: TrainingInputs, display: Displa
         watch_engine(engine_command(values, tool), environment, run, display)
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024  # Linux: ru_maxrss is in KiB
     end = find_checkpoint(run.work_dir, inputs.processes)
-    if end is None or step_of(end) != total_steps(run):
+    if end is None or step_of(end) != read_total_steps(run):
         what = tr("the trainer ended without the last step's checkpoint", "训练结束了，但没有最后一步的检查点")
         raise UserError(run.work_dir, what, tr(f"read {run.console}", f"请查看 {run.console}"))
     return EngineWork(time.monotonic() - started, memory, resumed)
@@ -77,8 +77,8 @@ def write_engine_config(values: Values, run: Run) -> Path:
     return path
 
 
-def total_steps(run: Run) -> int | None:
-    head = curve_lines(run.work_dir / CURVE)[:1]
+def read_total_steps(run: Run) -> int | None:
+    head = read_curve(run.work_dir / CURVE)[:1]
     return head[0]["total"] if head else None
 
 
@@ -98,7 +98,7 @@ def watch_engine(command: list[str], environment: dict[str, str], run: Run, disp
             child.wait()
         raise
     if child.returncode == DIVERGED:
-        where = last_word_of_engine(run.console)
+        where = read_last_word(run.console)
         raise UserError(
             run.work_dir,
             tr(f"the loss exploded or was not a number ({where})", f"损失发散或不是数值（{where}）"),
@@ -109,17 +109,17 @@ def watch_engine(command: list[str], environment: dict[str, str], run: Run, disp
         )
     if child.returncode != 0:
         what = tr(f"the trainer failed with exit status {child.returncode}", f"训练进程失败，退出码 {child.returncode}")
-        what = last_word_of_engine(run.console) or what
-        display.warn("\n".join(last_lines(run.console, 12)))
+        what = read_last_word(run.console) or what
+        display.warn("\n".join(read_last_lines(run.console, 12)))
         raise UserError(run.console, what, tr("read the lines above and the log", "请查看上面的输出和日志"))
 
 
-def last_word_of_engine(console: Path) -> str:
+def read_last_word(console: Path) -> str:
     """The engine's own last word, `recipe: …`, among the end of the console; empty without one."""
-    ours = [line for line in last_lines(console, 50) if line.startswith("recipe: ")]
+    ours = [line for line in read_last_lines(console, 50) if line.startswith("recipe: ")]
     return ours[-1].removeprefix("recipe: ") if ours else ""
 
 
-def last_lines(path: Path, lines: int) -> list[str]:
+def read_last_lines(path: Path, lines: int) -> list[str]:
     with open(path, encoding="utf-8", errors="replace") as file:
         return [line.rstrip("\n") for line in deque(file, lines)]

@@ -9,7 +9,7 @@ from lesson.model.shape import Shape
 GB = 1e9
 CUDA_CONTEXT = 0.7 * GB  # the CUDA context and cuBLAS' workspaces, which torch's own peak does not count
 FRAGMENTS = 1.05  # the caching allocator holds a little more than is used
-NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight, as `memory_by_part` says
+NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight, as `estimate_memory` says
 LIBRARIES = 0.9 * GB  # resident memory of Python, torch and transformers on a CPU
 
 
@@ -29,7 +29,7 @@ class Workload:
     kept: int = 0  # bytes that it may keep of MLPs
 
 
-def memory_by_part(shape: Shape, work: Workload) -> dict[str, float]:
+def estimate_memory(shape: Shape, work: Workload) -> dict[str, float]:
     """Bytes by part at the highest moment of an iteration on one GPU, and their sum as "peak".
 
     weights       NF4: half a byte, and a scale per 64 of them, itself in 8 bits with a float32 per 256 (QLoRA,
@@ -49,7 +49,7 @@ def memory_by_part(shape: Shape, work: Workload) -> dict[str, float]:
     ZeRO-2 12.0 measured, 12.1 here (GB).
     """
     if work.fast:
-        return _memory_of_fast(shape, work)
+        return _estimate_memory_of_fast(shape, work)
     deepspeed = work.zero > 0
     share = work.world_size if deepspeed else 1
     full = 2 if deepspeed and work.half else 4
@@ -74,7 +74,7 @@ def memory_by_part(shape: Shape, work: Workload) -> dict[str, float]:
     return parts | {"peak": sum(parts.values())}
 
 
-def _memory_of_fast(shape: Shape, work: Workload) -> dict[str, float]:
+def _estimate_memory_of_fast(shape: Shape, work: Workload) -> dict[str, float]:
     """The same for lesson/training/fast.py: every frozen weight in 16 bits or NF4, LoRA in float32 with a 16-bit copy.
 
     activations   of each layer its input, queries, keys, values, attention output and the MLP's input; what is kept of

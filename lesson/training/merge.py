@@ -10,12 +10,12 @@ from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.folder import find_last_run
-from lesson.training.inputs import recorded_base_hash
+from lesson.training.inputs import read_base_hash
 from lesson.training.progress import Display
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
 
-def merge(values: Values, display: Display) -> MadeFolder:
+def merge_adapter(values: Values, display: Display) -> MadeFolder:
     """Merge base and adapter of the run trained last.
 
     Raises UserError when one of them is missing or of another training, and when the adapter changes nothing.
@@ -24,28 +24,18 @@ def merge(values: Values, display: Display) -> MadeFolder:
     base = base_model(values.build)
     if not (run.adapter / "adapter_config.json").is_file():
         raise UserError(run.adapter, tr("no adapter", "没有适配器"), tr("run make convert", "请先运行 make convert"))
-    if recorded_base_hash(base) != run.read_record()["inputs"]["base"]:
+    if read_base_hash(base) != run.read_record()["inputs"]["base"]:
         raise UserError(
             base,
             tr("is not the base that the adapter was trained on", "不是训练该适配器时的基座"),
             tr("run make model with the MODEL= of that time", "请用当时的 MODEL= 运行 make model"),
         )
-    record = Record(run.merged, {"adapter": hash_path(run.adapter), "base": recorded_base_hash(base)}, {})
+    record = Record(run.merged, {"adapter": hash_path(run.adapter), "base": read_base_hash(base)}, {})
 
     def fill(folder: Path) -> None:
         device = "cpu" if values.profile == "tiny" else "auto"
-        run_xtuner_tool(
-            values,
-            run,
-            display,
-            "merge",
-            str(base),
-            str(run.adapter),
-            str(folder),
-            "--safe-serialization",
-            "--device",
-            device,
-        )
+        arguments = [str(base), str(run.adapter), str(folder), "--safe-serialization", "--device", device]
+        run_xtuner_tool(values, run, display, "merge", arguments)
         require_files(folder, "config.json", "tokenizer_config.json")
         changed, count = count_changed_tensors(base, folder)
         if not changed:

@@ -18,7 +18,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from lesson.core.messages import tr
-from lesson.runs.curve import curve_lines
+from lesson.runs.curve import read_curve
 
 RECENT = 20  # steps that speed and time left are taken from
 LOOK = 0.25  # seconds between two looks at the curve
@@ -41,19 +41,19 @@ def follow_training(child: subprocess.Popen, curve: Path, display: Display) -> N
         ended = child.poll() is not None
         if curve.exists() and curve.stat().st_mtime_ns != before:
             before = curve.stat().st_mtime_ns
-            head, *steps = curve_lines(curve) or [{}]
+            head, *steps = read_curve(curve) or [{}]
             if "total" in head and not plain and bar is None:
                 bar = tqdm(
                     total=head["total"], initial=len(steps), unit="step", dynamic_ncols=True, file=display.stream
                 )
             if "total" in head and steps:
-                now = progress_of(steps, head["total"], resident_memory(child.pid))
+                now = measure_progress(steps, head["total"], measure_memory(child.pid))
                 if bar is not None:
-                    bar.set_postfix_str(bar_text(now), refresh=False)
+                    bar.set_postfix_str(format_bar(now), refresh=False)
                     bar.update(now["step"] - bar.n)
                 elif now["step"] * 10 // now["total"] > tenths:
                     tenths = now["step"] * 10 // now["total"]
-                    display.report(progress_line(now))
+                    display.report(format_line(now))
         if ended:
             break
         time.sleep(LOOK)
@@ -61,7 +61,7 @@ def follow_training(child: subprocess.Popen, curve: Path, display: Display) -> N
         bar.close()
 
 
-def progress_of(steps: list[dict], total: int, host: int | None) -> dict:
+def measure_progress(steps: list[dict], total: int, host: int | None) -> dict:
     """The figures of a curve's last steps. `steps` is not empty; `host` is the trainer's resident memory in bytes.
 
     {"step", "total", "loss": of the last step, NaN where it was none, "tokens_per_second": of all ranks over the last
@@ -81,34 +81,34 @@ def progress_of(steps: list[dict], total: int, host: int | None) -> dict:
     }
 
 
-def memory_text(now: dict) -> str:
+def format_memory(now: dict) -> str:
     """The GPU's peak where there is a GPU, else what the trainer holds in main memory; empty when neither is known."""
     if now["gpu"]:
         return tr(f"GPU peak {now['gpu'] / 2**30:.1f} GiB", f"显存峰值 {now['gpu'] / 2**30:.1f} GiB")
     return tr(f"memory {now['host'] / 2**30:.1f} GiB", f"内存 {now['host'] / 2**30:.1f} GiB") if now["host"] else ""
 
 
-def bar_text(now: dict) -> str:
+def format_bar(now: dict) -> str:
     """What stands behind the bar, which shows step and time left itself."""
     return ", ".join(
-        filter(None, [f"loss={now['loss']:.3f}", f"{now['tokens_per_second']:.0f} tok/s", memory_text(now)])
+        filter(None, [f"loss={now['loss']:.3f}", f"{now['tokens_per_second']:.0f} tok/s", format_memory(now)])
     )
 
 
-def progress_line(now: dict) -> str:
+def format_line(now: dict) -> str:
     """What a screen that is no terminal shows."""
     where = f"{now['step']}/{now['total']}"
     parts = [
         tr(f"step {where}", f"第 {where} 步"),
         tr(f"loss {now['loss']:.3f}", f"损失 {now['loss']:.3f}"),
         tr(f"{now['tokens_per_second']:.0f} tokens/s", f"每秒 {now['tokens_per_second']:.0f} 个词元"),
-        memory_text(now),
+        format_memory(now),
         tr(f"{now['left']:.0f} s left", f"还需 {now['left']:.0f} 秒"),
     ]
     return "  ".join(filter(None, parts))
 
 
-def resident_memory(pid: int) -> int | None:
+def measure_memory(pid: int) -> int | None:
     """Bytes of main memory that process `pid` and its descendants hold; None where /proc does not tell.
 
     Pages that several processes share are counted once for each.
@@ -119,13 +119,13 @@ def resident_memory(pid: int) -> int | None:
         process = Path(f"/proc/{waiting.pop()}")
         try:
             held += int((process / "statm").read_text().split()[1]) * page
-            waiting += [int(child) for task in (process / "task").iterdir() for child in _children(task)]
+            waiting += [int(child) for task in (process / "task").iterdir() for child in _children_of(task)]
         except (OSError, ValueError, IndexError):
             continue  # it ended meanwhile, or this is no Linux
     return held or None
 
 
-def _children(task: Path) -> list[str]:
+def _children_of(task: Path) -> list[str]:
     try:
         return (task / "children").read_text().split()
     except OSError:

@@ -15,7 +15,7 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data.persona import read_persona
 from lesson.runs.checkpoint import find_checkpoint
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import Run
 from lesson.training.inputs import TrainingInputs
 from lesson.training.launch import EngineWork
@@ -26,7 +26,7 @@ WINDOW = 10  # steps averaged at both ends of the curve: single steps are noisy
 
 def make_record(values: Values, run: Run, inputs: TrainingInputs, work: EngineWork) -> dict:
     """The run record, as schemas/run.schema.json has it. Raises UserError when the curve is not whole."""
-    head, *steps = curve_lines(run.work_dir / CURVE)
+    head, *steps = read_curve(run.work_dir / CURVE)
     losses = [step["loss"] for step in steps]
     if len(steps) != head["total"] or None in losses:
         what = tr(

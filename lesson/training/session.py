@@ -42,7 +42,7 @@ class TrainedRun:
         return self.record is None or self.record["loss"]["last"] < self.record["loss"]["first"]
 
 
-def train(values: Values, display: Display) -> TrainedRun:
+def train_adapter(values: Values, display: Display) -> TrainedRun:
     """Train what the config names, to its end.
 
     Raises UserError for inputs that are missing or could not be trained, and when the trainer fails.

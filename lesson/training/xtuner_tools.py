@@ -54,7 +54,7 @@ def describe_folder(made: MadeFolder, what: str, following: str) -> list[str]:
     ]
 
 
-def run_xtuner_tool(values: Values, run: Run, display: Display, name: str, *arguments: str) -> None:
+def run_xtuner_tool(values: Values, run: Run, display: Display, name: str, arguments: list[str]) -> None:
     """Run one of XTuner's tools (lesson/training/engine.py) with its output in the run folder. Raises UserError if it fails."""
     log = run.folder / f"{name}.log"
     command = [sys.executable, "-m", "lesson.training.engine", name, *arguments]

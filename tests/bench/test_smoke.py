@@ -19,7 +19,7 @@ from lesson.bench import smoke
 from lesson.core.settings import ROOT, Values
 from lesson.evaluation import asking, loading
 from lesson.runs.checkpoint import find_checkpoint
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import Run
 from lesson.runs.golden_loss import GOLDENS as GOLDEN_FOLDER
 from lesson.runs.golden_loss import golden_path
@@ -50,7 +50,7 @@ def through(request, folder):
 
 
 def curve(run: Run) -> list[tuple[int, float]]:
-    return [(line["step"], line["loss"]) for line in curve_lines(run.work_dir / CURVE)[1:]]
+    return [(line["step"], line["loss"]) for line in read_curve(run.work_dir / CURVE)[1:]]
 
 
 @pytest.mark.parametrize("check", smoke.CHECKS, ids=lambda c: c.__name__)
@@ -66,7 +66,7 @@ def test_fast_trains_the_same_curve_as_stock(folder, variables):
     fast = smoke.through(folder / "-".join(["fast", *variables.values()]), "fast", TRAINED, **variables)
     found = compare_curves(curve(fast.run), curve(stock.run), LARGEST["7b"])
     assert found.verdict == WITHIN, found
-    rates = [[line["lr"] for line in curve_lines(t.run.work_dir / CURVE)[1:]] for t in (fast, stock)]
+    rates = [[line["lr"] for line in read_curve(t.run.work_dir / CURVE)[1:]] for t in (fast, stock)]
     assert rates[0] == rates[1]
 
 

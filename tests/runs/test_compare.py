@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesson.runs.compare import differing_fields
+from lesson.runs.compare import find_differences
 from recipe import compare
 
 
@@ -56,6 +56,6 @@ json_values = st.recursive(
 
 @given(json_values, json_values)
 def test_differences_are_none_of_equal_records_and_the_same_seen_from_the_other_side(a, b):
-    assert differing_fields(a, a) == []
-    there, back = differing_fields(a, b), differing_fields(b, a)
+    assert find_differences(a, a) == []
+    there, back = find_differences(a, b), find_differences(b, a)
     assert sorted(map(repr, there)) == sorted(repr((where, x, y)) for where, y, x in back)

@@ -8,22 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesson.core.settings import ROOT
-from lesson.runs.folder import Run, run_id, set_last_run
+from lesson.runs.folder import Run, make_run_id, set_last_run
 
 
 @given(st.dictionaries(st.sampled_from(["config", "data", "base"]), st.text(max_size=5)))
 def test_a_run_s_id_depends_on_each_input_and_not_on_their_order(inputs):
-    first = run_id(inputs, None)
-    assert first == run_id(dict(reversed(inputs.items())), None)
-    others = [run_id({**inputs, key: inputs[key] + "x"}, None) for key in inputs]
-    others += [run_id(inputs, "deepspeed_zero2"), run_id(inputs, None, processes=2)]
+    first = make_run_id(inputs, None)
+    assert first == make_run_id(dict(reversed(inputs.items())), None)
+    others = [make_run_id({**inputs, key: inputs[key] + "x"}, None) for key in inputs]
+    others += [make_run_id(inputs, "deepspeed_zero2"), make_run_id(inputs, None, processes=2)]
     assert len({first, *others}) == 1 + len(others)
 
 
 def test_a_run_s_id_is_the_one_that_runs_have_had_from_the_start():
     """Runs are found again by it, and records that were handed in name it."""
     record = json.loads((ROOT / "tests" / "fixtures" / "submission" / "run.json").read_text(encoding="utf-8"))
-    assert run_id(record["inputs"], record["deepspeed"], record.get("processes", 1)) == record["id"]
+    assert make_run_id(record["inputs"], record["deepspeed"], record.get("processes", 1)) == record["id"]
 
 
 def test_the_link_to_the_last_run_moves(tmp_path):

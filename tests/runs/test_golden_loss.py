@@ -8,7 +8,7 @@ import pytest
 from jsonschema import Draft7Validator
 
 from lesson.core.settings import ROOT, Values
-from lesson.runs.golden_loss import config_hash, golden_path
+from lesson.runs.golden_loss import golden_path, hash_config
 from lesson.runs.loss_curve import read_loss_curve
 from recipe import golden_loss, loss
 
@@ -67,5 +67,5 @@ def test_a_config_s_hash_does_not_depend_on_where_build_is_and_does_on_anything_
     hashes = []
     for number, text in enumerate(texts):
         (tmp_path / f"{number}.py").write_text(text)
-        hashes.append(config_hash(tmp_path / f"{number}.py"))
+        hashes.append(hash_config(tmp_path / f"{number}.py"))
     assert hashes[0] == hashes[1] != hashes[2]

@@ -13,7 +13,7 @@ from lesson.runs.folder import Run
 from lesson.training import launch
 from lesson.training.divergence import DIVERGED
 from lesson.training.inputs import TrainingInputs
-from lesson.training.launch import last_word_of_engine, watch_engine
+from lesson.training.launch import read_last_word, watch_engine
 from lesson.training.progress import Display
 
 
@@ -59,6 +59,6 @@ def test_a_trainer_that_says_0_without_its_last_checkpoint_is_not_believed(tmp_p
 def test_the_engine_s_last_word_is_found_below_what_torchrun_prints_after_it(tmp_path):
     console = tmp_path / "console.log"
     console.write_text("recipe: diverged at step 7: loss nan\n" + "torchrun says\n" * 20)
-    assert last_word_of_engine(console) == "diverged at step 7: loss nan"
+    assert read_last_word(console) == "diverged at step 7: loss nan"
     console.write_text("nothing of ours\n")
-    assert last_word_of_engine(console) == ""
+    assert read_last_word(console) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lesson.model.shape import Shape, lora_parameters, shape_of
-from lesson.training.memory import GB, Workload, memory_by_part
+from lesson.training.memory import GB, Workload, estimate_memory
 
 INTERNLM2_7B = {
     "model_type": "internlm2",
@@ -32,7 +32,7 @@ def test_memory_is_within_15_percent_of_what_was_measured():
     """torch's peak on one H100: stock config, random weights of the real shape, 2048 tokens, batch 1."""
     sizes, lora = shape(INTERNLM2_7B), 157_179_904
     for work, measured in [(Workload(2048, lora), 12.9), (Workload(2048, lora, zero=2), 12.0)]:
-        parts = memory_by_part(sizes, work)
+        parts = estimate_memory(sizes, work)
         assert parts.pop("peak") == pytest.approx(sum(parts.values()))
         assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.15)
 
@@ -41,7 +41,7 @@ def test_memory_of_fast_is_within_15_percent_of_what_was_measured():
     """torch's peak on one H100 with SPEED=fast, make bench-gpu: the base in bfloat16, and in NF4."""
     sizes, lora = shape(INTERNLM2_7B), 157_179_904
     for quantized, kept, measured in [(False, 1_000_000_000, 21.47), (True, 2_200_000_000, 12.40)]:
-        parts = memory_by_part(sizes, Workload(2048, lora, quantized=quantized, fast=True, kept=kept))
+        parts = estimate_memory(sizes, Workload(2048, lora, quantized=quantized, fast=True, kept=kept))
         assert parts.pop("peak") == pytest.approx(sum(parts.values()))
         assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.05)
 
@@ -50,7 +50,7 @@ def test_memory_moves_the_right_way():
     sizes, lora = shape(INTERNLM2_7B), 157_179_904
 
     def peak(**more):
-        return memory_by_part(sizes, Workload(**({"tokens": 2048, "lora": lora} | more)))["peak"]
+        return estimate_memory(sizes, Workload(**({"tokens": 2048, "lora": lora} | more)))["peak"]
 
     assert peak(tokens=4096) > peak() > peak(tokens=512)
     assert peak(quantized=False) > peak() and peak(checkpointing=False) > peak() and peak(optimizer_bytes=2) < peak()

@@ -18,19 +18,19 @@ STEP = {"step": 5, "loss": 1.5, "lr": 0.1, "tokens": 2048, "seconds": 0.5}
 
 def test_speed_and_time_left_are_those_of_the_recent_steps():
     steps = [{**STEP, "step": n, "seconds": 9.0 if n <= 10 else 0.5} for n in range(1, 31)]
-    now = progress.progress_of(steps, 130, None)
+    now = progress.measure_progress(steps, 130, None)
     assert (now["tokens_per_second"], now["left"], now["step"]) == (4096, 50, 30)
-    assert progress.progress_of([{**STEP, "loss": None, "seconds": 0.0}], 5, None)["tokens_per_second"] == 0
-    assert math.isnan(progress.progress_of([{**STEP, "loss": None}], 5, None)["loss"])
+    assert progress.measure_progress([{**STEP, "loss": None, "seconds": 0.0}], 5, None)["tokens_per_second"] == 0
+    assert math.isnan(progress.measure_progress([{**STEP, "loss": None}], 5, None)["loss"])
 
 
 def test_a_line_shows_the_gpu_s_peak_where_there_is_one_else_the_trainer_s_memory():
-    with_gpu = progress.progress_line(progress.progress_of([{**STEP, "memory": 12 << 30}], 10, 3 << 30))
+    with_gpu = progress.format_line(progress.measure_progress([{**STEP, "memory": 12 << 30}], 10, 3 << 30))
     assert with_gpu == "step 5/10  loss 1.500  4096 tokens/s  GPU peak 12.0 GiB  2 s left"
-    assert "memory 3.0 GiB" in progress.progress_line(progress.progress_of([STEP], 10, 3 << 30))
+    assert "memory 3.0 GiB" in progress.format_line(progress.measure_progress([STEP], 10, 3 << 30))
     set_language("zh")
     assert (
-        progress.progress_line(progress.progress_of([STEP], 10, None))
+        progress.format_line(progress.measure_progress([STEP], 10, None))
         == "第 5/10 步  损失 1.500  每秒 4096 个词元  还需 2 秒"
     )
 
@@ -43,11 +43,11 @@ def test_memory_is_that_of_the_process_and_of_all_its_descendants():
     child = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         child.stdout.readline()
-        assert 120 << 20 < progress.resident_memory(child.pid) < 400 << 20
+        assert 120 << 20 < progress.measure_memory(child.pid) < 400 << 20
     finally:
         child.stdin.close()
         child.wait()
-    assert progress.resident_memory(child.pid) is None
+    assert progress.measure_memory(child.pid) is None
 
 
 def test_a_line_for_each_tenth_is_printed_and_an_earlier_session_s_curve_is_not_progress(tmp_path):

@@ -8,9 +8,9 @@ import shutil
 
 import pytest
 
-from lesson.runs.folder import run_id
+from lesson.runs.folder import make_run_id
 from lesson.training import session
-from lesson.training.inputs import hash_of_input
+from lesson.training.inputs import hash_input
 from recipe import config, train
 
 ROW = {"conversation": [{"system": "你是机智流。", "input": "你是谁？", "output": "我是机智流。"}]}
@@ -102,8 +102,8 @@ def test_a_run_that_is_being_trained_is_not_trained_twice(start, build, monkeypa
 
 def iter_ids(build):
     inputs = {
-        "config": hash_of_input(build / "my_config.py", ""),
-        "data": hash_of_input(build / "data" / "assistant_Tuner_change.jsonl", ""),
+        "config": hash_input(build / "my_config.py", ""),
+        "data": hash_input(build / "data" / "assistant_Tuner_change.jsonl", ""),
         "base": "b" * 64,
     }
-    yield run_id(inputs, None)
+    yield make_run_id(inputs, None)

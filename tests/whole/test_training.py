@@ -21,7 +21,7 @@ from sessions import Sessions
 from lesson.core.files import sha256
 from lesson.core.settings import ROOT, Values
 from lesson.runs.checkpoint import find_checkpoint
-from lesson.runs.curve import CURVE, curve_lines
+from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
 from lesson.runs.loss_band import WITHIN, compare_curves
@@ -71,7 +71,7 @@ def test_a_run_killed_at_a_random_step_resumes_to_the_same_curve_and_the_same_ad
     )
     deadline = time.monotonic() + 300
     while (
-        not (steps := [len(curve_lines(p)) - 1 for p in tmp_path.glob(f"runs/*/work_dir/{CURVE}")]) or steps[0] < moment
+        not (steps := [len(read_curve(p)) - 1 for p in tmp_path.glob(f"runs/*/work_dir/{CURVE}")]) or steps[0] < moment
     ):
         assert parent.poll() is None and time.monotonic() < deadline, "the run ended before it was killed"
         time.sleep(0.05)
@@ -188,7 +188,7 @@ def state_of(run: Run) -> tuple[list, dict]:
     """(losses, every tensor of the last checkpoint: LoRA weights and the optimizer's moments)."""
     import torch
 
-    lines = [(line["step"], line["loss"]) for line in curve_lines(run.work_dir / CURVE)[1:]]
+    lines = [(line["step"], line["loss"]) for line in read_curve(run.work_dir / CURVE)[1:]]
     saved = torch.load(find_checkpoint(run.work_dir), weights_only=False)
     moments = {f"{i}.{key}": value for i, state in saved["optimizer"]["state"].items() for key, value in state.items()}
     return lines, saved["state_dict"] | moments
@@ -244,7 +244,7 @@ def test_killed_ten_times_and_out_of_disk_a_run_ends_with_the_same_curve_and_the
 
 
 def steps(run: Run) -> int:
-    return max(len(curve_lines(run.work_dir / CURVE)) - 1, 0)
+    return max(len(read_curve(run.work_dir / CURVE)) - 1, 0)
 
 
 def test_tensorboard_reads_back_the_losses_of_the_curve(short):

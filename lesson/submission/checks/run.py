@@ -10,7 +10,7 @@ from lesson.config import schedule
 from lesson.config.summary import lookup
 from lesson.core.messages import tr
 from lesson.core.text import shorten
-from lesson.runs.folder import run_id
+from lesson.runs.folder import make_run_id
 from lesson.submission.base_shape import base_shape
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import Failed, Skipped, Unjudged, define_check
@@ -342,7 +342,7 @@ def inputs(evidence: Evidence, staff: StaffInputs) -> str:
         for part in ("config", "data")
         if evidence.view.sha256(evidence.parts[part]) != found["inputs"][part]
     ]
-    if not wrong and found["id"] != run_id(found["inputs"], found["deepspeed"], found.get("processes", 1)):
+    if not wrong and found["id"] != make_run_id(found["inputs"], found["deepspeed"], found.get("processes", 1)):
         wrong = [f"id: {found['id']}"]
     if wrong:
         raise Failed(
