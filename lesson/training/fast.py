@@ -16,249 +16,27 @@ against autograd. Dropout draws from Philox by a seed and is drawn again in the 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
-import triton
-import triton.language as tl
-from liger_kernel.ops.cross_entropy import cross_entropy_forward
-from liger_kernel.ops.rms_norm import rms_norm_backward, rms_norm_forward
 from liger_kernel.ops.rope import LigerRopeFunction
-from liger_kernel.ops.swiglu import swiglu_backward, swiglu_forward
 from peft import get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from torch.autograd import Function
 from torch.nn.functional import scaled_dot_product_attention
 from xtuner.model import SupervisedFinetune
 from xtuner.model.utils import find_all_linear_names
 
-IGNORED = -100  # the label of a position that is not trained
+from lesson.training.fast_layers import (
+    IGNORED,
+    MLP,
+    HeadLoss,
+    LinearResidual,
+    LoraLinear,
+    Norm,
+    NormLinear,
+    Seed,
+)
+
 STREAMS = 5  # linear layers of a decoder layer: each draws its dropout from a stream of its own
-
-
-@triton.jit(do_not_specialize=["stream"])
-def _dropout_kernel(x, out, size, seed, stream, p, scale, ADD: tl.constexpr, BLOCK: tl.constexpr):
-    start = tl.program_id(0).to(tl.int64) * BLOCK * 4
-    lane = tl.arange(0, BLOCK)
-    # One Philox call gives four numbers, for a block of each quarter. Seven rounds pass the statistical tests (Salmon
-    # et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011); ten are the default.
-    draws = tl.rand4x(tl.load(seed) + stream, tl.program_id(0) * BLOCK + lane, n_rounds=7)
-    for quarter in tl.static_range(4):
-        at = start + quarter * BLOCK + lane
-        inside = at < size
-        value = tl.load(x + at, mask=inside).to(tl.float32)
-        value = tl.where(draws[quarter] >= p, value * scale, 0.0)
-        if ADD:
-            value += tl.load(out + at, mask=inside).to(tl.float32)
-        tl.store(out + at, value.to(out.dtype.element_ty), mask=inside)
-
-
-class Seed(NamedTuple):
-    """Where a layer draws its dropout from: a step's number in GPU memory (a captured graph reads it anew at each
-    replay), and the layer's own stream."""
-
-    step: Tensor  # int64, shape (1,)
-    stream: int = 0
-
-    def next(self, count: int = 1) -> Seed:
-        return Seed(self.step, self.stream + count)
-
-
-def dropout(x: Tensor, seed: Seed, p: float, onto: Tensor | None = None) -> Tensor:
-    """Inverted dropout of a contiguous CUDA tensor: the same seed drops the same places. `onto` += instead, if given.
-
-    Its own gradient is itself, with the same seed. Returns `x` untouched when `p` is 0 and `onto` is None.
-    """
-    if p == 0:
-        return x if onto is None else onto.add_(x)
-    out = torch.empty_like(x) if onto is None else onto
-    block = 1024
-    grid = (triton.cdiv(x.numel(), 4 * block),)
-    _dropout_kernel[grid](x, out, x.numel(), seed.step, seed.stream, p, 1 / (1 - p), onto is not None, block)
-    return out
-
-
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    """a b in float32: the gradients of the float32 LoRA weights are not rounded to bfloat16 on the way."""
-    return a @ b if a.dtype == torch.float32 else torch.mm(a, b, out_dtype=torch.float32)
-
-
-def _dtype(weight: Tensor) -> torch.dtype:
-    """The number format that a frozen weight is multiplied in."""
-    return weight.quant_state.dtype if getattr(weight, "quant_state", None) is not None else weight.dtype
-
-
-class LoraLinear:
-    """PEFT's LoRA layer around a frozen linear layer, as arithmetic: y = x Wᵀ + s·dropout(x) Aᵀ Bᵀ.
-
-    Shapes: x (n, in), W (out, in), A (r, in), B (out, r), y (n, out). x, W and y are bfloat16; A and B float32.
-    """
-
-    def __init__(self, layer: LoraLayer) -> None:
-        (name,) = layer.active_adapters
-        self.base = layer.base_layer
-        if self.base.bias is not None:
-            raise NotImplementedError("SPEED=fast knows no linear layer with a bias")
-        self.parameters = (layer.lora_A[name].weight, layer.lora_B[name].weight)
-        self.half = [p.detach().to(_dtype(self.base.weight)) for p in self.parameters]  # as they are multiplied
-        self.scale = layer.scaling[name]
-        self.p = getattr(layer.lora_dropout[name], "p", 0.0)
-
-    def weight(self) -> Tensor:
-        """W (out, in); from NF4 when the base is quantised."""
-        weight = self.base.weight
-        state = getattr(weight, "quant_state", None)
-        if state is None:
-            return weight
-        from bitsandbytes.functional import dequantize_4bit
-
-        return dequantize_4bit(weight.data, state)
-
-    def down(self, x: Tensor, seed: Seed) -> Tensor:
-        """s·dropout(x) Aᵀ, (n, r): small, kept for the backward pass."""
-        return (dropout(x, seed, self.p) @ self.half[0].t()).mul_(self.scale)
-
-    def up(self, x: Tensor, low: Tensor, residual: Tensor | None = None) -> Tensor:
-        """y (n, out) of x and `low` = down(x), plus `residual` (n, out) if given."""
-        weight = self.weight()
-        y = x @ weight.t() if residual is None else torch.addmm(residual, x, weight.t())
-        return y.addmm_(low, self.half[1].t())
-
-    def backward(
-        self, dy: Tensor, x: Tensor, low: Tensor, seed: Seed, onto: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients by x (plus `onto`, if given), A and B from dy (n, out)."""
-        db = _product(dy.t(), low)
-        dlow = (dy @ self.half[1]).mul_(self.scale)
-        da = _product(dlow.t(), dropout(x, seed, self.p))
-        weight = self.weight()
-        dx = dy @ weight if onto is None else torch.addmm(onto, dy, weight)
-        return dropout(dlow @ self.half[0], seed, self.p, onto=dx), da, db
-
-
-class Norm:
-    """InternLM2's RMSNorm with a frozen weight: x (n, hidden) → the same shape."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        self.module = module
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The normed x, and 1/rms of each row (n,) for the backward pass."""
-        y, _, rstd, *self.launch = rms_norm_forward(
-            x, self.module.weight, self.module.variance_epsilon, 0.0, "llama", None
-        )
-        return y, rstd
-
-    def backward(self, dy: Tensor, x: Tensor, rstd: Tensor) -> Tensor:
-        """The gradient by x; `dy` is overwritten."""
-        block, warps, mode = self.launch
-        return rms_norm_backward(dy, x, self.module.weight, rstd, 0.0, mode, block, warps, True, None, needs_dw=False)[
-            0
-        ]
-
-
-class NormLinear(Function):
-    """linear(norm(x)); of its inputs, only x and a number a row are kept."""
-
-    @staticmethod
-    def forward(ctx, x, a, b, norm: Norm, linear: LoraLinear, seed: Seed):
-        normed, rstd = norm.forward(x)
-        low = linear.down(normed, seed)
-        ctx.save_for_backward(x, rstd, low)
-        ctx.rest = norm, linear, seed
-        return linear.up(normed, low)
-
-    @staticmethod
-    def backward(ctx, dy):
-        x, rstd, low = ctx.saved_tensors
-        norm, linear, seed = ctx.rest
-        normed, _ = norm.forward(x)
-        dnormed, da, db = linear.backward(dy, normed, low, seed)
-        return norm.backward(dnormed, x, rstd), da, db, None, None, None
-
-
-class LinearResidual(Function):
-    """residual + linear(x)."""
-
-    @staticmethod
-    def forward(ctx, x, residual, a, b, linear: LoraLinear, seed: Seed):
-        low = linear.down(x, seed)
-        ctx.save_for_backward(x, low)
-        ctx.rest = linear, seed
-        return linear.up(x, low, residual)
-
-    @staticmethod
-    def backward(ctx, dy):
-        x, low = ctx.saved_tensors
-        linear, seed = ctx.rest
-        dx, da, db = linear.backward(dy, x, low, seed)
-        return dx, dy, da, db, None, None
-
-
-class MLP(Function):
-    """x + down(silu(gate(norm(x))) · up(norm(x))). Gate and up are kept for the backward pass only when `keep` is set."""
-
-    @staticmethod
-    def forward(ctx, x, ag, bg, au, bu, ad, bd, norm: Norm, linears: tuple[LoraLinear, ...], seed: Seed, keep: bool):
-        gate, up, down = linears
-        normed, rstd = norm.forward(x)
-        low_gate, low_up = gate.down(normed, seed), up.down(normed, seed.next())
-        g, u = gate.up(normed, low_gate), up.up(normed, low_up)
-        active = swiglu_forward(g, u)[2]
-        low_down = down.down(active, seed.next(2))
-        ctx.save_for_backward(x, rstd, low_gate, low_up, low_down, *((g, u) if keep else ()))
-        ctx.rest = norm, linears, seed
-        return down.up(active, low_down, residual=x)
-
-    @staticmethod
-    def backward(ctx, dy):
-        x, rstd, low_gate, low_up, low_down, *kept = ctx.saved_tensors
-        norm, (gate, up, down), seed = ctx.rest
-        normed, _ = norm.forward(x)
-        g, u = kept or (gate.up(normed, low_gate), up.up(normed, low_up))
-        active = swiglu_forward(g, u)[2]
-        dactive, dad, dbd = down.backward(dy, active, low_down, seed.next(2))
-        del active
-        dg, du = swiglu_backward(g, u, dactive)  # in place of g and u
-        del dactive
-        dnormed, dag, dbg = gate.backward(dg, normed, low_gate, seed)
-        dnormed, dau, dbu = up.backward(du, normed, low_up, seed.next(), onto=dnormed)
-        dx = norm.backward(dnormed, x, rstd).add_(dy)
-        return dx, dag, dbg, dau, dbu, dad, dbd, None, None, None, None
-
-
-def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross entropy in float32 of logits (n, vocabulary), 256 rows at a time: no float32 copy of all."""
-    losses = [
-        torch.nn.functional.cross_entropy(part.float(), target, reduction="sum")
-        for part, target in zip(logits.detach().split(256), labels.split(256), strict=True)
-    ]
-    return torch.stack(losses).sum() / len(labels)
-
-
-class HeadLoss(Function):
-    """Mean cross entropy (nats per token) of linear(norm(x)) against labels; its gradient is made at once.
-
-    x (n, hidden), labels (n,) without ignored ones. The logits (n, vocabulary) turn into their gradient in place and
-    are gone before the layers' backward pass begins.
-    """
-
-    @staticmethod
-    def forward(ctx, x, a, b, norm: Norm, linear: LoraLinear, labels: Tensor, seed: Seed):
-        normed, rstd = norm.forward(x)
-        low = linear.down(normed, seed)
-        logits = linear.up(normed, low).requires_grad_()  # else liger leaves them as they are
-        loss = _cross_entropy(logits, labels)  # liger's own value is rounded to the logits' format
-        *_, dlogits = cross_entropy_forward(logits, labels, None, IGNORED, 0.0, 0.0, "mean", None, False, False, False)
-        dnormed, da, db = linear.backward(dlogits, normed, low, seed)
-        ctx.save_for_backward(norm.backward(dnormed, x, rstd), da, db)
-        return loss
-
-    @staticmethod
-    def backward(ctx, dloss):
-        dx, da, db = ctx.saved_tensors
-        return dx * dloss.to(dx.dtype), da * dloss, db * dloss, None, None, None, None
 
 
 class Layer:

@@ -155,7 +155,7 @@ def test_dropout_keeps_its_share_and_draws_the_same_again(size):
     """Dropout keeps 1 - p of the places, scales by 1/(1 - p), repeats by seed and adds onto another tensor alike."""
     import torch
 
-    from lesson.training.fast import Seed, dropout
+    from lesson.training.fast_layers import Seed, dropout
 
     seven = Seed(torch.tensor([7], device="cuda"))
     x = torch.rand(size, device="cuda") + 1
@@ -174,7 +174,8 @@ def test_gradients_with_dropout_equal_autograd_through_the_same_masks(small):
     """With dropout on, forward and backward use the same masks: each gradient equals autograd's through those masks."""
     import torch
 
-    from lesson.training.fast import FastFinetune, LinearResidual, LoraLinear, Seed, dropout
+    from lesson.training.fast import FastFinetune
+    from lesson.training.fast_layers import LinearResidual, LoraLinear, Seed, dropout
 
     model = finetune(FastFinetune, small, 0.3)
     layer = LoraLinear(model.llm.base_model.model.model.layers[0].attention.wo)
