@@ -6,9 +6,28 @@ of requirements-bench.txt on PYTHONPATH also TRL and LLaMA-Factory (lesson/bench
 and batch. Prints a table and writes BUILD/bench-gpu/figures.json.
 """
 
+from __future__ import annotations
+
+import os
 import sys
 
-from lesson.bench.gpu import main
+from lesson.bench.gpu import lines_of, measure_trainers
+from lesson.core import cli
+from lesson.core.settings import ROOT, Values
+
+SETTINGS = ("BUILD", "NEW_NAME")
+
+
+def stage(values: Values) -> int:
+    found = measure_trainers(values, cli.show_line)
+    print("", *lines_of(found), found.file, sep="\n")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    os.chdir(ROOT)
+    return cli.run("bench_gpu", __doc__, SETTINGS, stage, arguments)
+
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

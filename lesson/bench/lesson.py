@@ -1,33 +1,29 @@
-"""make bench: measure the figures of the README's table on this machine, in one run, and print them beside their bars.
-
-Two whole lessons in empty folders (build/bench/a and b, same seed), a third with SPEED=fast, the evaluation of the first
-and the third, and the two test commands. Takes about twenty minutes on two cores; nothing of it is timed by a test.
-"""
+"""The figures of the lesson at tiny on this machine, beside their bars: time, memory, what it says, the tests' time."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import statistics
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from lesson.core import cli
+from lesson.bench.stages import run_target
 from lesson.core.files import read_json, sha256, write_json
 from lesson.core.layout import last_run_link
-from lesson.core.messages import UserError, tr
-from lesson.core.settings import ROOT, Values
+from lesson.core.messages import tr
 from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import Run
 
-SETTINGS = ["NEW_NAME"]
+FOLDER = Path("build") / "bench"
+FIGURES = FOLDER / "figures.json"
+TESTS_PASSED = re.compile(r"\d+ passed\b.* in \d")  # in pytest's closing line
 
 
-@dataclass
+@dataclass(frozen=True)
 class Figure:
     """One row of the table."""
 
@@ -37,62 +33,19 @@ class Figure:
     met: bool
 
 
-def timed(command: list[str], **variables: str) -> tuple[float, int, str]:
-    """(wall seconds, largest resident set in bytes of any process of it, output) of `command`. Raises UserError."""
-    environment = {**os.environ, **variables}
-    started = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    if os.waitstatus_to_exitcode(status):
-        print(output[-3000:], file=sys.stderr)
-        raise UserError(" ".join(command), tr("failed", "失败"), tr("read the lines above", "请查看上面的输出"))
-    return seconds, usage.ru_maxrss * 1024, output
+def measure_lesson(name: str, report: Callable[[str], object]) -> list[Figure]:
+    """All figures, written to FIGURES too, with `name` as the new name; `report` is told what begins.
 
-
-def lesson(build: Path, name: str, speed: str = "stock") -> tuple[float, int]:
-    """Wall seconds of `make data && make train` in the empty folder `build`, and the peak memory of its processes."""
-    shutil.rmtree(build, ignore_errors=True)
-    print(tr(f"make data && make train in {build}", f"在 {build} 中运行 make data && make train"), flush=True)
-    common = {"BUILD": str(build), "NEW_NAME": name, "PROFILE": "tiny", "SPEED": speed}
-    spent = [timed(["make", "-s", target], **common) for target in ("data", "train")]
-    return sum(s for s, *_ in spent), max(m for _, m, _ in spent)
-
-
-def last_run(build: Path) -> Run:
-    """The run that was trained last in `build`."""
-    return Run(last_run_link(build))
-
-
-def step_time(build: Path) -> float:
-    """The median step of the run in `build`, in seconds."""
-    return statistics.median(line["seconds"] for line in read_curve(last_run(build).work_dir / CURVE)[1:])
-
-
-def evaluated(build: Path) -> dict:
-    print(f"make eval in {build}", flush=True)
-    environment = {**os.environ, "BUILD": str(build), "PROFILE": "tiny"}
-    subprocess.run(["make", "-s", "eval"], env=environment, stdout=subprocess.DEVNULL)
-    return read_json(last_run(build).evaluation / "evaluation.json", "")
-
-
-def adapter_hash(build: Path, name: str) -> str:
-    timed(["make", "-s", "convert"], BUILD=str(build), NEW_NAME=name, PROFILE="tiny")
-    return sha256(last_run(build).adapter / "adapter_model.safetensors")
-
-
-def bench(values: Values) -> int:
-    root = Path("build") / "bench"
-    name = values.new_name
-    one, two, three = root / "a", root / "b", root / "c"
-    seconds, memory = lesson(one, name)
-    again, _ = lesson(two, name)
-    fast, _ = lesson(three, name, "fast")
-    ratio = step_time(two) / step_time(three)
+    Trains in the folders FOLDER/a, b (same seed) and c (SPEED=fast), which it empties. Raises UserError.
+    """
+    one, two, three = FOLDER / "a", FOLDER / "b", FOLDER / "c"
+    seconds, memory = train_lesson(one, name, "stock", report)
+    again, _ = train_lesson(two, name, "stock", report)
+    fast, _ = train_lesson(three, name, "fast", report)
+    ratio = median_step(two) / median_step(three)
     curves = [read_json(last_run(build).record, "")["curve"] for build in (one, two)]
-    same = curves[0] == curves[1] and adapter_hash(one, name) == adapter_hash(two, name)
-    result, fast_result = evaluated(one), evaluated(three)
+    same = curves[0] == curves[1] and hash_adapter(one, name) == hash_adapter(two, name)
+    result, fast_result = evaluate_lesson(one, report), evaluate_lesson(three, report)
     scores = [min(c["new"] / c["questions"] for c in r["prompts"]) for r in (result, fast_result)]
     figures = [
         Figure(
@@ -108,19 +61,57 @@ def bench(values: Values) -> int:
             "SPEED=fast: right name, lowest", f"{scores[1]:.0%}", f"stock's {scores[0]:.0%}", scores[1] >= scores[0]
         ),
         Figure("same seed twice", "identical" if same else "different", "identical losses and adapter bytes", same),
-        Figure("make test-fast", *test_time("test-fast", 20)),
-        Figure("make test", *test_time("test", 360)),
+        time_tests("test-fast", 20, report),
+        time_tests("test", 360, report),
     ]
-    print(f"\n{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, name {name}")
-    print("| figure | measured | bar |\n|---|---|---|")
-    for figure in figures:
-        print(f"| {figure.name} | {figure.measured} | {figure.bar}{'' if figure.met else ' — MISSED'} |")
-    write_json(root / "figures.json", [figure.__dict__ for figure in figures])
-    print(f"{root / 'figures.json'}")
-    return 0 if all(figure.met for figure in figures) else 1
+    write_json(FIGURES, [asdict(figure) for figure in figures])
+    return figures
+
+
+def lines_of(figures: Sequence[Figure], name: str) -> list[str]:
+    """The machine, and the table in Markdown."""
+    return [
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, name {name}",
+        "| figure | measured | bar |",
+        "|---|---|---|",
+        *(f"| {f.name} | {f.measured} | {f.bar}{'' if f.met else ' — MISSED'} |" for f in figures),
+    ]
+
+
+def train_lesson(build: Path, name: str, speed: str, report: Callable[[str], object]) -> tuple[float, int]:
+    """Wall seconds of `make data && make train` in the empty folder `build`, and their processes' peak memory in bytes."""
+    shutil.rmtree(build, ignore_errors=True)
+    report(tr(f"make data && make train in {build}", f"在 {build} 中运行 make data && make train"))
+    variables = {"BUILD": str(build), "NEW_NAME": name, "PROFILE": "tiny", "SPEED": speed}
+    done = [run_target(target, variables).require_success() for target in ("data", "train")]
+    return sum(process.seconds for process in done), max(process.peak_memory for process in done)
+
+
+def last_run(build: Path) -> Run:
+    """The run that was trained last in `build`."""
+    return Run(last_run_link(build))
+
+
+def median_step(build: Path) -> float:
+    """The median step of the run in `build`, in seconds."""
+    return statistics.median(line["seconds"] for line in read_curve(last_run(build).work_dir / CURVE)[1:])
+
+
+def evaluate_lesson(build: Path, report: Callable[[str], object]) -> dict:
+    """The evaluation of the run in `build`, good enough or not."""
+    report(f"make eval in {build}")
+    run_target("eval", {"BUILD": str(build), "PROFILE": "tiny"})
+    return read_json(last_run(build).evaluation / "evaluation.json", "")
+
+
+def hash_adapter(build: Path, name: str) -> str:
+    """SHA-256 of the adapter's weights of the run in `build`."""
+    run_target("convert", {"BUILD": str(build), "NEW_NAME": name, "PROFILE": "tiny"}).require_success()
+    return sha256(last_run(build).adapter / "adapter_model.safetensors")
 
 
 def evaluation_figures(result: dict) -> list[Figure]:
+    """The bars of the evaluation (schemas/evaluation.schema.json), each with its score under every system prompt."""
     missed = {failure["bar"] for failure in result["failures"]}
 
     def each(part: str, whole: str) -> str:
@@ -142,12 +133,9 @@ def evaluation_figures(result: dict) -> list[Figure]:
     ]
 
 
-def test_time(target: str, limit: float) -> tuple[str, str, bool]:
-    print(f"make {target}", flush=True)
-    seconds, _, output = timed(["make", "-s", target])
-    return f"{seconds:.0f} s ({output.strip().splitlines()[-1].strip('= ')})", f"under {limit:.0f} s", seconds < limit
-
-
-def main(arguments: list[str] | None = None) -> int:
-    os.chdir(ROOT)
-    return cli.run("bench", __doc__, SETTINGS, bench, sys.argv[1:] if arguments is None else arguments)
+def time_tests(target: str, limit: float, report: Callable[[str], object]) -> Figure:
+    """How long `make TARGET` takes, with the closing line of each call of pytest. Raises UserError when a test fails."""
+    report(f"make {target}")
+    done = run_target(target, {}).require_success()
+    closing = ", ".join(line.strip("= ") for line in done.screen.splitlines() if TESTS_PASSED.search(line))
+    return Figure(f"make {target}", f"{done.seconds:.0f} s ({closing})", f"under {limit:.0f} s", done.seconds < limit)

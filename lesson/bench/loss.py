@@ -1,29 +1,27 @@
-"""make bench-loss: how far loss curves differ between machines, engines and seeds: the measurement behind the band.
-
-Trains the tiny lesson once in each way below, in build/bench-loss, and prints each curve's difference from the first.
-A way whose curve is there already is not trained again. Takes about a quarter of an hour on two cores.
-"""
+"""How far loss curves differ between machines, engines and seeds: the measurement behind the band of loss."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from lesson.core import cli, layout
-from lesson.core.messages import UserError, tr
-from lesson.core.settings import Values
+from lesson.bench.stages import run_stage
+from lesson.core import layout
+from lesson.core.messages import tr
+from lesson.core.processes import run_process
+from lesson.core.settings import ROOT, Values
 from lesson.runs.checkpoint import find_checkpoint, step_of
 from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
-from lesson.runs.loss_band import Points, compare_curves
+from lesson.runs.loss_band import Comparison, Points, compare_curves
 from lesson.training.deepspeed import find_deepspeed_config, single_process_environment
 from lesson.training.ranks import engine_command
 
-SETTINGS = ["NEW_NAME"]
+FOLDER = Path("build") / "bench-loss"
+FIRST_STEPS = 21  # compared alone too: before differences have grown
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 # name: (variables of the recipe, variables of the libraries)
 WAYS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
@@ -38,15 +36,51 @@ WAYS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 }
 
 
-def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], name: str) -> Points:
-    """The loss curve of one way, trained in `build` by XTuner's process itself, so that `libraries` reach it as given."""
-    work = Run(build).work_dir
+@dataclass(frozen=True)
+class WayCompared:
+    """The loss curve of one way of training, held against the first way's: all steps, and the first ones alone."""
+
+    way: str
+    whole: Comparison
+    start: Comparison
+
+
+def compare_ways(name: str) -> Iterator[WayCompared]:
+    """Each of WAYS, trained in FOLDER unless its curve is there, with `name` as the new name. Raises UserError."""
+    first: Points | None = None
+    for way, (variables, libraries) in WAYS.items():
+        points = train_way(FOLDER / way, variables, libraries, name)
+        first = first or points
+        start = compare_curves(first[:FIRST_STEPS], points[:FIRST_STEPS])
+        yield WayCompared(way, compare_curves(first, points), start)
+
+
+def heading_line() -> str:
+    """What stands above the lines of `line_of`."""
+    return tr("against plain", "与 plain 相比") + f"{'':<12}verdict    largest   mean      share     first 21 steps"
+
+
+def line_of(compared: WayCompared) -> str:
+    """One way's line of the table."""
+    whole, start = compared.whole, compared.start
+    return (
+        f"{compared.way:<25}{whole.verdict:<11}{whole.largest:<10.2g}{whole.mean:<10.2g}{whole.share:<10.2g}"
+        f"{start.largest:.2g} {start.share:.2g}"
+    )
+
+
+def train_way(build: Path, variables: dict[str, str], libraries: dict[str, str], name: str) -> Points:
+    """The loss curve of one way, trained in `build` by XTuner's process itself, so that `libraries` reach it as given.
+
+    What is there and finished is not trained again. Raises UserError, the output of all processes in the run's console.
+    """
+    work, console = Run(build).work_dir, Run(build).console
     if not find_checkpoint(work) or step_of(find_checkpoint(work)) != read_curve(work / CURVE)[0]["total"]:
         shutil.rmtree(build, ignore_errors=True)
+        build.mkdir(parents=True)
         given = {"BUILD": str(build), "PROFILE": "tiny", "NEW_NAME": name, **variables}
-        environment = {**os.environ, **given}
         for module in ("data", "model", "config"):
-            called([sys.executable, "-m", f"recipe.{module}"], environment, build)
+            run_stage(module, given, log=console)
         values = Values({}, given)
         config = next(layout.config_folder(build).glob("*.py"))
         tool = ["train", str(config), "--work-dir", str(work)]
@@ -54,32 +88,5 @@ def curve(build: Path, variables: dict[str, str], libraries: dict[str, str], nam
         if "DEEPSPEED" in variables:
             tool += ["--deepspeed", find_deepspeed_config(values)]
             environment |= single_process_environment()
-        called(engine_command(values, tool), environment, build)
+        run_process(engine_command(values, tool), environment, folder=ROOT, log=console).require_success(console)
     return [(line["step"], line["loss"]) for line in read_curve(work / CURVE) if "step" in line]
-
-
-def called(command: list[str], environment: dict[str, str], build: Path) -> None:
-    build.mkdir(parents=True, exist_ok=True)
-    console = Run(build).console
-    with open(console, "ab") as log:
-        if subprocess.run(command, env=environment, stdout=log, stderr=log).returncode:
-            raise UserError(console, tr("failed", "失败"), tr("read it", "请查看"))
-
-
-def bench_loss(values: Values) -> int:
-    first = None
-    print(tr("against plain", "与 plain 相比") + f"{'':<12}verdict    largest   mean      share     first 21 steps")
-    for way, (variables, libraries) in WAYS.items():
-        points = curve(Path("build") / "bench-loss" / way, variables, libraries, values.new_name)
-        first = first or points
-        whole, start = compare_curves(first, points), compare_curves(first[:21], points[:21])
-        print(
-            f"{way:<25}{whole.verdict:<11}{whole.largest:<10.2g}{whole.mean:<10.2g}{whole.share:<10.2g}"
-            f"{start.largest:.2g} {start.share:.2g}",
-            flush=True,
-        )
-    return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    return cli.run("bench_loss", __doc__, SETTINGS, bench_loss, sys.argv[1:] if arguments is None else arguments)

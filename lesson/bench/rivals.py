@@ -1,6 +1,6 @@
 """Tokens per second of two other trainers on the lesson's base, rows, LoRA and batch, to hold `SPEED=fast` against.
 
-    python -m recipe.bench_rivals trl|llamafactory --model DIR --data FILE.jsonl --length 2048 --steps 20 --out result.json
+    python -m lesson.bench.rivals trl|llamafactory --model DIR --data FILE.jsonl --length 2048 --steps 20 --out result.json
 
 trl            TRL's SFTTrainer with PEFT and bitsandbytes
 llamafactory   LLaMA-Factory's `run_exp`, stage sft
@@ -297,7 +297,7 @@ def bench(name: str, options: argparse.Namespace) -> int:
 
 
 def _main(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m recipe.bench_rivals", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m lesson.bench.rivals", description=__doc__.splitlines()[0])
     parser.add_argument("trainer", choices=list(TRAINERS))
     parser.add_argument("--model", required=True, metavar="DIR")
     parser.add_argument("--data", required=True, metavar="FILE")

@@ -1,4 +1,4 @@
-"""recipe.bench_rivals: what is counted as a token, and the rows that the other trainers are given."""
+"""The other trainers: what is counted as a token, and the rows that they are given."""
 
 import json
 

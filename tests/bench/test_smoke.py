@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -16,6 +17,7 @@ import pytest
 from servers import serving
 
 from lesson.bench import smoke
+from lesson.bench.stages import run_stage
 from lesson.core.settings import ROOT, Values
 from lesson.evaluation import asking, loading
 from lesson.runs.checkpoint import find_checkpoint
@@ -44,7 +46,7 @@ def folder(tmp_path_factory):
 def through(request, folder):
     """The lesson through all its stages, once for each variant."""
     speed, variables = request.param
-    smoked = smoke.through(folder / "-".join([speed, *variables.values()]), speed, **variables)
+    smoked = smoke.run_short_lesson(folder / "-".join([speed, *variables.values()]), speed, **variables)
     yield smoked
     shutil.rmtree(smoked.run.merged)  # 15 GB
 
@@ -62,8 +64,8 @@ def test_a_real_run_passes_each_check_of_smoke(through, check):
 @pytest.mark.parametrize("variables", [{}, {"QUANT": "nf4"}], ids=["bfloat16", "nf4"])
 def test_fast_trains_the_same_curve_as_stock(folder, variables):
     """Same data, order and schedule: fast's curve is within the band of stock's."""
-    stock = smoke.through(folder / "stock", "stock", TRAINED)
-    fast = smoke.through(folder / "-".join(["fast", *variables.values()]), "fast", TRAINED, **variables)
+    stock = smoke.run_short_lesson(folder / "stock", "stock", TRAINED)
+    fast = smoke.run_short_lesson(folder / "-".join(["fast", *variables.values()]), "fast", TRAINED, **variables)
     found = compare_curves(curve(fast.run), curve(stock.run), LARGEST["7b"])
     assert found.verdict == WITHIN, found
     rates = [[line["lr"] for line in read_curve(t.run.work_dir / CURVE)[1:]] for t in (fast, stock)]
@@ -77,7 +79,7 @@ def test_a_run_equals_the_golden_of_its_machine(folder, speed):
     Fast with DETERMINISTIC=1. Stock gave the same bits without it, on two machines with an H100.
     """
     variables = {"DETERMINISTIC": "1"} if speed == "fast" else {}
-    run = smoke.through(folder / ("whole-fast" if variables else "stock"), speed, TRAINED, **variables).run
+    run = smoke.run_short_lesson(folder / ("whole-fast" if variables else "stock"), speed, TRAINED, **variables).run
     facts = run.read_record()
     name = golden_path(facts)
     same = name.exists()
@@ -93,20 +95,22 @@ def test_a_killed_run_resumes_to_the_same_curve_and_weights(folder, speed):
 
     With DETERMINISTIC=1, so that two uninterrupted runs are equal in the first place.
     """
-    whole = smoke.through(folder / f"whole-{speed}", speed, TRAINED, DETERMINISTIC="1")
+    whole = smoke.run_short_lesson(folder / f"whole-{speed}", speed, TRAINED, DETERMINISTIC="1")
     build, variables = folder / f"killed-{speed}", {"SPEED": speed, "DETERMINISTIC": "1"}
     for module in TRAINED[:3]:
-        smoke.stage(build, module, MODEL=str(folder / "random-7b"), **variables)
+        run_stage(module, smoke.short_lesson_variables(build, MODEL=str(folder / "random-7b"), **variables))
     victim = random.randrange(12, 20)
     process = subprocess.Popen(
-        [sys.executable, "-m", "recipe.train"], cwd=ROOT, env=smoke.environment(build, **variables)
+        [sys.executable, "-m", "recipe.train"],
+        cwd=ROOT,
+        env={**os.environ, **smoke.short_lesson_variables(build, **variables)},
     )
-    while process.poll() is None and smoke.steps_done(build) < victim:
+    while process.poll() is None and smoke.count_steps(build) < victim:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(5)  # the trainer gets its parent's death from the kernel, and frees the GPU
-    again = smoke.through(build, speed, TRAINED, DETERMINISTIC="1")
+    again = smoke.run_short_lesson(build, speed, TRAINED, DETERMINISTIC="1")
     assert again.run.read_record()["resumed_at"] == 10
     assert curve(again.run) == curve(whole.run), victim
     assert_equal_weights(again.run, whole.run)
@@ -129,7 +133,7 @@ def assert_equal_weights(a: Run, b: Run) -> None:
 @pytest.fixture
 def adapted(folder) -> tuple[Path, Run]:
     """A finished run with its adapter."""
-    return folder / "fast", smoke.through(folder / "fast", "fast", smoke.STAGES[:5]).run
+    return folder / "fast", smoke.run_short_lesson(folder / "fast", "fast", smoke.STAGES[:5]).run
 
 
 def test_a_small_gpu_answers_in_4_bits(adapted, monkeypatch):

@@ -1,0 +1,25 @@
+"""Stages and targets of make as processes of their own: how every bench starts them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from lesson.core.processes import FinishedProcess, run_process
+from lesson.core.settings import ROOT
+
+
+def run_stage(module: str, variables: Mapping[str, str], **options: object) -> FinishedProcess:
+    """Run `python -m recipe.MODULE` as make does, `variables` beside those of this process; `options` as run_process.
+
+    Raises UserError with the end of its output when it fails.
+    """
+    command = [sys.executable, "-m", f"recipe.{module}"]
+    done = run_process(command, {**os.environ, **variables}, folder=ROOT, **options)
+    return done.require_success(f"recipe.{module}")
+
+
+def run_target(target: str, variables: Mapping[str, str]) -> FinishedProcess:
+    """Run `make TARGET`, whatever its exit status, `variables` beside those of this process."""
+    return run_process(["make", "-s", target], {**os.environ, **variables}, folder=ROOT)
