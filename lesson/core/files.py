@@ -8,7 +8,6 @@ questions: is the stage up to date, and did the user edit the output since.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import os
@@ -134,6 +133,8 @@ def _folder_beside(path: Path) -> Path:
 
 def _exchange_names(one: Path, other: Path) -> bool:
     """Swap the names of two files or folders in one step; False where the system cannot."""
+    import ctypes  # only where a folder is replaced: imports are most of a small run's time
+
     at_working_folder, exchange = -100, 2  # AT_FDCWD of <fcntl.h>, RENAME_EXCHANGE of <linux/fs.h>
     try:
         rename = ctypes.CDLL(None).renameat2

@@ -9,7 +9,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 DRIVER_TOOL = "nvidia-smi"
@@ -57,6 +56,8 @@ def _ask_driver(*arguments: str) -> str | None:
     tool = shutil.which(DRIVER_TOOL)
     if not tool:
         return None
+    import subprocess  # a fifth of the start of a small command that asks no driver
+
     try:
         done = subprocess.run([tool, *arguments], capture_output=True, text=True, timeout=ANSWER_TIME, check=True)
     except (OSError, subprocess.SubprocessError):

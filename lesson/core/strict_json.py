@@ -16,7 +16,7 @@ DEEPEST = 64  # levels of nesting
 
 @dataclass(frozen=True, slots=True)
 class JsonProblem:
-    """Something wrong at one place of a line: a rule of recipe.findings, a JSON path, a column from 1, what was found."""
+    """Something wrong at one place of a line: the name of its rule, a JSON path, a column from 1, what was found."""
 
     rule: str
     path: str
@@ -40,33 +40,31 @@ def child_path(path: str, key: str | int) -> str:
     return f"{path}.{key}" if key.isidentifier() and key.isascii() else f"{path}[{json.dumps(key[:60])}]"
 
 
-class _Strict:
-    """json.loads that notices what json.loads lets pass: duplicate keys, NaN, Infinity, floats too large for a float."""
-
-    def __init__(self) -> None:
-        self.noticed = False
-        self.decode = json.JSONDecoder(
-            object_pairs_hook=self._pairs, parse_constant=self._constant, parse_float=self._float
-        ).decode
-
-    def _pairs(self, pairs: list[tuple[str, object]]) -> dict:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            self.noticed = True
-        return result
-
-    def _constant(self, text: str) -> float:
-        self.noticed = True
-        return float(text)
-
-    def _float(self, text: str) -> float:
-        value = float(text)
-        if math.isinf(value):
-            self.noticed = True
-        return value
+class _Lenient(Exception):
+    """The line holds something that json.loads lets pass: a duplicate key, NaN, Infinity, a float too large for one."""
 
 
-_strict = _Strict()
+def _pairs_once(pairs: list[tuple[str, object]]) -> dict:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise _Lenient
+    return result
+
+
+def _no_constant(text: str) -> float:
+    raise _Lenient
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _Lenient
+    return value
+
+
+_decode_strictly = json.JSONDecoder(
+    object_pairs_hook=_pairs_once, parse_constant=_no_constant, parse_float=_finite
+).decode
 
 
 def parse_strict_json(text: str) -> tuple[object, list[JsonProblem]]:
@@ -76,15 +74,18 @@ def parse_strict_json(text: str) -> tuple[object, list[JsonProblem]]:
         return value, [JsonProblem("bom", "", 1, tr("a byte order mark", "字节顺序标记（BOM）")), *problems]
     if text.count("[") + text.count("{") > DEEPEST and (column := _too_deep(text)):
         return BROKEN, [JsonProblem("too-deep", "", column, tr(f"more than {DEEPEST} levels", f"超过 {DEEPEST} 层"))]
-    _strict.noticed = False
+    lenient = False
     try:
-        value = _strict.decode(text)
+        try:
+            value = _decode_strictly(text)
+        except _Lenient:
+            value, lenient = json.loads(text), True
     except json.JSONDecodeError as error:
         near = text[max(0, error.pos - 10) : error.pos + 20]
         return BROKEN, [JsonProblem("bad-json", "", error.pos + 1, f"{error.msg}: …{shorten(near)}…")]
     except ValueError:  # Python's limit on digits (sys.set_int_max_str_digits): quadratic time otherwise
         return BROKEN, [JsonProblem("bad-json", "", None, tr("an integer of thousands of digits", "数千位的整数"))]
-    if _strict.noticed or "\\ud" in text or "\\uD" in text:
+    if lenient or "\\ud" in text or "\\uD" in text:
         return value, list(_locate(text))
     return value, []
 

@@ -31,7 +31,7 @@ _RAW_BETWEEN = r"[\W_\ufc5e-\ufc63\ufe70-\ufe7e\uff9e\uff9f]{0,4}"
 
 @dataclass(frozen=True, slots=True)
 class Residual:
-    """One place: the offset in the text, the text itself, the rule of recipe.findings, and what it is."""
+    """One place: the offset in the text, the text itself, the rule (lesson/data/rules.json), and what it is."""
 
     start: int
     text: str
@@ -39,15 +39,16 @@ class Residual:
     what: str
 
 
-def _fold(char: str) -> str:
-    return unicodedata.normalize("NFKD", char).casefold()
+def _fold(text: str) -> str:
+    return unicodedata.normalize("NFKD", text).casefold()
 
 
 @functools.cache
 def _foldings() -> tuple[tuple[str, str], ...]:
     """(character, what it folds to) of all that another character or several stand for."""
-    chars = (chr(code) for low, high in _FOLDING for code in range(low, high))
-    return tuple((char, folded) for char in chars if (folded := _fold(char)) != char)
+    chars = [chr(code) for low, high in _FOLDING for code in range(low, high)]
+    folded = _fold("\n".join(chars)).split("\n")  # all at once: a call for each takes most of a small run's time
+    return tuple((char, form) for char, form in zip(chars, folded, strict=True) if form != char)
 
 
 def _sequence(letters: str, between: str) -> str:
@@ -148,11 +149,10 @@ def _pinyin_starts(syllables: list[list[str]]) -> tuple[set[str], str, set[str]]
     for char, folded in _foldings():
         if not seconds.isdisjoint(folded):
             follow.add(char)
+        if letters.isdisjoint(folded):
+            continue
         bare = "".join(c for c in folded if not "\u0300" <= c <= "\u036f")
-        if bare in letters:
-            starts.add(char)
-        elif not letters.isdisjoint(bare):
-            together.add(char)
+        (starts if bare in letters else together).add(char)
     return starts, f"(?={between}{_any_of(follow)})", together
 
 
