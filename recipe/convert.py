@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 
 from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.training.convert import convert_checkpoint, lines_of
-from lesson.training.progress import Display
 
 SETTINGS = ("PROFILE", "BUILD", "FORCE")
 
 
 def stage(values: Values) -> int:
-    made = convert_checkpoint(values, Display(partial(print, flush=True), partial(print, file=sys.stderr)))
-    print(*lines_of(made), sep="\n")
+    print(*lines_of(convert_checkpoint(values)), sep="\n")
     return 0
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 
 from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.training.merge import lines_of, merge_adapter
-from lesson.training.progress import Display
 
 SETTINGS = ("PROFILE", "BUILD", "FORCE")
 
 
 def stage(values: Values) -> int:
-    made = merge_adapter(values, Display(partial(print, flush=True), partial(print, file=sys.stderr)))
-    print(*lines_of(made), sep="\n")
+    print(*lines_of(merge_adapter(values, report=print)), sep="\n")
     return 0
 
 

@@ -9,11 +9,10 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.checkpoint import is_whole
 from lesson.runs.folder import find_last_run
-from lesson.training.progress import Display
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
 
-def convert_checkpoint(values: Values, display: Display) -> MadeFolder:
+def convert_checkpoint(values: Values) -> MadeFolder:
     """Convert the last checkpoint of the run trained last. Raises UserError when there is none or XTuner's tool fails."""
     run = find_last_run(values)
     run_record = run.read_record()
@@ -30,7 +29,7 @@ def convert_checkpoint(values: Values, display: Display) -> MadeFolder:
         arguments = [str(run.config), str(checkpoint), str(folder), "--safe-serialization"]
         if values.profile == "tiny":
             arguments.append("--fp32")
-        run_xtuner_tool(values, run, display, "convert", arguments)
+        run_xtuner_tool(values, run, "convert", arguments)
         # XTuner leaves a copy of the config there; the run folder has it, and an adapter is data, not code.
         (folder / "xtuner_config.py").unlink(missing_ok=True)
         require_files(folder, "adapter_config.json", "adapter_model.safetensors")

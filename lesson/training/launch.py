@@ -110,8 +110,8 @@ def watch_engine(command: list[str], environment: dict[str, str], run: Run, disp
     if child.returncode != 0:
         what = tr(f"the trainer failed with exit status {child.returncode}", f"训练进程失败，退出码 {child.returncode}")
         what = read_last_word(run.console) or what
-        display.warn("\n".join(read_last_lines(run.console, 12)))
-        raise UserError(run.console, what, tr("read the lines above and the log", "请查看上面的输出和日志"))
+        remedy = tr("read the lines above and the log", "请查看上面的输出和日志")
+        raise UserError(run.console, what, remedy, details="\n".join(read_last_lines(run.console, 12)))
 
 
 def read_last_word(console: Path) -> str:

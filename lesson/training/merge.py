@@ -11,12 +11,11 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.folder import find_last_run
 from lesson.training.inputs import read_base_hash
-from lesson.training.progress import Display
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
 
-def merge_adapter(values: Values, display: Display) -> MadeFolder:
-    """Merge base and adapter of the run trained last.
+def merge_adapter(values: Values, report: Callable[[str], None]) -> MadeFolder:
+    """Merge base and adapter of the run trained last; `report` gets a line on what was merged.
 
     Raises UserError when one of them is missing or of another training, and when the adapter changes nothing.
     """
@@ -35,7 +34,7 @@ def merge_adapter(values: Values, display: Display) -> MadeFolder:
     def fill(folder: Path) -> None:
         device = "cpu" if values.profile == "tiny" else "auto"
         arguments = [str(base), str(run.adapter), str(folder), "--safe-serialization", "--device", device]
-        run_xtuner_tool(values, run, display, "merge", arguments)
+        run_xtuner_tool(values, run, "merge", arguments)
         require_files(folder, "config.json", "tokenizer_config.json")
         changed, count = count_changed_tensors(base, folder)
         if not changed:
@@ -47,9 +46,7 @@ def merge_adapter(values: Values, display: Display) -> MadeFolder:
                 ),
                 tr("train again: make train", "请重新训练：make train"),
             )
-        display.report(
-            tr(f"{changed} of {count} tensors differ from the base's", f"{count} 个张量中有 {changed} 个与基座不同")
-        )
+        report(tr(f"{changed} of {count} tensors differ from the base's", f"{count} 个张量中有 {changed} 个与基座不同"))
 
     return make_folder(record, fill, values.force)
 

@@ -29,7 +29,7 @@ class Display:
     """Where a stage shows what it does while it works."""
 
     report: Callable[[str], None]  # lines of progress
-    warn: Callable[[str], None]  # what is found in the inputs, and the end of a failed tool's log
+    warn: Callable[[str], None]  # what is found in the inputs
     stream: TextIO | None = None  # a bar, where this is a terminal
 
 

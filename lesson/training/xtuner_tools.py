@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pathlib import Path
 
 from lesson.core.files import Record, atomic_folder
 from lesson.core.messages import UserError, tr
+from lesson.core.processes import run_process
 from lesson.core.settings import Values
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
-from lesson.training.progress import Display
 
 
 @dataclass(frozen=True)
@@ -54,21 +53,21 @@ def describe_folder(made: MadeFolder, what: str, following: str) -> list[str]:
     ]
 
 
-def run_xtuner_tool(values: Values, run: Run, display: Display, name: str, arguments: list[str]) -> None:
+def run_xtuner_tool(values: Values, run: Run, name: str, arguments: list[str]) -> None:
     """Run one of XTuner's tools (lesson/training/engine.py) with its output in the run folder. Raises UserError if it fails."""
     log = run.folder / f"{name}.log"
+    log.unlink(missing_ok=True)
     command = [sys.executable, "-m", "lesson.training.engine", name, *arguments]
-    with open(log, "wb") as file:
-        status = subprocess.run(
-            command, env=engine_environment(values), stdout=file, stderr=subprocess.STDOUT
-        ).returncode
-    if status != 0:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
-        display.warn("\n".join(lines))
+    process = run_process(command, engine_environment(values), log=log)
+    if process.status != 0:
         raise UserError(
             log,
-            tr(f"XTuner's {name} failed with exit status {status}", f"XTuner 的 {name} 失败，退出码 {status}"),
+            tr(
+                f"XTuner's {name} failed with exit status {process.status}",
+                f"XTuner 的 {name} 失败，退出码 {process.status}",
+            ),
             tr("read the lines above", "请查看上面的输出"),
+            details="\n".join(process.screen.splitlines()[-8:]),
         )
 
 
