@@ -33,7 +33,7 @@ def test_a_folder_that_lacks_a_file_is_not_left_behind(tmp_path):
         (folder / "adapter_config.json").write_text("{}")
         require_files(folder, "adapter_config.json", "adapter_model.safetensors")
 
-    with pytest.raises(UserError, match="adapter_model.safetensors"):
+    with pytest.raises(UserError, match=r"adapter_model\.safetensors"):
         make_folder(Record(tmp_path / "adapter", {}, {}), fill, force=False)
     assert list(tmp_path.iterdir()) == []
 
