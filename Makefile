@@ -97,7 +97,7 @@ smoke-7b: | $(PY) ## the lesson at 7B with random weights, checked | 用随机�
 wheelhouse: | $(PY) ## wheels for a machine without a network | 为没有网络的机器准备 wheel | PYTHON HAVE OUT CUDA
 	@$(PY) -m recipe.wheelhouse
 bench-check: | $(PY) ## 500 tiny submissions, and one of 7B size | 500 份 tiny 提交和一份 7B 提交的检查用时
-	@$(PY) tests/bench_check.py
+	@$(PY) -m recipe.bench_check
 fuzz: | $(PY) ## a million mutated inputs for the data stage | 对数据步骤做百万次模糊测试
 	@$(PY) -m recipe.fuzz
 golden: | $(PY) ## make golden files again; read their diff | 重新生成 golden，请检查差异
