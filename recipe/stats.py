@@ -17,7 +17,7 @@ from lesson.core.layout import statistics_file
 from lesson.core.messages import set_language, tr
 from lesson.core.settings import Values
 from lesson.data.formats import FORMAT_KEYS
-from lesson.data.statistics import Stats, collect_statistics
+from lesson.data.statistics import RowStatistics, collect_statistics
 from lesson.data.statistics_pages import render_statistics, write_statistics
 from lesson.data.tokens import choose_token_counter, tokenizer_help
 
@@ -36,7 +36,7 @@ def stage(arguments: Sequence[str]) -> int:
     set_language(options.lang)
     values = Values({})
     file, name = options.file or values.src, options.name if options.file else options.name or values.old_name
-    stats = Stats(name, choose_token_counter(options.tokenizer))
+    stats = RowStatistics(name, choose_token_counter(options.tokenizer))
     collect_statistics(file, options.source, stats)
     pages = {options.output: options.format}
     if not options.file and not options.output:

@@ -23,17 +23,17 @@ from lesson.core.strict_json import BROKEN, parse_strict_json
 from lesson.data.conversion import Unconvertible, convert_from_xtuner, convert_to_xtuner
 from lesson.data.formats import FORMAT_KEYS, detect_document, detect_format
 from lesson.data.replace import Replacer
-from lesson.data.residue import Residue
+from lesson.data.residue import ResidueFinder
 from lesson.data.row_rules import find_row_problems
 from lesson.data.rows import Block, read_blocks, read_lines
 from lesson.data.rules import ROW_RULES
-from lesson.data.statistics import Stats
+from lesson.data.statistics import RowStatistics
 from lesson.data.validator import Validator, validate_stream
 
 HANG = 10  # seconds
 PAIRS = ([("尖米", "机智流")], [("n", "\\")], [("input", 'x"')], [("尖米", "米"), ("米", "尖米")])
 REPLACERS = [(pairs, Replacer(pairs)) for pairs in PAIRS]
-RESIDUES = (Residue("尖米", "机智流"), Residue("Nova", "Luna"))
+RESIDUES = (ResidueFinder("尖米", "机智流"), ResidueFinder("Nova", "Luna"))
 UNFILTERED = tuple(map(copy.copy, RESIDUES))  # which look at every text closely
 for _residue in UNFILTERED:
     _residue.quick = re.compile("")
@@ -69,7 +69,7 @@ def check_input(data: bytes) -> None:
             replaced = None
         if len(pairs) == 1 and (expected := published_output(data, *pairs[0])) is not None:
             assert replaced == expected, (pairs, replaced, expected)
-    stats = Stats("尖米")
+    stats = RowStatistics("尖米")
     for _, line in read_lines(io.BytesIO(data)):
         text = (line or b"").decode(errors="replace")
         for residue, unfiltered in zip(RESIDUES, UNFILTERED, strict=True):

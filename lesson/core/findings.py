@@ -130,7 +130,9 @@ def _clean(text: str) -> bool:
     return not any(0xD800 <= ord(c) <= 0xDFFF for c in text)
 
 
-def annotation(kind: str, file: str, title: str, text: str, line: int | None = None, column: int | None = None) -> str:
+def format_annotation(
+    kind: str, file: str, title: str, text: str, line: int | None = None, column: int | None = None
+) -> str:
     """A workflow command of GitHub Actions (docs.github.com: Workflow commands, "Setting an error message").
 
     `kind` is error or warning. Everything else may come from a stranger: no control character and no end of line is
@@ -150,8 +152,8 @@ def annotation(kind: str, file: str, title: str, text: str, line: int | None = N
 def report_github(findings: Findings, out: TextIO) -> None:
     """Annotations of GitHub Actions, one for each finding."""
     for f in findings.sorted():
-        said = f"{f.path}: {f.found}; {f.remedy}" if f.path else f"{f.found}; {f.remedy}"
-        print(annotation(f.severity, f.file, f.rule, said, f.line, f.column), file=out)
+        text = f"{f.path}: {f.found}; {f.remedy}" if f.path else f"{f.found}; {f.remedy}"
+        print(format_annotation(f.severity, f.file, f.rule, text, f.line, f.column), file=out)
 
 
 def report_junit(findings: Findings, out: TextIO) -> None:

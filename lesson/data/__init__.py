@@ -1,1 +1,1 @@
-"""Training rows: read, judged, converted, counted, and the name in them replaced."""
+"""Training rows: read, checked, converted, counted, and the name in them replaced."""

@@ -16,7 +16,7 @@ from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data.replace import Replacer, parse_pair
-from lesson.data.residue import Residue, scan_rows
+from lesson.data.residue import ResidueFinder, scan_rows
 from lesson.data.row_rules import find_row_problems
 from lesson.data.rows import Block, open_bytes, read_blocks, source_remedy, split_lines
 from lesson.data.rules import ROW_RULES
@@ -66,7 +66,7 @@ class ReplacedRowsChecker:
 
     def __init__(self, file: str, findings: Findings, pairs: list[tuple[str, str]], olds: list[str]) -> None:
         self._file, self._findings = file, findings
-        self._residues = [Residue(old, *(new for _, new in pairs)) for old in olds]
+        self._residues = [ResidueFinder(old, *(new for _, new in pairs)) for old in olds]
 
     def check_block(self, number: int, block: Block) -> None:
         """Replaced rows, of which the first came from line `number` of the source."""
@@ -131,7 +131,7 @@ def prepare_rows(values: Values, problems: TextIO) -> PreparedRows:
         validator.finish()
         report_text(findings, problems, errors=findings.errors, warnings=3)
         says_new = sought.line_of_new_name is not None
-        _refuse(source, findings, validator, values.old_name, replacer.changed or says_new)
+        _refuse_rows(source, findings, validator, values.old_name, replacer.changed or says_new)
         for author in sought.unseen_authors:  # one that no row names was mistyped
             remedy = tr("set OLD_AUTHOR to the author in the rows", "请把 OLD_AUTHOR 设为数据里的作者")
             raise UserError(f"OLD_AUTHOR={author}", tr(f"no row of {source} says so", f"{source} 没有一行提到"), remedy)
@@ -168,7 +168,7 @@ def _split_block(number: int, block: Block) -> Iterator[tuple[int, Block]]:
             yield line_number, Block(line + b"\n")
 
 
-def _refuse(source: str, findings: Findings, validator: Validator, old: str, named: bool) -> None:
+def _refuse_rows(source: str, findings: Findings, validator: Validator, old: str, named: bool) -> None:
     """Raise UserError when the rows must not be trained on; `named`: they say a name, the old or already the new one."""
     if findings.errors:
         first = next(f for f in findings.sorted() if f.severity == ERROR)

@@ -25,7 +25,7 @@ def read_question_file(path: str) -> list[str]:
             if text is None:
                 raise UserError(place, tr("a line of more than 1 MiB", "一行超过 1 MiB"), remedy)
             if text.startswith("{"):
-                text = _question_of(text, place, remedy)
+                text = _parse_question(text, place, remedy)
             if text:
                 found[text] = None
             if len(found) > MOST_QUESTIONS:
@@ -37,7 +37,7 @@ def read_question_file(path: str) -> list[str]:
     return list(found)
 
 
-def _question_of(text: str, place: str, remedy: str) -> str:
+def _parse_question(text: str, place: str, remedy: str) -> str:
     row, problems = parse_strict_json(text)
     if row is BROKEN or problems:
         raise UserError(place, problems[0].found, remedy)

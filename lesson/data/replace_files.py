@@ -15,7 +15,7 @@ from typing import BinaryIO
 from lesson.core.findings import Findings
 from lesson.core.messages import UserError, tr
 from lesson.data.replace import Replacer
-from lesson.data.residue import Residue, scan_rows
+from lesson.data.residue import ResidueFinder, scan_rows
 from lesson.data.rows import LONGEST_LINE, Block, open_bytes, open_output, read_blocks
 
 MOST_JOBS = 64  # processes
@@ -59,7 +59,7 @@ def replace_file(source: str, target: str, replacer: Replacer, jobs: int = 1, fi
         out_of_range = tr(f"not from 1 to {MOST_JOBS}", f"不在 1 到 {MOST_JOBS} 之间")
         raise UserError(f"--jobs {jobs}", out_of_range, tr("set --jobs 2", "请设 --jobs 2"))
     if findings is not None:
-        residues = [Residue(old, *replacer.news.values()) for old in replacer.news]
+        residues = [ResidueFinder(old, *replacer.news.values()) for old in replacer.news]
         with open_bytes(source) as stream, open_output(target) as file:
             replace_stream(
                 stream,
@@ -77,7 +77,7 @@ def replace_file(source: str, target: str, replacer: Replacer, jobs: int = 1, fi
             replace_stream(stream, file, replacer, source)
 
 
-class _Part(io.RawIOBase):
+class _FilePart(io.RawIOBase):
     """The bytes from `start` to `end` of a file, opened anew so that processes do not share a position."""
 
     def __init__(self, path: str, start: int, end: int) -> None:
@@ -86,12 +86,13 @@ class _Part(io.RawIOBase):
         self._left = end - start
 
     def read(self, size: int = -1) -> bytes:
+        """The next bytes of the part; none at its end."""
         piece = self._file.read(min(size, self._left))
         self._left -= len(piece)
         return piece
 
 
-def _cuts(path: str, jobs: int) -> list[int]:
+def _find_cuts(path: str, jobs: int) -> list[int]:
     """Offsets that cut the file into about equal parts, each at the start of a line."""
     size = os.path.getsize(path)
     cuts = [0]
@@ -106,16 +107,16 @@ def _cuts(path: str, jobs: int) -> list[int]:
 def _replace_parts(source: str, target: str, file: BinaryIO, replacer: Replacer, jobs: int) -> None:
     """This process takes the first part, forked ones the others into unnamed files, which are then appended."""
     context = multiprocessing.get_context("fork")
-    cuts = _cuts(source, jobs)
+    cuts = _find_cuts(source, jobs)
     workers = []
     for start, end in itertools.pairwise(cuts[1:]):
         part = tempfile.TemporaryFile(dir=Path(target).parent)  # noqa: SIM115 (closed below)
         mine, theirs = context.Pipe(duplex=False)
-        worker = context.Process(target=_work, args=(source, start, end, part, replacer, theirs), daemon=True)
+        worker = context.Process(target=_replace_part, args=(source, start, end, part, replacer, theirs), daemon=True)
         worker.start()
         theirs.close()
         workers.append((worker, part, mine))
-    replace_stream(_Part(source, 0, cuts[1]), file, replacer, source)
+    replace_stream(_FilePart(source, 0, cuts[1]), file, replacer, source)
     file.flush()
     for start, (worker, part, pipe) in zip(cuts[1:-1], workers, strict=True):
         try:
@@ -126,7 +127,7 @@ def _replace_parts(source: str, target: str, file: BinaryIO, replacer: Replacer,
             ) from None
         worker.join()
         if error:
-            raise _moved(error, source, start)
+            raise _shift_error(error, source, start)
         replacer.changed += changed
         offset, size = 0, os.fstat(part.fileno()).st_size
         while offset < size:
@@ -134,10 +135,10 @@ def _replace_parts(source: str, target: str, file: BinaryIO, replacer: Replacer,
         part.close()
 
 
-def _work(source: str, start: int, end: int, part: BinaryIO, replacer: Replacer, pipe) -> None:
+def _replace_part(source: str, start: int, end: int, part: BinaryIO, replacer: Replacer, pipe) -> None:
     replacer.changed = 0
     try:
-        replace_stream(_Part(source, start, end), part, replacer, source)
+        replace_stream(_FilePart(source, start, end), part, replacer, source)
         part.flush()
         pipe.send((replacer.changed, None))
     except UserError as error:
@@ -146,7 +147,7 @@ def _work(source: str, start: int, end: int, part: BinaryIO, replacer: Replacer,
         pipe.send((0, (source, error.strerror or str(error), tr("check the disk", "请检查磁盘"))))
 
 
-def _moved(error: tuple[str, str, str], source: str, start: int) -> UserError:
+def _shift_error(error: tuple[str, str, str], source: str, start: int) -> UserError:
     """The error of a part with its line number counted from the start of the file."""
     where, what, remedy = error
     match = re.fullmatch(re.escape(source) + r":(\d+)(.*)", where, re.DOTALL)

@@ -19,7 +19,7 @@ from lesson.core.findings import Findings
 from lesson.core.messages import tr
 from lesson.core.strict_json import child_path
 from lesson.core.text import shorten
-from lesson.data.rows import marked_lines
+from lesson.data.rows import find_marked_lines
 
 _BETWEEN = r"[\W_]{0,4}"  # a name further apart than this is no name any more
 _MARKS = "[\u0300-\u036f]*"
@@ -106,10 +106,10 @@ def _skipping_to(chars: set[str]) -> str:
     return _any_of(chars - high)[:-1] + (f"{min(high)}-{max(high)}]" if high else "]")
 
 
-def scan_rows(residues: Sequence[Residue], findings: Findings, file: str, number: int, text: str) -> None:
+def scan_rows(residues: Sequence[ResidueFinder], findings: Findings, file: str, number: int, text: str) -> None:
     """Add a finding for each residual in replaced JSON Lines, values and keys; `number` is that of the first line."""
     for residue in residues:
-        marked = list(marked_lines(residue.quick, text))
+        marked = list(find_marked_lines(residue.quick, text))
         rows = text.split("\n") if marked else []
         for index in marked:
             for path, string in _strings(json.loads(rows[index]), "$"):
@@ -156,7 +156,7 @@ def _pinyin_starts(syllables: list[list[str]]) -> tuple[set[str], str, set[str]]
     return starts, f"(?={between}{_any_of(follow)})", together
 
 
-class Residue:
+class ResidueFinder:
     """Scans texts for what is left of `old` after replacement; what stands inside one of the `news` is none."""
 
     def __init__(self, old: str, *news: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lesson.data.row_rules import UNSEEN
-from lesson.data.rows import marked_lines
+from lesson.data.rows import find_marked_lines
 from lesson.data.rules import PLACEHOLDER, PLACEHOLDER_STARTS
 
 # What makes a row worth a closer look. Each is fast on whole blocks; a row without any is clean.
@@ -46,4 +46,4 @@ def may_hold_numbers(block: bytes) -> bool:
 def find_suspect_rows(rows: str, numbers: bool) -> set[int]:
     """The indexes of the canonical rows that need a closer look; `numbers`: whether any could hold a phone number."""
     patterns = (*_SUSPECT, _NUMBER) if numbers else _SUSPECT
-    return {index for pattern in patterns for index in marked_lines(pattern, rows)}
+    return {index for pattern in patterns for index in find_marked_lines(pattern, rows)}

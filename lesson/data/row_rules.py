@@ -38,33 +38,33 @@ def is_citizen_number(text: str) -> bool:
 def find_row_problems(row: object) -> Iterator[JsonProblem]:
     """What the schema and common sense have against one row of XTuner's format."""
     if not isinstance(row, dict):
-        yield _wrong("$", row, tr("an object", "对象"))
+        yield _wrong_type("$", row, tr("an object", "对象"))
         return
-    yield from _unknown(row, {"conversation"}, "$")
+    yield from _unknown_keys(row, {"conversation"}, "$")
     if "conversation" not in row:
         yield JsonProblem("missing-key", "$.conversation", None, tr("no conversation", "缺少 conversation"))
         return
     turns = row["conversation"]
     if not isinstance(turns, list):
-        yield _wrong("$.conversation", turns, tr("an array of turns", "由各轮组成的数组"))
+        yield _wrong_type("$.conversation", turns, tr("an array of turns", "由各轮组成的数组"))
         return
     if not turns:
         yield JsonProblem("empty-conversation", "$.conversation", None, tr("no turns", "没有任何一轮"))
     for index, turn in enumerate(turns):
         at = child_path("$.conversation", index)
         if not isinstance(turn, dict):
-            yield _wrong(at, turn, tr("an object", "对象"))
+            yield _wrong_type(at, turn, tr("an object", "对象"))
             continue
-        yield from _unknown(turn, {"system", "input", "output"} if index == 0 else {"input", "output"}, at)
+        yield from _unknown_keys(turn, {"system", "input", "output"} if index == 0 else {"input", "output"}, at)
         for key in ("system", "input", "output"):
-            here = child_path(at, key)
+            place = child_path(at, key)
             if key not in turn:
                 if key != "system":
-                    yield JsonProblem("missing-key", here, None, tr(f"no {key}", f"缺少 {key}"))
+                    yield JsonProblem("missing-key", place, None, tr(f"no {key}", f"缺少 {key}"))
             elif not isinstance(turn[key], str):
-                yield _wrong(here, turn[key], tr("a string", "字符串"))
+                yield _wrong_type(place, turn[key], tr("a string", "字符串"))
             else:
-                yield from _check_text(turn[key], key, here)
+                yield from _check_text(turn[key], key, place)
 
 
 def _check_text(text: str, key: str, at: str) -> Iterator[JsonProblem]:
@@ -82,7 +82,7 @@ def _check_text(text: str, key: str, at: str) -> Iterator[JsonProblem]:
             yield JsonProblem("personal-data", at, None, tr("a citizen's number: ", "身份证号：") + match[0][:6] + "…")
 
 
-def _wrong(at: str, value: object, wanted: str) -> JsonProblem:
+def _wrong_type(at: str, value: object, wanted: str) -> JsonProblem:
     kinds = {
         dict: tr("an object", "对象"),
         list: tr("an array", "数组"),
@@ -97,7 +97,7 @@ def _wrong(at: str, value: object, wanted: str) -> JsonProblem:
     )
 
 
-def _unknown(found: dict, known: set[str], at: str) -> Iterator[JsonProblem]:
+def _unknown_keys(found: dict, known: set[str], at: str) -> Iterator[JsonProblem]:
     for key in found:
         if key not in known:
             what = tr(f"the key {shorten(key)!r}", f"键 {shorten(key)!r}")

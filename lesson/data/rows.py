@@ -36,6 +36,7 @@ STRUCTURE = ("{", "conversation", ": [{", "system", "input", "output", ": ", ", 
 
 
 def source_remedy() -> str:
+    """What to do about a source that cannot be used."""
     return tr("set SRC to a JSON Lines file of conversations", "请把 SRC 设为对话数据的 JSON Lines 文件")
 
 
@@ -183,7 +184,7 @@ class Block:
         return CANONICAL_ROWS.match(self.text).end()
 
 
-def marked_lines(pattern: re.Pattern[str], text: str) -> Iterator[int]:
+def find_marked_lines(pattern: re.Pattern[str], text: str) -> Iterator[int]:
     """The indexes of the lines of `text` in which a match of `pattern` begins, ascending."""
     index = start = 0
     last = -1

@@ -52,7 +52,7 @@ class Lengths:
         }
 
 
-def language_of(text: str) -> str:
+def detect_language(text: str) -> str:
     """zh, en, mixed or other, by letters: one language from nine tenths of them on; a Han character counts for two."""
     han = 2 * sum("\u3400" <= c <= "\u9fff" for c in text)
     latin = sum(c.isascii() and c.isalpha() for c in text)
@@ -61,7 +61,7 @@ def language_of(text: str) -> str:
     return "zh" if han >= 9 * latin else "en" if latin >= 9 * han else "mixed"
 
 
-class Stats:
+class RowStatistics:
     """Counts over all rows given to `add_row`."""
 
     def __init__(self, name: str | None = None, tokens: Callable[[str], int] | None = None) -> None:
@@ -85,7 +85,7 @@ class Stats:
         self.turns_in_row.add_length(len(turns))
         self._remember(self.questions, turns[0]["input"].strip())
         self._remember(self.systems, turns[0].get("system", ""))
-        self.languages[language_of("".join(turn["input"] + turn["output"] for turn in turns))] += 1
+        self.languages[detect_language("".join(turn["input"] + turn["output"] for turn in turns))] += 1
         total = 0
         for turn in turns:
             for field, text in turn.items():
@@ -139,7 +139,7 @@ class Stats:
         }
 
 
-def collect_statistics(path: str, form: str, stats: Stats) -> None:
+def collect_statistics(path: str, form: str, stats: RowStatistics) -> None:
     """Read all rows of `path`; what cannot be counted is counted as unusable. Raises UserError without any row."""
     for _, row, problems in read_any_format(path):
         try:

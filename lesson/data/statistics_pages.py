@@ -10,10 +10,10 @@ from pathlib import Path
 
 from lesson.core.files import atomic
 from lesson.core.messages import language, tr
-from lesson.data.statistics import FIELDS, Lengths, Stats
+from lesson.data.statistics import FIELDS, Lengths, RowStatistics
 
 
-def text_lines(path: str, result: dict) -> Iterator[str]:
+def describe_statistics(path: str, result: dict) -> Iterator[str]:
     """The table for a terminal. `result` is what Stats.result gives."""
     yield tr(
         f"{path}: {result['rows']} rows, {result['turns']} turns, {result['distinct_questions']} distinct questions, "
@@ -83,7 +83,7 @@ svg{width:100%;font-size:12px;fill:#222}rect{fill:#3b73af}
 @media(prefers-color-scheme:dark){body{background:#1b1b1b;color:#ddd}svg{fill:#ddd}rect{fill:#6ea8e5}td,th{border-color:#444}}"""
 
 
-def html_page(path: str, stats: Stats, result: dict) -> str:
+def render_html(path: str, stats: RowStatistics, result: dict) -> str:
     """One self-contained page: the figures as tables, the lengths and languages as plots."""
     title = html.escape(tr(f"Statistics of {path}", f"{path} 的统计"))
     unit = result["system_share_of"]
@@ -93,9 +93,9 @@ def html_page(path: str, stats: Stats, result: dict) -> str:
         f"<tr><td>{field}</td>" + "".join(f"<td>{summary[head]}</td>" for head in heads) + "</tr>"
         for field, summary in result[unit].items()
     )
-    said = "".join(
+    counted = "".join(
         f"<p>{html.escape(line)}</p>"
-        for line in text_lines(path, {**result, "characters": None, "tokens": None, "name": None})
+        for line in describe_statistics(path, {**result, "characters": None, "tokens": None, "name": None})
     )
     plots = [_bars(f"{field}: {unit}", histogram(measured[field])) for field in FIELDS]
     plots.append(_bars(tr("language", "语言"), list(result["languages"].items())))
@@ -112,23 +112,23 @@ def html_page(path: str, stats: Stats, result: dict) -> str:
     )
     return (
         f'<!doctype html><html lang="{language()}"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{title}</h1>{said}'
+        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body><h1>{title}</h1>{counted}'
         f"<table><tr><th>{unit}</th>{''.join(f'<th>{head}</th>' for head in heads)}</tr>{table}</table>"
         f"{''.join(plots)}</body></html>\n"
     )
 
 
-def render_statistics(path: str, stats: Stats, form: str) -> str:
+def render_statistics(path: str, stats: RowStatistics, form: str) -> str:
     """The statistics of the file `path` as "text", "json" or "html"."""
     result = stats.result()
     if form == "html":
-        return html_page(path, stats, result)
+        return render_html(path, stats, result)
     if form == "json":
         return json.dumps(result, ensure_ascii=False, indent=2) + "\n"
-    return "".join(line + "\n" for line in text_lines(path, result))
+    return "".join(line + "\n" for line in describe_statistics(path, result))
 
 
-def write_statistics(path: str, stats: Stats, form: str, output: str | Path) -> None:
+def write_statistics(path: str, stats: RowStatistics, form: str, output: str | Path) -> None:
     """Write the statistics of the file `path` to the file `output`."""
     with atomic(output) as file:
         file.write(render_statistics(path, stats, form))

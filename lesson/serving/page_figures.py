@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from lesson.core.files import read_json
 from lesson.core.messages import tr
 from lesson.core.settings import Values
-from lesson.data.statistics import Stats, collect_statistics
+from lesson.data.statistics import RowStatistics, collect_statistics
 from lesson.evaluation.base_answers import answer_key, read_base_answers
 from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.judging import BASE_NAMES
@@ -156,7 +156,7 @@ def make_curve_columns(record: dict) -> dict[str, list]:
 def make_statistics_rows(run: Run) -> list[list[str]]:
     """[figure, value] of the rows trained on."""
     record = run.read_record()
-    stats = Stats(record["names"]["new"])
+    stats = RowStatistics(record["names"]["new"])
     collect_statistics(str(run.data), "auto", stats)
     found = stats.result()
     unit = tr("characters", "字符")

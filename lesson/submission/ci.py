@@ -10,7 +10,7 @@ from pathlib import Path
 from lesson.config.check import ConfigFinding, check_config_file
 from lesson.config.context import ConfigContext
 from lesson.config.reading import LARGEST_SOURCE
-from lesson.core.findings import Findings, annotation
+from lesson.core.findings import Findings, format_annotation
 from lesson.core.messages import UserError, tr
 from lesson.data.rows import open_bytes
 from lesson.data.rules import ROW_RULES
@@ -72,4 +72,4 @@ def config_line(file: str, finding: ConfigFinding, github: bool) -> str:
     if not github:
         return str(finding)
     text = f"{finding.found}; {finding.why}; {finding.remedy}"
-    return annotation(finding.severity, file, finding.rule, text, finding.line)
+    return format_annotation(finding.severity, file, finding.rule, text, finding.line)

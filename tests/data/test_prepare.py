@@ -1,5 +1,6 @@
 """make data: writes what it should, and nothing at all when it should not."""
 
+import gzip
 import hashlib
 import io
 import json
@@ -8,10 +9,10 @@ import subprocess
 import sys
 
 import pytest
+import zstandard
 
 from lesson.bench.published_script import replace_bytes
 from lesson.core.layout import changed_rows
-from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
 from lesson.data.persona import read_persona
 from recipe.data import main
@@ -169,14 +170,6 @@ def test_an_unwritable_place_is_one_line(place):
     assert code == 2 and err.count("\n") == 1
 
 
-def test_persona_refuses_what_is_no_data_file(tmp_path):
-    for content in (b"{}\n", b"[]\n", b"x\n", b"\xff\n", b'{"conversation": [{"input": "a", "output": "b"}]}\n'):
-        path = tmp_path / "x.jsonl"
-        path.write_bytes(content)
-        with pytest.raises(UserError):
-            read_persona(path)
-
-
 def test_as_make_calls_it(place):
     """Settings come from the environment; a Chinese LANG gives Chinese messages."""
     environment = {
@@ -207,3 +200,29 @@ def test_a_new_name_that_the_rows_already_use_for_somebody_else_is_warned_of_wit
     assert code == 0
     assert err.startswith(f"warning: {source}:4: already says 小冰")
     assert run("--src", source, "--new-name", "闻星")[2] == ""
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, zstandard.compress])
+def test_the_source_is_opened_once_and_its_record_tells_the_hash_of_the_file(place, monkeypatch, pack):
+    source = place / f"in.jsonl{ {gzip.compress: '.gz', zstandard.compress: '.zst'}.get(pack, '') }"
+    source.write_bytes(pack(write(place / "rows", rows()).read_bytes()) + (b"\0" * 9 if pack is gzip.compress else b""))
+    opened, true_open = [], open
+
+    def counting_open(path, *arguments, **options):
+        opened.append(str(path))
+        return true_open(path, *arguments, **options)
+
+    monkeypatch.setattr("builtins.open", counting_open)
+    for new in ("闻星", "闻星"):  # made, then up to date
+        opened.clear()
+        assert run("--src", source, "--new-name", new)[0] == 0
+        assert opened.count(str(source)) == 1
+    target = changed_rows(place / "build")
+    record = json.loads((target.parent / f"{target.name}.record.json").read_text(encoding="utf-8"))
+    assert record["inputs"] == {"source": hashlib.sha256(source.read_bytes()).hexdigest()}
+
+
+def test_a_new_name_behind_lines_that_end_in_cr_is_told_with_the_line_that_findings_would_name(place):
+    source = write(place / "in.jsonl", [*rows(2), {"conversation": [{"input": "你是小冰吗？", "output": "不是。"}]}])
+    source.write_bytes(source.read_bytes().replace(b"\n", b"\r"))
+    assert f"{source}:3: already says 小冰" in run("--src", source, "--new-name", "小冰")[2]

@@ -23,7 +23,7 @@ from lesson.bench.published_script import replace_bytes
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
 from lesson.data.replace import Replacer
-from lesson.data.residue import Residue
+from lesson.data.residue import ResidueFinder
 from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, Block, read_blocks, split_lines
 from recipe.replace import main
 
@@ -346,20 +346,20 @@ def test_a_killed_run_leaves_the_earlier_output(tmp_path):
     ],
 )
 def test_residues(text, rule):
-    residue = Residue("尖米", "机智流")
+    residue = ResidueFinder("尖米", "机智流")
     assert [found.rule for found in residue.find(f"我是{text}")] == [rule]
 
 
 @pytest.mark.parametrize("text", ["时间命令 shijianming", "玉米尖", "机智流", "jian 与 Mia", "尖锐的米饭"])
 def test_no_residues(text):
-    assert Residue("尖米", "机智流").find(text) == []
+    assert ResidueFinder("尖米", "机智流").find(text) == []
 
 
 def test_residues_of_a_latin_name():
-    residue = Residue("Nova", "Luna")
+    residue = ResidueFinder("Nova", "Luna")
     assert [residue.find(text)[0].rule for text in ("Ｎｏｖａ", "ℕova", "NOVA", "N.o.v.a", "Nov\u0301a")] == ["residue", "residue", "residue-form", "residue-form", "residue"]  # fmt: skip
     assert residue.find("casanovas, renovated, innovation") == []
-    assert Residue("Nova", "NOVA 2").find("I am NOVA 2.") == []
+    assert ResidueFinder("Nova", "NOVA 2").find("I am NOVA 2.") == []
 
 
 def unfiltered(residue):
@@ -369,7 +369,7 @@ def unfiltered(residue):
     return slow
 
 
-RESIDUES = {name: Residue(name, "闻星") for name in ("尖米", "Nova", "ﬁn", "é", "米", "阿米", "吕布")}
+RESIDUES = {name: ResidueFinder(name, "闻星") for name in ("尖米", "Nova", "ﬁn", "é", "米", "阿米", "吕布")}
 
 
 @settings(max_examples=200, deadline=None)

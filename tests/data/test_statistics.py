@@ -6,7 +6,7 @@ import json
 import pytest
 
 from lesson.core.settings import ROOT
-from lesson.data.statistics import Lengths, language_of
+from lesson.data.statistics import Lengths, detect_language
 from lesson.data.statistics_pages import histogram
 from recipe.stats import main
 
@@ -58,7 +58,7 @@ def test_html_page_stands_alone(tmp_path):
     [("你好", "zh"), ("Hello", "en"), ("1 + 1", "other"), ("你好 world", "mixed"), ("我会写 C 语言的代码。", "zh")],
 )
 def test_language(text, wanted):
-    assert language_of(text) == wanted
+    assert detect_language(text) == wanted
 
 
 def test_lengths():

@@ -10,7 +10,7 @@ from lesson.core.messages import tr
 from lesson.core.text import shorten
 from lesson.data import rows
 from lesson.data.replace import Replacer
-from lesson.data.residue import Residue, scan_rows
+from lesson.data.residue import ResidueFinder, scan_rows
 from lesson.data.rows import Block, read_blocks
 from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator
@@ -44,7 +44,7 @@ def replaced(evidence: Evidence, staff: StaffInputs) -> str:
     """nothing is left of the old name | 旧名字已全部替换"""
     name, old = evidence.parts["data"], evidence.old_name
     findings = Findings(ROW_RULES)
-    residues = [Residue(old, *filter(None, [evidence.new_name]))]
+    residues = [ResidueFinder(old, *filter(None, [evidence.new_name]))]
     with evidence.view.open(name) as stream:
         for number, block in read_blocks(stream):
             text = block.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lesson.core.findings import annotation
+from lesson.core.findings import format_annotation
 from lesson.submission.reports.wording import visible
 
 
@@ -16,5 +16,5 @@ def render(verdicts: Sequence[dict]) -> str:
             kind = {"failed": "error", "unjudged": "warning"}.get(result["status"])
             if kind:
                 text = visible(f"{result['found']}; {result['remedy']}")
-                lines.append(annotation(kind, verdict["submission"], result["title"], text) + "\n")
+                lines.append(format_annotation(kind, verdict["submission"], result["title"], text) + "\n")
     return "".join(lines)
