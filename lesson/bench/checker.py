@@ -36,19 +36,19 @@ class CheckerTime:
         return self.done.status == 0 and self.done.seconds <= self.most_seconds and within
 
 
-def make_submissions(maker: Path, build: Path, count: int) -> None:
-    """Run the script `maker`: BUILD/all with `count` tiny submissions, and BUILD/7b.zip. Raises UserError.
+def make_submissions(maker: Path, folder: Path, count: int) -> None:
+    """Run the script `maker`: FOLDER/all with `count` tiny submissions, and FOLDER/7b.zip. Raises UserError.
 
     In a process of its own: a child's peak counts what its parent held when it was started.
     """
-    run_process([sys.executable, str(maker), str(build / "all"), str(count)]).require_success(maker)
+    run_process([sys.executable, str(maker), str(folder / "all"), str(count)]).require_success(maker)
 
 
-def measure_checker(build: Path, count: int, jobs: str) -> Iterator[CheckerTime]:
+def measure_checker(folder: Path, count: int, jobs: str) -> Iterator[CheckerTime]:
     """The checker on what `make_submissions` made."""
-    one = run_stage("check", VARIABLES, [str(build / "7b.zip")], may_fail=True)
+    one = run_stage("check", VARIABLES, [str(folder / "7b.zip")], may_fail=True)
     yield CheckerTime("one of the 7B size", one, *BARS["7b"])
-    arguments = [str(build / "all"), "--jobs", jobs, "--report", str(build / "all.csv")]
+    arguments = [str(folder / "all"), "--jobs", jobs, "--report", str(folder / "all.csv")]
     many = run_stage("check_all", VARIABLES, arguments, may_fail=True)
     seconds, memory = BARS["tiny"]
     yield CheckerTime(f"{count} tiny submissions, {jobs} jobs", many, seconds * count / BAR_COUNT, memory)
