@@ -41,17 +41,19 @@ synth: | $(PY) ## write a fresh set of self-cognition rows | 生成新的自我�
 	@$(PY) -m recipe.synth
 ask: | $(PY) ## rows from any OpenAI-compatible model | 向 OpenAI 兼容的模型提问得到数据 | BASE_URL MODEL_NAME QUESTIONS CONCURRENCY
 	@$(PY) -m recipe.ask
-model: | $(PY) ## check and link the base model | 检查并链接基座模型 | MODEL BASE_CONFIG FORCE
+model: | $(PY) ## fetch or link the base model, and check it | 下载或链接基座模型并检查 | MODEL HUB REVISION BASE_CONFIG PROMPT_TEMPLATE CONFIG FORCE
 	@$(PY) -m recipe.model
 preview: model ## the first rows, as you and as the model see them | 查看前几行，人和模型的视角 | ROWS SRC
 	@$(PY) -m recipe.preview
-config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | BASE_CONFIG CONFIG SPEED SEED DETERMINISTIC FORCE training
+config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | MODEL BASE_CONFIG CONFIG SPEED SEED DETERMINISTIC FORCE training
 	@$(PY) -m recipe.config
 check-config: | $(CHECK_PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG OLD_NAME DEEPSPEED NPROC_PER_NODE NNODES FORMAT
 	@$(CHECK_PY) -m recipe.check_config
 estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG BASE_CONFIG SPEED DEEPSPEED GPU MODEL TOKENS_PER_SECOND NPROC_PER_NODE NNODES FORMAT
 	@$(PY) -m recipe.estimate
-train: config model ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG BASE_CONFIG SPEED DETERMINISTIC DEEPSPEED OLD_NAME NEW_NAME TRACE TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
+# In this order, also with make -j: the base decides which stock config is copied.
+.NOTPARALLEL:
+train: model config ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG BASE_CONFIG SPEED DETERMINISTIC DEEPSPEED OLD_NAME NEW_NAME TRACE TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 	@$(PY) -m recipe.train
 runs: | $(PY) ## past runs with their key figures | 列出所有训练及主要数据 | FORMAT
 	@$(PY) -m recipe.list_runs

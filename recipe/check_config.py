@@ -17,6 +17,7 @@ from lesson.core import cli
 from lesson.core.layout import config_file
 from lesson.core.messages import tr
 from lesson.core.settings import Values
+from lesson.model.choice import chosen_base_config
 
 SETTINGS = (
     *("PROFILE", "BUILD", "CONFIG", "BASE_CONFIG", "OLD_NAME", "DEEPSPEED", "NPROC_PER_NODE", "NNODES", "FORMAT"),
@@ -26,7 +27,7 @@ SETTINGS = (
 def stage(paths: list[str], values: Values, look: bool) -> int:
     # The default of BASE_CONFIG says nothing about a file from elsewhere; only what the user typed does.
     meant = (values.base_config or None) if values.given("BASE_CONFIG") else None
-    paths = paths or [values.config or str(config_file(values.build, values.base_config))]
+    paths = paths or [values.config or str(config_file(values.build, chosen_base_config(values)))]
     context = config_context(values, look, meant)
     verdicts = [check_config_file(path, context) for path in configs_in(paths)]
     if values.format == "json":

@@ -14,7 +14,7 @@ from lesson.core import cli
 from lesson.core.settings import TRAINING, Values
 
 SETTINGS = (
-    *("PROFILE", "SPEED", "BUILD", "BASE_CONFIG", "CONFIG", "SEED", "DETERMINISTIC", "FORCE"),
+    *("PROFILE", "SPEED", "BUILD", "MODEL", "BASE_CONFIG", "CONFIG", "SEED", "DETERMINISTIC", "FORCE"),
     *(setting.name for setting in TRAINING),
 )
 

@@ -1,8 +1,9 @@
 """make model: the base model at BUILD/model, checked before anything is trained on it.
 
-At `tiny` it is the base that ships in data/tiny-base, with the modelling files of the installed xtuner. At `7b` it is
-a link to MODEL=, after its config.json proved to be InternLM2 of the expected sizes and every shard to be there with
-its full length. Nothing of the model is executed here.
+At `tiny` it is the base that ships in data/tiny-base, with the modelling files of the installed xtuner. MODEL= names
+another: a folder, or a name on a hub, which is downloaded. Its config.json must be of the family that BASE_CONFIG trains
+(without BASE_CONFIG the fitting one is chosen), and every shard must be there with its full length. With CONFIG= and no
+MODEL, the base that the config names is checked where it lies. Nothing of the model is executed here.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import sys
 from lesson.core import cli
 from lesson.core.messages import tr
 from lesson.core.settings import Values
-from lesson.model.link import provide_base
+from lesson.training.base import provide_base_to_train
 
-SETTINGS = ("PROFILE", "BUILD", "MODEL", "FORCE", "BASE_CONFIG")
+SETTINGS = ("PROFILE", "BUILD", "MODEL", "HUB", "REVISION", "FORCE", "BASE_CONFIG", "PROMPT_TEMPLATE", "CONFIG")
 
 
 def stage(values: Values) -> int:
-    base = provide_base(values)
+    base = provide_base_to_train(values, lambda line: print(line, flush=True))
     for warning in base.warnings:
         print(tr("warning: ", "警告：") + warning, file=sys.stderr)
+    if base.choice:
+        print(base.choice)
     print(tr(f"base model: {base.folder} ({base.origin})", f"基座模型：{base.folder}（{base.origin}）"))
     return 0
 

@@ -19,6 +19,7 @@ from lesson.core.layout import base_model, changed_rows, config_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.data.persona import read_persona
+from lesson.model.choice import chosen_base_config
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,9 @@ def make_config(values: Values) -> MadeConfig:
 
     Raises UserError without data, for an unknown BASE_CONFIG, and when the user edited what is there.
     """
-    name = values.base_config
     if values.config:
-        return MadeConfig(Path(values.config), name, own=True)
+        return MadeConfig(Path(values.config), values.base_config, own=True)
+    name = chosen_base_config(values)
     output, profile = config_file(values.build, name), load_profile(values.profile_file)
     if values.speed == "fast" and values.profile == "7b" and not name.startswith("internlm2_"):
         raise UserError(

@@ -32,6 +32,13 @@ TEMPLATE_TEXTS = {
         False,
     ),
 }
+TEMPLATE_TEXTS["llama3_chat"] = (
+    "<|start_header_id|>system<|end_header_id|>\n\n{system}<|eot_id|>",
+    "<|start_header_id|>user<|end_header_id|>\n\n{input}<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+    "<|eot_id|>",
+    "",
+    False,
+)
 TEMPLATE_TEXTS["qwen_chat"] = TEMPLATE_TEXTS["internlm2_chat"]
 MAP_BATCH = 1000  # rows that `datasets` hands the packer at a time
 

@@ -11,7 +11,10 @@ from pathlib import Path
 from lesson.core.messages import UserError, tr
 
 # The families that the lesson carries over to; every one of them is tried by tests/config/test_profiles.py.
-SUPPORTED = ("internlm2*_qlora*_alpaca_*", "internlm3*_qlora*_alpaca_*", "qwen*_qlora*_alpaca_*")
+SUPPORTED = (
+    *("internlm2*_qlora*_alpaca_*", "internlm3*_qlora*_alpaca_*", "qwen*_qlora*_alpaca_*"),
+    "llama3_8b_instruct_qlora_alpaca_e3",
+)
 
 
 @functools.cache

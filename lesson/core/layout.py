@@ -22,6 +22,11 @@ def base_model(build: Path) -> Path:
     return build / "model"
 
 
+def downloaded_base(build: Path, name: str) -> Path:
+    """Where a base of that name on a hub (OWNER/NAME) is downloaded to."""
+    return build / "bases" / name.replace("/", "--")
+
+
 def changed_rows(build: Path) -> Path:
     """The rows to train on, as the config names them; make data writes them."""
     return build / "data" / "assistant_Tuner_change.jsonl"

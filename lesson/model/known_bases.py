@@ -1,51 +1,60 @@
-"""Base models by name: the sizes of the common ones, so that an adapter can be held against a base that is not here.
+"""Bases by name: sizes, licence and own names of the common ones, so that they are known where their files are not.
 
-The sizes are those of the published config.json files; Qwen1.5-0.5B and 7B were written down without one at hand, so a
-verdict on them that seems wrong is best repeated with MODEL=. For any other base the staff name its folder
-(MODEL=), and without it an adapter's shapes are not judged.
+The table is known_bases.json (schemas/known_bases.schema.json). Its sizes are those of the published config.json files,
+written from memory but for InternLM2.5-7B and Qwen2.5-0.5B, whose config.json was at hand: a verdict that seems wrong is
+best repeated with MODEL=, the folder of the base itself.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import re
+from pathlib import Path
 
-# config.json of internlm/internlm2_5-7b-chat (InternLM2-Chat-7B has the same sizes: see `check_name`).
-SIZES_7B = {
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 92544,
-}
-
-FAMILY = re.compile(r"(internlm2(?:_5)?|internlm3|internlm|qwen1_5|qwen2(?:_5)?|qwen3|qwen|llama_?[23]?|baichuan2?|mistral|gemma)"
-                    r"(?:_chat|_instruct|_base)*_(\d+(?:_\d+)?)b(?![a-z])")  # fmt: skip
+FAMILY = re.compile(r"(internlm2(?:_5)?|internlm3|internlm|qwen1_5|qwen2(?:_5)?|qwen3|qwen|llama_?[23](?:_[123](?=_\d))?|llama|smollm2?|baichuan2?|mistral|gemma)"
+                    r"(?:_chat|_instruct|_base|_coder|_math)*_(\d+(?:_\d+)?)([bm])(?![a-z])")  # fmt: skip
 
 
-def _sizes(family: str, hidden: int, inner: int, layers: int, heads: int, vocabulary: int) -> dict:
-    """A config.json's worth of sizes; these bases have as many key heads as heads."""
-    return {
-        **{"model_type": family, "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers},
-        **{"num_attention_heads": heads, "num_key_value_heads": heads, "vocab_size": vocabulary},
-    }
+@functools.cache
+def _table() -> dict:
+    return json.loads(Path(__file__).with_name("known_bases.json").read_text(encoding="utf-8"))
 
 
-BASE_SIZES = {
-    ("internlm2", "7"): {"model_type": "internlm2", **SIZES_7B},
-    ("internlm2_5", "7"): {"model_type": "internlm2", **SIZES_7B},
-    ("qwen", "1_8"): _sizes("qwen", 2048, 11008, 24, 16, 151936),
-    ("qwen", "7"): _sizes("qwen", 4096, 22016, 32, 32, 151936),
-    ("qwen1_5", "0_5"): _sizes("qwen2", 1024, 2816, 24, 16, 151936),
-    ("qwen1_5", "1_8"): _sizes("qwen2", 2048, 5504, 24, 16, 151936),
-    ("qwen1_5", "7"): _sizes("qwen2", 4096, 11008, 32, 32, 151936),
-}
+# (family, billions) -> what config.json says of the sizes.
+BASE_SIZES: dict[tuple[str, str], dict] = {(b["family"], b["size"]): b["config"] for b in _table()["bases"]}
+# InternLM2.5-7B-Chat, the lesson's base.
+SIZES_7B = {key: size for key, size in BASE_SIZES["internlm2_5", "7"].items() if key != "model_type"}
 
 
 def family_and_size(name: object) -> tuple[str, str] | None:
     """(family, billions of parameters) in a model's or a stock config's name; None when it tells none.
 
-    Qwen/Qwen1.5-0.5B-Chat and qwen1_5_0_5b_chat_qlora_alpaca_e3 are both ("qwen1_5", "0_5").
+    Qwen/Qwen1.5-0.5B-Chat and qwen1_5_0_5b_chat_qlora_alpaca_e3 are both ("qwen1_5", "0_5"); SmolLM2-135M is
+    ("smollm2", "0_135").
     """
     match = FAMILY.search(re.sub(r"[^a-z0-9]+", "_", str(name)[-300:].lower()))
-    return (match[1], match[2]) if match else None
+    if not match:
+        return None
+    family, size, unit = match.groups()
+    size = f"{int(size) / 1000:g}".replace(".", "_") if unit == "m" and size.isdigit() else size
+    return family.replace("llama_", "llama"), size
+
+
+def known_license(name: object) -> str | None:
+    """The licence of a published base, as a model card names it; None for a base that is not in the table."""
+    known = family_and_size(name)
+    return next((b["license"] for b in _table()["bases"] if (b["family"], b["size"]) == known), None)
+
+
+def own_names(name: object, model_type: object = None) -> tuple[str, ...]:
+    """The names by which a base speaks of itself, told by its name, else by its model_type; empty where neither tells.
+
+    A base that is only known to be of Llama's shape may be anybody's: its model_type tells nothing.
+    """
+    text = re.sub(r"[^a-z0-9]+", "", str(name).lower())
+    for letters, names in _table()["own_names"].items():
+        if letters in text:
+            return tuple(names)
+    told = {"internlm2": "internlm", "internlm3": "internlm", "qwen2": "qwen", "qwen": "qwen"}.get(str(model_type))
+    return tuple(_table()["own_names"][told]) if told else ()

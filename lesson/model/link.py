@@ -2,35 +2,90 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesson.core.files import Record, read_json, record_path, replace_link, sha256, sha256_tree, write_json
+from lesson.core.files import Record, record_path, replace_link, sha256_tree
 from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
-from lesson.core.refusals import Broken
 from lesson.core.settings import Values
-from lesson.model import safetensors_file
-from lesson.model.known_bases import SIZES_7B
+from lesson.model.base_folder import BaseFolder, check_shards, license_of, read_base_folder
+from lesson.model.base_record import recorded_base, recorded_base_hash, write_base_record
+from lesson.model.families import choose_config, config_family, refuse_misfit
+from lesson.model.hub import Download, download_base, is_hub_name
 from lesson.model.tiny_base import SHIPPED, install_base
 
 
 @dataclass(frozen=True)
 class BaseModel:
-    """The base model at `folder`: `origin` says in words where it came from, `warnings` what may be wrong with it."""
+    """The base model at `folder`: `origin` says in words where it came from, `warnings` what may be wrong with it.
+
+    `choice` says which stock config was chosen for it, and why; empty where the user named one.
+    """
 
     folder: Path
     origin: str
     warnings: list[str] = field(default_factory=list)
+    choice: str = ""
 
 
-def provide_base(values: Values) -> BaseModel:
-    """Put the base model at BUILD/model. Raises UserError when MODEL is not a whole InternLM2 of the 7B sizes."""
+def provide_base(values: Values, report: Callable[[str], None]) -> BaseModel:
+    """Put the base model at BUILD/model: the tiny one, or a link to MODEL, a folder or a name on a hub.
+
+    `report` is called with a line before a download begins. Raises UserError when MODEL is not whole, or when
+    BASE_CONFIG cannot train it.
+    """
     target = base_model(values.build)
-    if values.profile == "tiny" and not values.model:
+    if values.model:
+        return link_base(target, values, report)
+    linked = target.is_symlink() and target.exists()
+    if linked and not (values.profile == "tiny" and values.force):
+        refuse_other_config(values, target)
+        return BaseModel(target, _linked_before(values))
+    if values.profile == "tiny":
+        refuse_other_config(values, None)
         return install_shipped(target, values.force)
-    return link_base(target, values)
+    raise UserError("MODEL", tr("no base model is named", "没有指定基座模型"), _remedy())
+
+
+def _remedy() -> str:
+    return tr(
+        "set MODEL= to the base's folder, or its name on the hub, as internlm/internlm2_5-7b-chat",
+        "请用 MODEL= 指定基座目录，或它在模型仓库里的名字，如 internlm/internlm2_5-7b-chat",
+    )
+
+
+def _linked_before(values: Values) -> str:
+    if values.profile == "tiny":
+        return tr("linked before; FORCE=1 puts the tiny base back", "之前已链接；FORCE=1 换回 tiny 基座")
+    return tr("linked before", "之前已链接")
+
+
+def refuse_other_config(values: Values, linked: Path | None) -> None:
+    """Raise UserError when a BASE_CONFIG that the user named cannot train the base at hand: the one that is `linked`,
+    or the tiny one that ships."""
+    if not values.given("BASE_CONFIG"):
+        return
+    if linked is not None:
+        name = str(recorded_base(values.build).get("name") or linked.resolve())
+        template = values.prompt_template
+        refuse_misfit(read_base_folder(linked, _remedy()), values.base_config, template, name)
+        return
+    family = config_family(values.base_config)
+    if family is None or "internlm2" not in family.model_types:
+        raise UserError(
+            f"BASE_CONFIG={values.base_config}",
+            tr(
+                "the base that ships with PROFILE=tiny is an InternLM2, which this config does not train",
+                "PROFILE=tiny 自带的基座是 InternLM2，这个配置不能训练它",
+            ),
+            tr(
+                "set MODEL= to a base that it trains, or leave BASE_CONFIG out",
+                "请用 MODEL= 指定它能训练的基座，或去掉 BASE_CONFIG",
+            ),
+        )
 
 
 def install_shipped(target: Path, force: bool) -> BaseModel:
@@ -47,114 +102,85 @@ def install_shipped(target: Path, force: bool) -> BaseModel:
     return BaseModel(target, tr("the tiny base that ships", "随仓库附带的小模型"))
 
 
-def link_base(target: Path, values: Values) -> BaseModel:
-    """Make `target` a link to the folder MODEL, after looking at its config and its shards."""
-    remedy = tr(
-        "set MODEL= to the folder of InternLM2.5-7B-Chat that you downloaded",
-        "请用 MODEL= 指定下载好的 InternLM2.5-7B-Chat 目录",
-    )
-    if not values.model:
-        if target.is_symlink() and target.exists():
-            return BaseModel(target, tr("linked before", "之前已链接"))
-        raise UserError("MODEL", tr("no base model is named", "没有指定基座模型"), remedy)
-    folder = Path(values.model)
-    if not folder.is_dir():
-        raise UserError(folder, tr("not a folder", "不是目录"), remedy)
-    check_sizes(folder, remedy)
-    shards = check_shards(folder, remedy)
+def link_base(target: Path, values: Values, report: Callable[[str], None]) -> BaseModel:
+    """Make `target` a link to the folder MODEL, or to what is downloaded under that name, after looking at it."""
+    folder, download = Path(values.model), None
+    if not folder.is_dir() and is_hub_name(values.model):
+        download = download_base(values, report)
+        folder = download.folder
+    base = read_base_folder(folder, _remedy())
+    described = describe_base(base, download)
+    name = str(described["name"])
+    if values.given("BASE_CONFIG"):
+        chosen, choice = values.base_config, ""
+        refuse_misfit(base, chosen, values.prompt_template, name)
+    else:
+        chosen, template = choose_config(base, name, values.prompt_template)
+        choice = choice_line(base, chosen, values.prompt_template or template)
+    shards = check_shards(folder, _remedy())
     if target.exists() and not target.is_symlink():
+        _remove_shipped(target)
+    replace_link(target, folder.resolve())
+    described |= {"named": values.model, "base_config": chosen}
+    write_base_record(target, {"profile": values.profile}, shards, described)
+    origin = tr(f"link to {folder}", f"链接到 {folder}")
+    if download:
+        origin = f"{download.name} @ {download.revision[:12]}, {origin}"
+    return BaseModel(target, origin, generation_warnings(base, chosen), choice)
+
+
+def _remove_shipped(target: Path) -> None:
+    """Remove the tiny base that an earlier call put at `target`. Raises UserError when something else is there."""
+    if not record_path(target).exists() or recorded_base_hash(target) != sha256_tree(target):
         raise UserError(
             target, tr("is a folder, not a link of ours", "是目录，不是我们建的链接"), tr("move it away", "请先移走")
         )
-    replace_link(target, folder.resolve())
-    # Hashing 15 GB takes a minute: headers and lengths of the shards stand for them.
-    write_json(record_path(target), {"inputs": {}, "parameters": {"profile": values.profile}, "output": shards})
-    return BaseModel(
-        target, tr(f"link to {folder}", f"链接到 {folder}"), generation_warnings(folder, values.base_config)
+    shutil.rmtree(target)
+
+
+def describe_base(base: BaseFolder, download: Download | None = None) -> dict[str, object]:
+    """What the run record keeps of a base: its name (on the hub, else the folder), hub and revision, shape, licence."""
+    hub, revision = None, None
+    if download:
+        name, hub, revision = download.name, download.hub, download.revision
+    elif cached := base.hub_name:
+        (name, revision), hub = cached, "huggingface"
+    else:
+        name = str(base.folder.resolve())
+    return {
+        "name": name,
+        "hub": hub,
+        "revision": revision,
+        "model_type": base.model_type,
+        "license": license_of(base, name),
+    }
+
+
+def choice_line(base: BaseFolder, config: str, template: str) -> str:
+    """Which stock config was chosen for a base, and why."""
+    forms = {"chatml": "ChatML", "llama3": "Llama 3"}
+    form = forms.get(base.chat_form)
+    why = tr(
+        f"it is a {base.model_type}"
+        + (f" whose chat template is {form}" if form else " without a chat template known here"),
+        f"它是 {base.model_type}" + (f"，对话模板为 {form}" if form else "，没有可识别的对话模板"),
+    )
+    return tr(
+        f"BASE_CONFIG={config} with the template {template}, for {why}",
+        f"BASE_CONFIG={config}，模板 {template}：{why}",
     )
 
 
-def check_sizes(folder: Path, remedy: str) -> None:
-    """Raise UserError when config.json is not InternLM2 of the 7B sizes, naming the key, found and expected."""
-    path = folder / "config.json"
-    config = read_json(path, remedy)
-    architectures = config.get("architectures") if isinstance(config, dict) else None
-    if architectures != ["InternLM2ForCausalLM"]:
-        raise UserError(
-            f"{path}: $.architectures",
-            tr(f"{architectures} instead of InternLM2ForCausalLM", f"是 {architectures}，应为 InternLM2ForCausalLM"),
-            remedy,
-        )
-    for key, expected in SIZES_7B.items():
-        if config.get(key) != expected:
-            raise UserError(
-                f"{path}: $.{key}",
-                tr(f"{config.get(key)} instead of {expected}", f"是 {config.get(key)}，应为 {expected}"),
-                remedy,
-            )
-
-
-def check_shards(folder: Path, remedy: str) -> str:
-    """Check that each tensor of the index lies whole in its shard; returns a hash over config and shard headers."""
-    import hashlib
-
-    again = tr("download the model again", "请重新下载模型")
-    digest = hashlib.sha256(sha256(folder / "config.json").encode())
-    index = folder / "model.safetensors.index.json"
-    if index.exists():
-        weight_map = read_json(index, again).get("weight_map")
-        if not isinstance(weight_map, dict) or not weight_map:
-            raise UserError(index, tr("no weight_map", "缺少 weight_map"), again)
-    elif (folder / "model.safetensors").exists():
-        weight_map = None
-    else:
-        raise UserError(
-            folder,
-            tr(
-                "no model.safetensors and no model.safetensors.index.json",
-                "没有 model.safetensors，也没有 model.safetensors.index.json",
-            ),
-            remedy,
-        )
-    for name in sorted(set(weight_map.values())) if weight_map else ["model.safetensors"]:
-        shard = folder / name
-        if Path(name).name != name:
-            raise UserError(index, tr(f"a shard outside the folder: {name!r}", f"分片不在目录内：{name!r}"), again)
-        if not shard.is_file():
-            raise UserError(shard, tr("this shard is missing", "缺少这个分片"), again)
-        header = safetensors_header(shard, again)
-        missing = [key for key, where in (weight_map or {}).items() if where == name and key not in header]
-        if missing:
-            raise UserError(shard, tr(f"tensor {missing[0]} is missing", f"缺少张量 {missing[0]}"), again)
-        digest.update(json.dumps([name, shard.stat().st_size, header], sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def safetensors_header(path: Path, remedy: str) -> dict:
-    """The header of a shard, after checking that the tensors it names fill the file. Raises UserError."""
-    try:
-        with open(path, "rb") as file:
-            header, _, _ = safetensors_file.read_header(file, path.stat().st_size, "", safetensors_file.SHARD)
-    except Broken as error:
-        raise UserError(path, str(error).removeprefix(": "), remedy) from None
-    return header
-
-
-def generation_warnings(folder: Path, base_config: str) -> list[str]:
+def generation_warnings(base: BaseFolder, base_config: str) -> list[str]:
     """A warning when the folder looks like InternLM2-Chat while the config is InternLM2.5's: same sizes, other model."""
     wants = "internlm2_5" in base_config
-    card = folder / "README.md"
-    text = (
-        card.read_text(encoding="utf-8", errors="replace")[:20000].lower()
-        if card.is_file()
-        else folder.resolve().name.lower()
-    )
-    is_25 = any(mark in text for mark in ("internlm2_5", "internlm2.5"))
+    text = base.card.lower() or base.folder.resolve().name.lower()
+    is_25 = any(mark in text for mark in ("internlm2_5", "internlm2.5", "internlm2-5"))
     if wants and not is_25:
         return [
             tr(
-                f"{folder} does not call itself InternLM2.5, which {base_config} means",
-                f"{folder} 看起来不是 InternLM2.5，而 {base_config} 需要它",
+                f"{base.folder} does not call itself InternLM2.5, which {base_config} means",
+                f"{base.folder} 看起来不是 InternLM2.5，而 {base_config} 需要它",
             )
         ]
     return []

@@ -57,6 +57,8 @@ def shape_of(config: dict, where: object) -> Shape:
             linears += [("o_proj", query, hidden), ("gate_proj", hidden, inner), ("up_proj", hidden, inner)]
             linears += [("down_proj", inner, hidden)]
             biases = query + 2 * key if family == "qwen2" else 0
+            if family == "llama" and config.get("attention_bias"):
+                biases = query + 2 * key + hidden
         case "qwen":  # the first generation counts its two gates together
             linears = [("c_attn", hidden, 3 * hidden), ("c_proj", hidden, hidden)]
             linears += [("w1", hidden, inner // 2), ("w2", hidden, inner // 2), ("c_proj", inner // 2, hidden)]

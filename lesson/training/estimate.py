@@ -18,6 +18,8 @@ from lesson.core.layout import config_file
 from lesson.core.machine import available_memory, first_gpu
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import GPUS, Values
+from lesson.model.choice import chosen_base_config
+from lesson.model.known_bases import BASE_SIZES, family_and_size
 from lesson.model.shape import Shape, lora_parameters, shape_of
 from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, LIBRARIES, Workload, estimate_memory
 
@@ -29,8 +31,8 @@ MEASURED_FAST = 12518  # the same with SPEED=fast, make bench-gpu
 def estimate_training(values: Values) -> dict:
     """The estimate as JSON: bytes, tokens, seconds. Raises UserError when the config, or its base's sizes, cannot be told."""
     processes = world_size(values)
-    made = config_file(values.build, values.base_config)
-    path = readable(values.config or made, tr("run make config", "请运行 make config"))
+    made = values.config or config_file(values.build, chosen_base_config(values))
+    path = readable(made, tr("run make config", "请运行 make config"))
     context = ConfigContext(old_name="\0", world_size=processes)
     verdict = check_config_file(path, context)
     config, plan = verdict.config, verdict.schedule
@@ -99,11 +101,13 @@ def _zero_stage(values: Values) -> int:
 
 def _read_shape(config: ParsedConfig, values: Values) -> Shape:
     named = lookup(config, "model_path")[0]
-    for folder in (values.model, named):
+    for folder in (values.model, None if values.model else named):
         if isinstance(folder, str) and folder and (file := Path(folder) / "config.json").is_file():
             remedy = tr("set MODEL= to the folder of the base model", "请用 MODEL= 指定基座模型目录")
             content = read_json(file, remedy)
             return shape_of(content if isinstance(content, dict) else {}, file)
+    if (known := family_and_size(values.model)) in BASE_SIZES:  # a name on the hub, before any download
+        return shape_of(BASE_SIZES[known], values.model)
     raise UserError(
         f"{named}/config.json",
         tr("no such file: the sizes of the base model are in it", "没有这个文件：基座模型的尺寸在其中"),

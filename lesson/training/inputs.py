@@ -7,11 +7,13 @@ from pathlib import Path
 
 from lesson.config.schedule import world_size
 from lesson.config.summary import summary_of
-from lesson.core.files import read_json, readable, record_path, sha256
+from lesson.core.files import readable, sha256
 from lesson.core.layout import config_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
+from lesson.model.choice import chosen_base_config
 from lesson.runs.folder import make_run_id
+from lesson.training.base import read_base_hash
 from lesson.training.deepspeed import find_deepspeed_config
 
 
@@ -22,6 +24,7 @@ class TrainingInputs:
     config: Path
     summary: dict
     data: Path
+    base: Path
     hashes: dict[str, str]  # SHA-256 of "config", "data" and "base"
     deepspeed: str | None  # what goes behind XTuner's --deepspeed
     processes: int  # on all machines together
@@ -33,7 +36,7 @@ class TrainingInputs:
 
 def read_inputs(values: Values) -> TrainingInputs:
     """The config CONFIG= (else BUILD's), and what it names. Raises UserError with the target that makes what is missing."""
-    config = Path(values.config) if values.config else config_file(values.build, values.base_config)
+    config = Path(values.config) if values.config else config_file(values.build, chosen_base_config(values))
     if not config.is_file():
         raise UserError(config, tr("no config", "没有配置"), tr("run make config", "请先运行 make config"))
     summary = summary_of(config)
@@ -44,7 +47,7 @@ def read_inputs(values: Values) -> TrainingInputs:
         "data": hash_input(data, tr("run make data", "请先运行 make data")),
         "base": read_base_hash(model),
     }
-    return TrainingInputs(config, summary, data, hashes, deepspeed, world_size(values))
+    return TrainingInputs(config, summary, data, model, hashes, deepspeed, world_size(values))
 
 
 def find_trained_files(summary: dict, source: Path) -> tuple[Path, Path]:
@@ -56,11 +59,6 @@ def find_trained_files(summary: dict, source: Path) -> tuple[Path, Path]:
             source, what, tr(f"run make check-config CONFIG={source}", f"请运行 make check-config CONFIG={source}")
         )
     return Path(data), Path(model)
-
-
-def read_base_hash(model: Path) -> str:
-    """The hash of the base model that the model stage recorded. Raises UserError when there is no base."""
-    return read_json(record_path(model), tr("run make model", "请先运行 make model"))["output"]
 
 
 def hash_input(path: Path, remedy: str) -> str:

@@ -10,7 +10,7 @@ from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.folder import find_last_run
-from lesson.training.inputs import read_base_hash
+from lesson.training.base import read_base_hash
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
 

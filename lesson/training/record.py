@@ -17,6 +17,7 @@ from lesson.data.persona import read_persona
 from lesson.runs.checkpoint import find_checkpoint
 from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import Run
+from lesson.training.base import describe_trained_base
 from lesson.training.inputs import TrainingInputs
 from lesson.training.launch import EngineWork
 
@@ -51,6 +52,7 @@ def make_record(values: Values, run: Run, inputs: TrainingInputs, work: EngineWo
         "processes": inputs.processes,
         "seed": summary_of(run.config).get("seed"),
         "inputs": inputs.hashes,
+        **describe_trained_base(values.build, inputs.base),
         "versions": {name: metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
         "machine": describe_machine(with_gpu=values.profile == "7b"),
         "samples": head["samples"],

@@ -72,8 +72,13 @@ def changed(before: str, after: str) -> set[str]:
 
 
 def test_all_families_are_there():
-    assert len(SUPPORTED) == 53
-    assert {n.split("_")[0] for n in SUPPORTED} == {"internlm2", "qwen", "qwen1"}  # 0.2.0 has no InternLM3 QLoRA alpaca
+    assert len(SUPPORTED) == 54
+    assert {n.split("_")[0] for n in SUPPORTED} == {
+        "internlm2",
+        "qwen",
+        "qwen1",
+        "llama3",
+    }  # 0.2.0 has no InternLM3 QLoRA alpaca
     assert LESSON in SUPPORTED and "internlm2_chat_7b_qlora_alpaca_e3" in SUPPORTED
 
 

@@ -106,7 +106,9 @@ def test_other_families_are_held_against_their_own_sizes(tmp_path, name):
 
 
 def test_an_unknown_base_is_not_judged_by_its_shapes_unless_the_staff_name_it(tmp_path):
-    name, sizes = "qwen1_5_14b_chat_qlora_alpaca_e3", bases._sizes("qwen2", 512, 1024, 4, 8, 1000)
+    name = "qwen_72b_qlora_alpaca_e3"
+    sizes = {"model_type": "qwen2", "hidden_size": 512, "intermediate_size": 1024, "num_hidden_layers": 4}
+    sizes |= {"num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": 1000}
     shape = shape_of(sizes, name)
     path = submissions.pack(submissions.with_config(name, submissions.random_adapter_of(shape)), tmp_path / "s.zip")
     found = verdict_on(path)
