@@ -8,7 +8,7 @@ from pathlib import Path
 from lesson.config.summary import summary_of
 from lesson.core.files import readable, record_path
 from lesson.core.layout import base_model
-from lesson.core.messages import UserError, tr
+from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.model.base_folder import check_shards, read_base_folder
 from lesson.model.base_record import recorded_base, recorded_base_hash
@@ -33,13 +33,13 @@ def check_base(folder: Path) -> str:
     """The hash of the base in `folder`, after looking at its config.json and its shards. Raises UserError."""
     name = folder.as_posix()
     remedy = tr(
-        "name a folder with the base in the config, or run make model MODEL=… and name BUILD/model there",
-        "请在配置里写基座目录，或运行 make model MODEL=… 并在配置里写 BUILD/model",
+        "run make model, or name a folder with a base in the config",
+        "请运行 make model，或在配置里写基座目录",
     )
     if is_hub_name(name):
         remedy = tr(
-            f"run make model MODEL={name} and name BUILD/model in the config",
-            f"请运行 make model MODEL={name}，并在配置里写 BUILD/model",
+            f"run make model MODEL={name} and write the folder that it names into the config",
+            f"请运行 make model MODEL={name}，并把它给出的目录写进配置",
         )
     base = read_base_folder(folder, remedy)
     shape_of(base.config, folder / "config.json")
@@ -50,8 +50,6 @@ def read_base_hash(folder: Path) -> str:
     """The hash of the base that a config names: what make model recorded, else what is found there. Raises UserError."""
     if record_path(folder).exists():
         return recorded_base_hash(folder)
-    if folder.name == "model" and not folder.exists():
-        raise UserError(folder, tr("no base model", "没有基座模型"), tr("run make model", "请先运行 make model"))
     return check_base(folder)
 
 

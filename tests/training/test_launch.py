@@ -46,7 +46,7 @@ def test_a_trainer_that_fails_is_not_believed(tmp_path, body, named):
 
 def test_a_trainer_that_says_0_without_its_last_checkpoint_is_not_believed(tmp_path, monkeypatch):
     display = Display(report=lambda line: None, warn=lambda line: None)
-    inputs = TrainingInputs(tmp_path / "c.py", {}, tmp_path / "d.jsonl", {}, deepspeed=None, processes=1)
+    inputs = TrainingInputs(tmp_path / "c.py", {}, tmp_path / "d.jsonl", tmp_path, {}, deepspeed=None, processes=1)
     run = Run(tmp_path / "r")
     run.work_dir.mkdir(parents=True)
     (run.work_dir / CURVE).write_text('{"total": 10, "samples": 4}\n')
