@@ -1,4 +1,4 @@
-"""One way to draw a PNG: no screen, font caches under BUILD, written whole or not at all, same bytes for same values."""
+"""PNGs of runs, all drawn in one way: no screen, font caches under BUILD, whole or not at all, same bytes for same values."""
 
 from __future__ import annotations
 
