@@ -67,7 +67,7 @@ def write_rows(source: str, target: Path, form: str) -> int:
     return count
 
 
-def real_tokens(ids: Sequence[int], mask: Sequence[int], pad: int) -> int:
+def count_real_tokens(ids: Sequence[int], mask: Sequence[int], pad: int) -> int:
     """How many of a row's `ids` are not padding: what the mask hides, and the run of `pad` at the end that it does not.
 
     LLaMA-Factory fills a pack up with unmasked padding. No row of ours ends with `pad`: turns end with <|im_end|>.
@@ -78,7 +78,7 @@ def real_tokens(ids: Sequence[int], mask: Sequence[int], pad: int) -> int:
     return sum(map(bool, mask[:end]))
 
 
-def prepare() -> None:
+def prepare_packages() -> None:
     """What both trainers need before they are imported, so that the versions of our lock work together."""
     if missing := [name for name in TRAINERS if importlib.util.find_spec(name) is None]:
         what = tr("not installed", "没有安装")
@@ -104,7 +104,7 @@ def prepare() -> None:
     core.logprobs_from_logits = None
 
 
-def recorder():
+def make_recorder():
     """A TrainerCallback that measures: see its attributes."""
     import torch
     from transformers import TrainerCallback
@@ -141,7 +141,7 @@ def recorder():
     return Recorder()
 
 
-def run_trl(options: argparse.Namespace, scratch: Path, callback) -> None:
+def train_with_trl(options: argparse.Namespace, scratch: Path, callback) -> None:
     import torch
     from datasets import load_dataset
     from peft import LoraConfig
@@ -201,7 +201,7 @@ def run_trl(options: argparse.Namespace, scratch: Path, callback) -> None:
     trainer.train()
 
 
-def run_llamafactory(options: argparse.Namespace, scratch: Path, callback) -> None:
+def train_with_llamafactory(options: argparse.Namespace, scratch: Path, callback) -> None:
     import torch
     from llamafactory.train.tuner import run_exp
 
@@ -243,17 +243,17 @@ def run_llamafactory(options: argparse.Namespace, scratch: Path, callback) -> No
     )
 
 
-TRAINERS = {"trl": run_trl, "llamafactory": run_llamafactory}
+TRAINERS = {"trl": train_with_trl, "llamafactory": train_with_llamafactory}
 
 
-def result(name: str, options: argparse.Namespace, callback) -> dict:
+def figures_of(name: str, options: argparse.Namespace, callback) -> dict:
     """The document of a finished training."""
     import torch
 
     gpu = torch.cuda.is_available()
     seconds = [end - start for start, end in zip(callback.ends[:-1], callback.ends[1:], strict=True)]
     tokens = [
-        real_tokens(ids[0].tolist(), mask.reshape(-1, mask.shape[-1])[0].tolist(), callback.pad)
+        count_real_tokens(ids[0].tolist(), mask.reshape(-1, mask.shape[-1])[0].tolist(), callback.pad)
         for ids, mask in callback.batches
     ]
     half = len(seconds) // 2
@@ -281,13 +281,13 @@ def result(name: str, options: argparse.Namespace, callback) -> dict:
     }
 
 
-def bench(name: str, options: argparse.Namespace) -> int:
+def train_and_measure(name: str, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="bench-rivals-") as place:
         os.environ["HF_DATASETS_CACHE"] = str(Path(place) / "cache")  # before datasets is imported
-        prepare()
-        callback = recorder()
+        prepare_packages()
+        callback = make_recorder()
         TRAINERS[name](options, Path(place), callback)
-        found = result(name, options, callback)
+        found = figures_of(name, options, callback)
     write_json(options.out, found)
     print(f"{name}: {found['tokens_per_second']:,.0f} tokens/s, {options.out}")
     if len(found["loss"]) != options.steps or not all(map(math.isfinite, found["loss"])):
@@ -296,7 +296,7 @@ def bench(name: str, options: argparse.Namespace) -> int:
     return 0
 
 
-def _main(arguments: Sequence[str]) -> int:
+def parse_and_run(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m lesson.bench.rivals", description=__doc__.splitlines()[0])
     parser.add_argument("trainer", choices=list(TRAINERS))
     parser.add_argument("--model", required=True, metavar="DIR")
@@ -311,12 +311,12 @@ def _main(arguments: Sequence[str]) -> int:
     if options.steps < 2 or options.length < 16 or options.length % 8:
         what = tr("at least 2 steps, and a multiple of 8 tokens", "至少 2 步，长度为 8 的倍数")
         raise UserError("--steps, --length", what, "--steps 20 --length 2048")
-    return bench(options.trainer, options)
+    return train_and_measure(options.trainer, options)
 
 
 def main(arguments: Sequence[str], stdout=None, stderr=None) -> int:
     """Exit status: 0 measured, 1 a loss was not finite, 2 unusable input."""
-    return cli.guarded(lambda: _main(arguments), stdout, stderr)
+    return cli.guarded(lambda: parse_and_run(arguments), stdout, stderr)
 
 
 if __name__ == "__main__":

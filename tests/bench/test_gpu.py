@@ -1,4 +1,4 @@
-"""make bench-gpu's table: what is held against what. The training itself is tests/bench/test_smoke.py's, on a GPU."""
+"""make bench-gpu's table: what is held against what. The training itself is tests/whole/test_gpu.py's, on a GPU."""
 
 from __future__ import annotations
 
