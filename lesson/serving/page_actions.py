@@ -57,10 +57,9 @@ class PageActions:
     def answer_message(
         self, message: str, history: list[dict], choice: str, own: str, heat: float, top_p: float, most: float
     ) -> Iterator[str]:
-        """ChatInterface's function: a question and what was said before; yields the answer so far.
-
-        The names of the arguments are those of the page's API; `heat` is the temperature, `most` the most tokens.
-        """
+        """ChatInterface's function: a question and what was said before; yields the answer so far."""
+        # The names of the arguments, and the line above, are shown to those who call the page's API: `heat` is the
+        # temperature, `most` the most tokens.
         system = build_chat(self.choose_system_prompt(choice, own))
         chat = system + read_history(history) + build_chat("", message)
         yield from self.stream_answer(chat, Sampling(heat, top_p, int(most)))
