@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 from lesson.core.messages import tr
 
-COMPARED = 10_000  # distinct rows that near duplicates are looked for among: MinHash takes about 0.1 ms a row
 COMPARABLE = 60  # characters from which a row is compared: shorter ones that are alike are paraphrases
 COMPARED_TEXT = 2000  # characters of a row that are compared
 SIMILAR = 0.9  # Jaccard similarity of character trigrams from which two rows are near duplicates
@@ -29,6 +28,7 @@ def can_find_near_duplicates(report: Callable[[str], object]) -> bool:
 class NearDuplicates:
     """Near duplicates among distinct rows: MinHash and LSH of datasketch (Broder 1997; Leskovec et al., chapter 3)."""
 
+    MOST_ROWS = 10_000  # distinct rows to look among: MinHash takes about 0.1 ms a row
     PERMUTATIONS = 64
 
     def __init__(self) -> None:

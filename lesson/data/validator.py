@@ -11,7 +11,6 @@ from lesson.core.messages import tr
 from lesson.core.strict_json import BROKEN, JsonProblem, parse_strict_json
 from lesson.data.file_rules import REMEMBERED, Answers, SystemPrompts
 from lesson.data.formats import detect_document, detect_format
-from lesson.data.near_duplicates import COMPARED, NearDuplicates
 from lesson.data.row_filters import find_suspect_rows, may_hold_numbers, split_fields
 from lesson.data.row_rules import find_row_problems
 from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, Block, read_blocks, split_lines
@@ -43,7 +42,11 @@ class Validator:
         self._again: dict[int, int] = {}  # hash of a repeated row: how many more there are
         self._dirty: set[int] = set()  # hashes of rows that had findings: looked at again each time
         self._prompts, self._answers = SystemPrompts(), Answers(names)
-        self._near = NearDuplicates() if near else None
+        self._near = None
+        if near:
+            from lesson.data.near_duplicates import NearDuplicates  # make data and the checks do without
+
+            self._near = NearDuplicates()
         self._format_reported = self._stop = self._started = False
         self._waiting: list[str] = []  # rows made canonical, of lines that follow each other from _waiting_at on
         self._waiting_at = 0
@@ -258,7 +261,7 @@ class Validator:
         fields = split_fields(row)
         if remembered:
             self._compare(number, fields)
-            if self._near and len(self._seen) <= COMPARED:
+            if self._near and len(self._seen) <= self._near.MOST_ROWS:
                 self._near.add_text(number, "\n".join(text for key, text in fields if key != "system"))
         if self._tokens:
             count = sum(self._tokens(json.loads(f'"{text}"')) for _, text in fields)
