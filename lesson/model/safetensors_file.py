@@ -34,15 +34,16 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Bounds:
-    """What is read at most: bytes of the header, tensors; and the number formats that there may be (None: any)."""
+    """What is read at most: bytes of the header, tensors, characters of a name; and number formats (None: any)."""
 
     header: int
     tensors: int
+    name: int
     formats: frozenset[str] | None
 
 
-ADAPTER = Bounds(1 << 20, 20_000, frozenset(BYTES))  # an adapter of 450 matrices has a header of 60 KB
-SHARD = Bounds(100_000_000, 1_000_000, None)  # the limit of the safetensors library itself; quantized bases too
+ADAPTER = Bounds(1 << 20, 20_000, 512, frozenset(BYTES))  # an adapter of 450 matrices has a header of 60 KB
+SHARD = Bounds(100_000_000, 1_000_000, 4096, None)  # the limit of the safetensors library itself; quantized bases too
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,8 @@ def _tensor(key: str, value: object, bounds: Bounds) -> Tensor | None:
     try:
         dtype, shape, (start, end) = value["dtype"], value["shape"], value["data_offsets"]
         numbers = [*shape, start, end]
+        if len(key) > bounds.name:
+            return None
         if set(value) != {"dtype", "shape", "data_offsets"} or len(shape) > 8:
             return None
         if not all(type(n) is int and 0 <= n < 2**40 for n in numbers) or start > end:

@@ -24,7 +24,7 @@ from lesson.core.settings import ROOT, Values
 from lesson.core.text import shorten
 from lesson.data.questions import read_question_file
 from lesson.evaluation.held_out import read_questions
-from lesson.submission.registry import PASSED, SKIPPED, UNJUDGED, Unjudged
+from lesson.submission.registry import FAILED, PASSED, SKIPPED, UNJUDGED, Failed, Unjudged
 from lesson.submission.scoring import award_points, bound_texts
 
 # Without these nothing is loaded: the file is sound, and rank, alpha, modules and sizes are what the checks expect.
@@ -58,6 +58,8 @@ def add_reruns(
                     rerun = {result["check"]: result for result in answer["results"]}
                     verdict["checks"] = [rerun.get(result["check"], result) for result in verdict["checks"]]
                     verdict["rerun"] = answer["rerun"]
+                except Failed as error:
+                    _set_results(verdict, FAILED, str(error), error.remedy)
                 except Unjudged as error:
                     _set_results(verdict, UNJUDGED, str(error), error.remedy)
             bound_texts(verdict["checks"])
@@ -101,7 +103,7 @@ class RerunWorker:
         self._refused: Unjudged | None = None  # what is wrong with the base is wrong for all
 
     def ask(self, path: str, names: dict[str, str]) -> dict:
-        """{"results": of the checks of a rerun, "rerun": what reports show}. Raises Unjudged."""
+        """{"results": of the checks of a rerun, "rerun": what reports show}. Raises Failed, Unjudged."""
         if self._refused:
             raise self._refused
         if self._process is None:
@@ -157,6 +159,8 @@ class RerunWorker:
         answer = json.loads(line)
         if "unjudged" in answer:
             raise Unjudged(*answer["unjudged"])
+        if "failed" in answer:
+            raise Failed(*answer["failed"])
         return answer
 
     def _end_and_explain(self) -> str:

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterator
+from datetime import datetime
 
 from lesson.config import schedule
 from lesson.config.parsed import ParsedConfig
@@ -20,7 +21,7 @@ from lesson.core.messages import tr
 from lesson.core.refusals import Broken, Unreadable
 from lesson.core.settings import ROOT
 from lesson.core.strict_json import parse_strict_json
-from lesson.core.text import fold_text
+from lesson.core.text import fold_text, shorten
 from lesson.data import rows
 from lesson.model import known_bases, safetensors_file
 from lesson.submission.archive.view import PICKLES, View
@@ -31,6 +32,8 @@ from lesson.submission.training_log import Point, TrainingLog, drop_repeated, re
 
 LARGEST_DOCUMENT = 8 << 20  # bytes of a JSON document; a run record has 20 KB
 LARGEST_LOG = 64 << 20
+LARGEST_LIST = 32 << 20  # of answers, vis_data or curve; honest ones have under 1 MB
+LARGEST_ROWS = 64 << 20  # of training data; the course's have 0.5 MB, Alpaca's 45 MB
 MOST_LINES = 200_000  # of a log, a curve or a file of answers
 COPIED = ("adapter", "log", "answers")  # parts by whose hashes two submissions are recognised as one
 
@@ -88,16 +91,21 @@ class Evidence:
         except Unreadable as error:
             raise Broken(str(error)) from None
 
-    def objects(self, part: str) -> list[tuple[int, dict]]:
-        """(line, object) of a JSON Lines file."""
-        result = []
+    def objects(self, part: str) -> Iterator[tuple[int, dict]]:
+        """(line, object) of a JSON Lines file, of bounded size."""
+        self.require_size(part, LARGEST_LIST)
         for number, line in self.lines(part):
             if line.strip():
                 value = parse_document(line, f"{self.parts[part]}:{number}")
                 if not isinstance(value, dict):
                     raise Broken(f"{self.parts[part]}:{number}: " + tr("not an object", "不是对象"))
-                result.append((number, value))
-        return result
+                yield number, value
+
+    def require_size(self, part: str, most: int) -> None:
+        """Raise Broken when a part, its earlier sessions counted, has more than `most` bytes."""
+        names = [*self.earlier.get(part, []), self.parts[part]]
+        if sum(self.view.entries[name].size for name in names) > most:
+            raise Broken(f"{self.parts[part]}: > {most >> 20} MiB")
 
     # --- documents ----------------------------------------------------------------------------------------------------
 
@@ -107,7 +115,13 @@ class Evidence:
 
     @functools.cached_property
     def record(self) -> dict:
-        return parse_document(self.read("record"), self.parts["record"], "run")
+        name = self.parts["record"]
+        found = parse_document(self.read("record"), name, "run")
+        try:
+            datetime.fromisoformat(found["finished"])
+        except ValueError:
+            raise Broken(f"{name}: $.finished: " + tr("no time: ", "不是时间：") + shorten(found["finished"])) from None
+        return found
 
     @functools.cached_property
     def sound_record(self) -> dict | None:
@@ -143,11 +157,14 @@ class Evidence:
 
     @functools.cached_property
     def answers(self) -> list[dict]:
-        """Lines of answers.jsonl, each proven to have input, output and prompt as texts."""
+        """Lines of answers.jsonl, only what checks read: input and output as texts, prompt and kind where they are."""
         result = []
         for number, line in self.objects("answers"):
             if not all(isinstance(line.get(key), str) for key in ("input", "output")):
                 raise Broken(f"{self.parts['answers']}:{number}: " + tr("no input or output", "缺少 input 或 output"))
+            line = {key: line[key] for key in ("kind", "prompt", "input", "output") if key in line}
+            if wrong := next((key for key, text in line.items() if not isinstance(text, str)), None):
+                raise Broken(f"{self.parts['answers']}:{number}: {wrong}: " + tr("not a text", "不是文本"))
             result.append(line)
         return result
 
@@ -166,10 +183,8 @@ class Evidence:
 
     @functools.cached_property
     def log(self) -> TrainingLog:
-        name = self.parts["log"]
-        if self.view.entries[name].size > LARGEST_LOG:
-            raise Broken(f"{name}: > {LARGEST_LOG >> 20} MiB")
-        return read_log(self.lines("log"), name)
+        self.require_size("log", LARGEST_LOG)
+        return read_log(self.lines("log"), self.parts["log"])
 
     @functools.cached_property
     def data(self) -> schedule.DataMeasures:
@@ -243,7 +258,8 @@ class Evidence:
         )
         for source in sources:
             with contextlib.suppress(Broken, KeyError):
-                if base := known_bases.family_and_size(source()):
+                told = source()
+                if isinstance(told, str) and (base := known_bases.family_and_size(told)):
                     return base
         return None
 

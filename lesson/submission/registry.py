@@ -1,8 +1,9 @@
 """What a check is, which checks there are and in which order, and how they are run: a result for each.
 
 A check is a function whose docstring is the line that the learner sees, `English | 中文`. It returns what it found, or
-raises Failed (the submission's fault) or Skipped (it cannot be told because something is missing). Any other exception
-is the checker's own and makes the check "unjudged". The function's name is the check's, in verdicts and rubrics.
+raises Failed (the submission's fault) or Skipped (it cannot be told because something is missing). An exception of the
+checker's own or of its machine makes the check "unjudged"; any other came from what was handed in, and fails it. The
+function's name is the check's, in verdicts and rubrics.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken, Unreadable
-from lesson.core.text import shorten
+from lesson.submission.blame import UNUSUAL, explain_error, is_checkers_trouble, stopped_by_content
 from lesson.submission.parts import PARTS
 
 if TYPE_CHECKING:
@@ -124,9 +125,12 @@ def run_checks(evidence: Evidence, staff: StaffInputs, checks: Iterable[Check]) 
         except (Broken, Unreadable) as broken:
             remedy = tr("hand in the file as the stage wrote it", "请提交该步骤生成的原文件")
             result |= {"status": FAILED, "found": str(broken), "remedy": remedy}
-        except Exception as error:  # a checker's mistake must not count against a learner
-            reason = f"{type(error).__name__}: {shorten(str(error))}"
-            result |= {"status": UNJUDGED, "found": reason, "remedy": tr("tell the staff", "请联系教师")}
+        except Exception as error:
+            if is_checkers_trouble(error):
+                remedy = tr("tell the staff", "请联系教师")
+                result |= {"status": UNJUDGED, "found": explain_error(error), "remedy": remedy}
+            else:  # or else whatever stops a check would spare a cheat what it finds
+                result |= {"status": FAILED, "found": stopped_by_content(error), "remedy": tr(*UNUSUAL)}
         result["seconds"] = round(time.perf_counter() - started, 3)
         results[check.name] = result
     return list(results.values())

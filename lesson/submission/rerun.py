@@ -12,6 +12,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import resource
 import sys
 import time
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lesson.core.messages import UserError, set_language, tr
-from lesson.core.refusals import Broken
+from lesson.core.refusals import Broken, Unreadable
 from lesson.core.settings import Values
 from lesson.core.text import fold_text, shorten
 from lesson.evaluation.asking import answer_chats, build_chat
@@ -27,20 +28,16 @@ from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import load_model, use_environment
 from lesson.model import safetensors_file
 from lesson.submission.archive.opening import open_view
-from lesson.submission.checks.adapter import LORA_MATRIX
+from lesson.submission.blame import UNUSUAL, explain_error, is_checkers_trouble, stopped_by_content
+from lesson.submission.checks.adapter import LORA_MATRIX, more_than_lora
 from lesson.submission.evidence import Evidence
-from lesson.submission.registry import FAILED, UNJUDGED, Unjudged, load_checks, run_checks
+from lesson.submission.registry import FAILED, Failed, Unjudged, load_checks, run_checks
 from lesson.submission.staff import StaffInputs
 
 MOST_MEMORY = {"tiny": 6 << 30, "7b": 96 << 30}  # bytes of data in this process
+LEAST_ASKED = 20  # questions of the staff's that the rows must leave unasked; all, where the staff have fewer
 LONGEST_PERSONA = 2000  # characters of the submission's system prompt
 SHOWN = 60  # answers that a report shows
-# What would make another function of the same matrices; XTuner writes none of it.
-PLAIN = {
-    **dict.fromkeys(("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save"), None),
-    **dict.fromkeys(("layers_to_transform", "layer_replication", "fan_in_fan_out", "lora_bias"), None),
-    "bias": "none",
-}
 
 
 def read_matrices(evidence: Evidence) -> Iterator[tuple[str, str, object]]:
@@ -67,24 +64,19 @@ def attach_adapter(model, evidence: Evidence) -> Iterator[None]:
     """The base with the submitted adapter beside its linear layers: output + alpha / rank × B A input, as LoRA has it.
 
     Forward hooks, taken off again afterwards, so that the base stays what it was for the next submission.
-    Raises Unjudged for an adapter that is more than LoRA, or for another base.
+    Raises Failed for an adapter that is more than LoRA or has a matrix that no base has, Unjudged for another base.
     """
     config = evidence.adapter_config
-    more = [
-        key
-        for key, plain in PLAIN.items()
-        if (config.get(key) or None) != plain and not (key == "bias" and key not in config)
-    ]
-    if more:
-        raise Unjudged(
-            tr(f"the adapter is not plain LoRA: {more[0]}", f"不是普通的 LoRA：{more[0]}"),
-            tr("ask it by hand", "请手动提问"),
-        )
+    if more := more_than_lora(config):
+        raise Failed(tr(f"the adapter is not plain LoRA: {more[0]}", f"不是普通的 LoRA：{more[0]}"), "make convert")
     scale = config["lora_alpha"] / config["r"]
     modules, pairs = dict(model.named_modules()), {}
     for name, side, tensor in read_matrices(evidence):
         base = modules.get(name)
         weight = getattr(base, "weight", None)
+        if weight is None and pairs:  # others are there, so that it is the base
+            what = tr(f"{shorten(name)}: not in the base", f"{shorten(name)}：基座没有")
+            raise Failed(what, tr("hand in the adapter as make convert wrote it", "请提交 make convert 生成的适配器"))
         if weight is None or weight.shape[side == "A"] != tensor.shape[side == "A"]:
             raise Unjudged(
                 tr(f"{shorten(name)} does not fit the base here", f"{shorten(name)} 与这里的基座不符"),
@@ -111,23 +103,38 @@ def ask_submission(tokenizer, model, path: str, names: dict[str, str], questions
         has_rows = "data" in evidence.parts
         known = evidence.trained_questions if has_rows else set()
         held = [question for question in questions if fold_text(question) not in known]
+        if len(held) < min(LEAST_ASKED, len(questions)):
+            what = tr(
+                f"{len(questions) - len(held)} of the staff's {len(questions)} questions are among the rows",
+                f"教师的 {len(questions)} 个问题中有 {len(questions) - len(held)} 个在训练数据里",
+            )
+            raise Failed(what, tr("take them out of the rows, and train again", "请从数据中去掉这些问题并重新训练"))
         persona = (evidence.data.persona if has_rows else None) or ""
-        prompts = read_system_prompts(persona[:LONGEST_PERSONA])
+        if len(persona) > LONGEST_PERSONA:
+            what = tr(
+                f"the rows' system prompt has {len(persona)} characters, more than {LONGEST_PERSONA}: it is not asked",
+                f"数据的 system 有 {len(persona)} 字，超过 {LONGEST_PERSONA} 字：不提问",
+            )
+            raise Failed(what, tr("train with a shorter system prompt", "请用更短的 system 训练"))
+        prompts = read_system_prompts(persona)
         lines = [{"prompt": name, "input": question, "output": ""} for name in prompts for question in held]
         with attach_adapter(model, evidence):
             chats = [build_chat(prompts[line["prompt"]], line["input"]) for line in lines]
             for line, answer in zip(lines, answer_chats(tokenizer, model, chats), strict=True):
                 line["output"] = answer.text
         results = run_checks(evidence, StaffInputs(rerun=lines), (c for c in load_checks() if c.area == "rerun"))
-        _excuse_other_base(results, evidence, Path(model.name_or_path))
+        _tell_other_base(results, evidence, Path(model.name_or_path))
     every = max(1, math.ceil(len(lines) / SHOWN))
     shown = [{"prompt": line["prompt"], "input": line["input"][:500], "output": line["output"][:500]} for line in lines]
     seconds = round(time.perf_counter() - started, 3)
     return {"results": results, "rerun": {"questions": len(held), "seconds": seconds, "answers": shown[::every]}}
 
 
-def _excuse_other_base(results: list[dict], evidence: Evidence, folder: Path) -> None:
-    """What failed on another base than the run's own says nothing: not judged then."""
+def _tell_other_base(results: list[dict], evidence: Evidence, folder: Path) -> None:
+    """Where a check failed and the record names another base than the one here, say so: the staff may set MODEL to it.
+
+    The record is the learner's word, so that it excuses nothing.
+    """
     with contextlib.suppress(Broken, KeyError, OSError, ValueError, TypeError):
         theirs = evidence.record["inputs"]["base"]
         ours = json.loads(folder.with_name(folder.name + ".record.json").read_text(encoding="utf-8"))["output"]
@@ -135,8 +142,15 @@ def _excuse_other_base(results: list[dict], evidence: Evidence, folder: Path) ->
             for result in results:
                 if result["status"] == FAILED:
                     why = tr("the run was trained on another base than the one here: ", "训练所用基座与这里的不同：")
-                    result |= {"status": UNJUDGED, "found": why + result["found"]}
-                    result["remedy"] = tr("set MODEL to that base", "请把 MODEL 设为该基座")
+                    staff = tr(
+                        "; if it is the course's, the staff set MODEL to it", "；如果那是课程的基座，请教师设置 MODEL"
+                    )
+                    result |= {"found": why + result["found"], "remedy": result["remedy"] + staff}
+
+
+def is_machines_trouble(error: Exception) -> bool:
+    """Whether torch says that memory or the GPU failed; its errors have no kinds of their own."""
+    return isinstance(error, RuntimeError) and bool(re.search(r"out of memory|can't allocate|CUDA|cuBLAS", str(error)))
 
 
 def serve() -> int:
@@ -172,9 +186,15 @@ def serve() -> int:
             send(answer)
         except Unjudged as error:
             send({"unjudged": [str(error), error.remedy]})
+        except Failed as error:
+            send({"failed": [str(error), error.remedy]})
+        except (Broken, Unreadable) as error:
+            send({"failed": [str(error), tr(*UNUSUAL)]})
         except Exception as error:  # nothing in a submission may end the process for the next one
-            what = f"{type(error).__name__}: {shorten(str(error))}"
-            send({"unjudged": [what, tr("tell the staff", "请联系教师")]})
+            if is_checkers_trouble(error) or is_machines_trouble(error):
+                send({"unjudged": [explain_error(error), tr("tell the staff", "请联系教师")]})
+            else:
+                send({"failed": [stopped_by_content(error), tr(*UNUSUAL)]})
     return 0
 
 

@@ -76,11 +76,15 @@ def bound_texts(results: list[dict]) -> None:
 
 
 def award_points(verdict: dict, rubric: dict) -> None:
-    """Give each result its points, and the verdict whether it passes by the rubric."""
+    """Give each result its points, and the verdict whether it passes by the rubric.
+
+    A check that could not be judged keeps its points in the total, so that breaking one never helps. The verdict is open
+    (None) where what could not be judged decides: with all of it passed it would pass, without it it does not.
+    """
     points, results = rubric["points"], verdict["checks"]
     for result in results:
         optional = result["status"] == SKIPPED and (result["check"] in OPTIONAL or _not_asked_for(result, verdict))
-        worth = 0 if optional or result["status"] == UNJUDGED else points.get(result["check"], 0)
+        worth = 0 if optional else points.get(result["check"], 0)
         result["of"] = worth
         result["points"] = worth if result["status"] == PASSED else 0
     status = {result["check"]: result["status"] for result in results}
@@ -88,7 +92,9 @@ def award_points(verdict: dict, rubric: dict) -> None:
     not_asked_for = {result["check"] for result in results if _not_asked_for(result, verdict)}
     required = [status[name] for name in rubric["required"] if name not in not_asked_for]
     passed: bool | None = all(s == PASSED for s in required) and got * 100 >= rubric["threshold"] * of
-    if not passed and UNJUDGED in status.values() and FAILED not in required:
+    lost = sum(r["of"] for r in results if r["status"] == FAILED)
+    open_yet = UNJUDGED in status.values() and FAILED not in required
+    if not passed and open_yet and (of - lost) * 100 >= rubric["threshold"] * of:
         passed = None
     verdict |= {"passed": passed, "points": got, "of": of}
 

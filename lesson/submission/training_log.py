@@ -67,7 +67,7 @@ def read_point(line: dict, where: str, seconds: str) -> Point:
 
     def number(key: str) -> float:
         value = line.get(key)
-        return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+        return float(value) if type(value) in (int, float) else math.nan
 
     step = line.get("step")
     if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < 10**9:

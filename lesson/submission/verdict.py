@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lesson.core.refusals import Broken, Unreadable
+from lesson.core.refusals import Unreadable
 from lesson.core.text import shorten
 from lesson.submission.archive.opening import open_view
+from lesson.submission.blame import explain_error, is_checkers_trouble, stopped_by_content
 from lesson.submission.evidence import Evidence
-from lesson.submission.registry import load_checks, run_checks
+from lesson.submission.registry import FAILED, UNJUDGED, load_checks, run_checks
 from lesson.submission.scoring import make_verdict, results_unopened
 from lesson.submission.staff import StaffInputs
 
@@ -30,8 +31,12 @@ def judge_submission(path: str | Path, rubric: dict, staff: StaffInputs, names: 
             results = run_checks(evidence, staff, load_checks())
             verdict = make_verdict(shown, results, rubric) | summarise(evidence)
             verdict["notes"] = view.notes[:20]
-    except (Unreadable, OSError) as error:
+    except (Unreadable, FileNotFoundError) as error:
         verdict = make_verdict(shown, results_unopened(str(error)), rubric)
+    except Exception as error:
+        ours = is_checkers_trouble(error)
+        why = explain_error(error) if ours else stopped_by_content(error)
+        verdict = make_verdict(shown, results_unopened(why, UNJUDGED if ours else FAILED), rubric)
     verdict["seconds"] = round(time.perf_counter() - started, 3)
     return verdict
 
@@ -42,7 +47,7 @@ def summarise(evidence: Evidence) -> dict:
     def read_or(default: object, read: Callable[[], object]) -> object:
         try:
             return read()
-        except (Broken, Unreadable, KeyError):
+        except Exception:
             return default
 
     return {

@@ -93,7 +93,8 @@ def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_p
     rubric, names = shipped_rubric(), {}
     paths = [str(tmp_path / "all" / name) for name in ("a.zip", "b.zip", "c.zip")]
     verdicts = [judge_submission(path, rubric, StaffInputs()) for path in paths]
-    assert all(found["passed"] for found in verdicts)
+    assert [found["passed"] for found in verdicts[:2]] == [True, True]
+    assert status(verdicts[2])["adapter_config"] == "failed"
     real, killed = asking.RerunWorker._exchange, []
 
     def kill_once(worker, request, seconds):
@@ -109,8 +110,8 @@ def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_p
     wrong = {name for name, state in second.items() if state == "failed"}
     assert {"rerun_says_new", "rerun_agrees"} <= wrong <= CHECKS and verdicts[1]["passed"] is False
     assert verdicts[1]["rerun"]["questions"] == 3 and len(verdicts[1]["rerun"]["answers"]) == 9
-    assert {third[name] for name in CHECKS} == {"unjudged"}
-    assert "use_dora" in next(r["found"] for r in verdicts[2]["checks"] if r["check"] == "rerun_says_new")
+    assert {third[name] for name in CHECKS} == {"skipped"} and verdicts[2]["passed"] is False
+    assert "use_dora" in next(r["found"] for r in verdicts[2]["checks"] if r["check"] == "adapter_config")
 
 
 def test_questions_of_the_staffs_own_are_read_and_a_wrong_file_is_refused(tmp_path):

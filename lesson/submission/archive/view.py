@@ -7,6 +7,7 @@ What breaks a rule becomes a problem of the view (`problems`); what cannot be op
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import re
 import unicodedata
@@ -29,6 +30,8 @@ HIGHEST_RATIO = 300  # unpacked to packed; text logs reach 30
 SMALL = 10 << 20  # bytes: a member of this size may have any ratio
 CHUNK = 1 << 20
 LITTER = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|Thumbs\.db$|desktop\.ini$|\._)")
+# Why a file of the folder that was handed in does not open; what else goes wrong with a disk is not the learner's.
+UNOPENED = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENXIO}
 # Formats that run code when they are loaded: reported, never opened.
 PICKLES = (".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 
@@ -108,7 +111,15 @@ class View:
     def open(self, name: str) -> Iterator[BinaryIO]:
         """The bytes of a file as a stream. Raises Unreadable when they are damaged."""
         try:
-            with self.entries[name].opener() as file:
+            opened = self.entries[name].opener()
+        except OSError as error:
+            if error.errno not in UNOPENED:
+                raise
+            raise Unreadable(f"{shorten(name)}: {error.strerror}") from None
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+            raise Unreadable(f"{shorten(name)}: {shorten(str(error))}") from None
+        try:
+            with opened as file:
                 yield file
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
             raise Unreadable(f"{shorten(name)}: {shorten(str(error))}") from None

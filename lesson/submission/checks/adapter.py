@@ -19,6 +19,25 @@ LORA_MATRIX = re.compile(
 )
 
 
+# What would make another function of the same matrices; XTuner writes none of it.
+PLAIN = {
+    **dict.fromkeys(("use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "modules_to_save"), None),
+    **dict.fromkeys(("layers_to_transform", "layer_replication", "fan_in_fan_out", "lora_bias"), None),
+    **dict.fromkeys(("use_qalora", "use_bdlora", "alora_invocation_tokens", "target_parameters"), None),
+    "trainable_token_indices": None,
+    "bias": "none",
+}
+
+
+def more_than_lora(config: dict) -> list[str]:
+    """The options of an adapter's config by which it is more than plain LoRA."""
+    return [
+        key
+        for key, plain in PLAIN.items()
+        if (config.get(key) or None) != plain and not (key == "bias" and key not in config)
+    ]
+
+
 @define_check("adapter", "adapter")
 def adapter_format(evidence: Evidence, staff: StaffInputs) -> str:
     """the weights are whole safetensors | 权重是完整的 safetensors 文件"""
@@ -35,6 +54,7 @@ def adapter_config(evidence: Evidence, staff: StaffInputs) -> str:
     wrong = []
     if found.get("peft_type") != "LORA":
         wrong.append(f"peft_type = {shorten(str(found.get('peft_type')))}")
+    wrong += [f"{key} = {shorten(str(found[key]))}" for key in more_than_lora(found)]
     for key, name in (("r", "lora_r"), ("lora_alpha", "lora_alpha"), ("lora_dropout", "lora_dropout")):
         expected = lookup(evidence.config, name)[0]
         if isinstance(expected, int | float) and found.get(key) != expected:

@@ -108,8 +108,11 @@ def counted(evidence: Evidence, staff: StaffInputs) -> str:
     lines = evidence.answers
     names = evidence.evaluation["names"]
     places = []
-    for prompt in sorted({str(line.get("prompt")) for line in lines} | claimed.keys()):
-        own = [line for line in lines if line.get("prompt") == prompt]
+    by_prompt: dict[str, list[dict]] = collections.defaultdict(list)
+    for line in lines:
+        by_prompt[line.get("prompt", "None")].append(line)
+    for prompt in sorted(by_prompt.keys() | claimed.keys()):
+        own = by_prompt[prompt]
         identity = [line for line in own if line.get("kind") == "identity"]
         counts = {
             "questions": len(identity),

@@ -14,7 +14,7 @@ from lesson.data.residue import ResidueFinder, scan_rows
 from lesson.data.rows import Block, read_blocks
 from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator
-from lesson.submission.evidence import Evidence
+from lesson.submission.evidence import LARGEST_ROWS, Evidence
 from lesson.submission.registry import SHOWN, Failed, Skipped, define_check
 from lesson.submission.staff import StaffInputs
 
@@ -24,6 +24,7 @@ def data_rules(evidence: Evidence, staff: StaffInputs) -> str:
     """the rows are valid conversations | 数据行都是有效的对话"""
     name = evidence.parts["data"]
     findings = Findings(ROW_RULES)
+    evidence.require_size("data", LARGEST_ROWS)
     names = [n for n in (evidence.new_name,) if n]
     validator = Validator(name, findings, names, near=False)
     with evidence.view.open(name) as stream:

@@ -196,6 +196,8 @@ def agree(evidence: Evidence, staff: StaffInputs) -> str:
 def _differ(a: float, b: float, absolute: float, relative: float = 0.0) -> bool:
     if math.isnan(a) or math.isnan(b):
         return math.isnan(a) != math.isnan(b)
+    if math.isinf(a) or math.isinf(b):
+        return a != b
     return abs(a - b) > absolute + relative * abs(b)
 
 
