@@ -83,6 +83,7 @@ def test_every_module_of_the_library_is_in_a_room_that_has_a_rule():
     assert {room(module) for module in library()} == MAY_IMPORT.keys()
 
 
+@pytest.mark.slow
 def test_arrows_point_one_way():
     wrong = [
         f"{module} imports {other}"

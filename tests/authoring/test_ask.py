@@ -148,6 +148,7 @@ def rows(place):
 TROUBLE = ["ok 一", "500 二", "429 三", "stall 四", "drop 五", "cut 六", "half 七", "text 八", "odd 九", "blank 十"]
 
 
+@pytest.mark.slow
 def test_trouble_passes_and_rows_come_in_order(server, place):
     code, out, err = run(server, place, [*TROUBLE, "", "ok 一"])
     assert (code, err) == (0, "")
@@ -191,6 +192,7 @@ def test_concurrency(server, place):
     assert 2 <= server.most <= 6
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_where_it_was(server, place):
     server.pause = 0.03
     asked = [f"ok {i}" for i in range(60)]
@@ -224,6 +226,7 @@ def test_a_killed_run_goes_on_where_it_was(server, place):
     assert sum(count > 1 for count in server.asked.values()) <= 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_does_not_wait_for_a_silent_server(server, place):
     (place / "q.txt").write_text("silent 一\nsilent 二\n", encoding="utf-8")
     url = f"http://127.0.0.1:{server.server_address[1]}/v1"

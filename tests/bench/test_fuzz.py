@@ -25,6 +25,7 @@ def test_mutated_rows(seed):
 
 
 @pytest.mark.parametrize("hostile", ['": "{{' * 20_000, "[" * 500_000, "1" * 500_000, '{"a":' * 100_000, "a" * 900_000 + "@", "尖 " * 200_000, '"\\ud800' * 50_000])  # fmt: skip
+@pytest.mark.slow
 def test_hostile_lines_take_no_time(hostile):
     check_input(hostile.encode())
     check_input(f'{{"conversation": [{{"input": "{hostile[:400_000]}", "output": "尖米"}}]}}\n'.encode())

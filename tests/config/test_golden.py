@@ -16,6 +16,7 @@ from lesson.config.drift import list_stock_changes
 
 
 @pytest.mark.parametrize("kind", golden.KINDS)
+@pytest.mark.slow
 def test_goldens_are_current(kind):
     assert list(golden.differences(kind)) == []
 

@@ -83,6 +83,7 @@ def test_all_families_are_there():
 
 
 @pytest.mark.parametrize("name", SUPPORTED)
+@pytest.mark.slow
 def test_every_supported_config(name):
     source = stock(name)
     result = patch(name)
@@ -146,6 +147,7 @@ def as_text(value: object) -> str:
 
 @settings(max_examples=40, deadline=None)
 @given(st.data(), st.sampled_from(SUPPORTED), st.fixed_dictionaries({}, optional=strategies))
+@pytest.mark.slow
 def test_every_combination_within_range(data, name, parameters):
     source = stock(name)
     if "sequence_parallel_size" not in source:

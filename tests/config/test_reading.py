@@ -53,6 +53,7 @@ EXPENSIVE = {
 
 
 @pytest.mark.parametrize("name", EXPENSIVE)
+@pytest.mark.slow
 def test_expensive_files_cost_little(name):
     start = time.process_time()
     broken_rules(EXPENSIVE[name])

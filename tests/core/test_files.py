@@ -26,6 +26,7 @@ def test_a_failed_write_leaves_the_earlier_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path], "no temporary file is left"
 
 
+@pytest.mark.slow
 def test_a_write_killed_at_any_moment_leaves_one_of_the_two_files_whole(tmp_path):
     path = tmp_path / "a.txt"
     path.write_bytes(b"a" * 1_000_000)

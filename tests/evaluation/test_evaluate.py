@@ -35,6 +35,7 @@ def run(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_model_that_says_its_name_passes_and_all_is_written(run, tmp_path):
     done = evaluate_run(Values({"BUILD": str(tmp_path)}, {}), io.StringIO())
     assert done.result["passed"] and done.folder == run.evaluation

@@ -67,6 +67,7 @@ def rename_tensor(length: int) -> submissions.Files:
         (lambda: many_prompts(70_000), "counted"),
     ],
 )
+@pytest.mark.slow
 def test_what_stops_a_check_fails_it_soon_and_costs_its_points(tmp_path, files, check):
     found = verdict_on(pack(files(), tmp_path / "s"))
     honest = verdict_on(pack(honest_files(), tmp_path / "honest"))
@@ -110,6 +111,7 @@ def mutate_part(files: submissions.Files, part: str, choose: random.Random) -> b
     return mutate_once(data, choose)
 
 
+@pytest.mark.slow
 def test_no_single_value_of_another_type_or_size_leaves_a_check_unjudged(monkeypatch):
     """All checks but those of the rows, on an honest submission with one value changed, some hundred times."""
     files = honest_files()
@@ -153,6 +155,7 @@ OURS = [
 
 @pytest.mark.parametrize("error", OURS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("name", ["fell", "hashes", "adapter_shapes"])
+@pytest.mark.slow
 def test_the_checkers_own_trouble_is_no_ones_fault_and_helps_no_one(tmp_path, monkeypatch, error, name):
     def in_trouble(evidence, staff):
         raise error
@@ -190,6 +193,7 @@ def test_memory_is_the_submissions_only_where_its_process_used_it_up(monkeypatch
         assert not is_checkers_trouble(error)
 
 
+@pytest.mark.slow
 def test_a_process_that_computes_without_end_is_stopped_and_fails():
     def busy(path):
         while True:

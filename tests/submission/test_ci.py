@@ -78,6 +78,7 @@ def run_action(folder: Path, venv: str, since: str) -> list[subprocess.Completed
     return done
 
 
+@pytest.mark.slow
 def test_the_actions_commands_pass_good_files_and_annotate_bad_ones_at_their_lines(repository, venv):
     for done in run_action(repository, venv, "0"):
         assert done.returncode == 0 and "::error" not in done.stdout, done
@@ -141,6 +142,7 @@ def test_the_small_venv_is_made_on_first_use(tmp_path):
     assert done.returncode == 3 and done.stderr.strip() == f"-m recipe.setup check into {tmp_path}/new"
 
 
+@pytest.mark.slow
 def test_the_example_workflow_uses_the_action_as_it_is_and_its_command_gives_a_verdict(tmp_path, venv):
     rows, submission = EXAMPLE["jobs"]["rows-and-configs"]["steps"], EXAMPLE["jobs"]["submission"]["steps"]
     assert rows[0]["with"]["fetch-depth"] == 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 
+import pytest
 from verdicts import SCHEMA, shipped_rubric, wrong_checks
 
 from lesson.submission.processes import JudgingProcess
 
 
+@pytest.mark.slow
 def test_a_checker_that_dies_or_hangs_is_the_checkers_fault():
     found = JudgingProcess("x", lambda path: os._exit(3)).wait(shipped_rubric())
     SCHEMA.validate(found)

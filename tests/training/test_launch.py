@@ -32,6 +32,7 @@ def fake_trainer(tmp_path, body: str) -> list[str]:
         (f"print('recipe: diverged at step 7: loss nan'); sys.exit({DIVERGED})", "step 7: loss nan"),
     ],
 )
+@pytest.mark.slow
 def test_a_trainer_that_fails_is_not_believed(tmp_path, body, named):
     display = Display(report=lambda line: None, warn=lambda line: None)
     run = Run(tmp_path / "r")

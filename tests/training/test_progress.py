@@ -50,6 +50,7 @@ def test_memory_is_that_of_the_process_and_of_all_its_descendants():
     assert progress.measure_memory(child.pid) is None
 
 
+@pytest.mark.slow
 def test_a_line_for_each_tenth_is_printed_and_an_earlier_session_s_curve_is_not_progress(tmp_path):
     lines: list[str] = []
     display = progress.Display(report=lines.append, warn=lambda line: None)

@@ -45,6 +45,7 @@ def start(call, build):
         (lambda b: (b / "model.record.json").unlink(), "make model"),
     ],
 )
+@pytest.mark.slow
 def test_each_missing_input_is_one_line_with_the_target_that_makes_it(start, build, spoil, named):
     spoil(build)
     status, _, err = start()

@@ -68,6 +68,7 @@ def only(tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_checks_of_submissions_rows_and_configs_import_nothing_beyond_it(only, tmp_path):
     path = str(submissions.pack(submissions.honest_files(), tmp_path / "all" / "s"))
     status, screen = only("check", path, "--report", f"{tmp_path}/v.html,{tmp_path}/v.xml,{tmp_path}/results.json")

@@ -25,6 +25,7 @@ def result(found: dict, name: str) -> dict:
 
 
 @pytest.mark.parametrize("name", ["Luna-7", "R2-D2 Mk.3", "龘靐", "小助手Bob", "𠮷野", "Ёлка", "Q&A<b>"])
+@pytest.mark.slow
 def test_names_of_any_script_digits_and_signs(tmp_path, name):
     files = submissions.with_training(submissions.with_name(name), "tiny")
     assert clean(files, tmp_path / "s.zip")["names"]["new"] == name
@@ -96,6 +97,7 @@ QWEN = {"qwen1_5_0_5b_chat_qlora_alpaca_e3": ("qwen1_5", "0_5"), "qwen_1_8b_chat
 
 
 @pytest.mark.parametrize("name", QWEN)
+@pytest.mark.slow
 def test_other_families_are_held_against_their_own_sizes(tmp_path, name):
     shape = shape_of(bases.BASE_SIZES[QWEN[name]], name)
     files = submissions.with_config(name, submissions.random_adapter_of(shape, rank=64))
