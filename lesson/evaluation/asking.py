@@ -15,6 +15,7 @@ from lesson.core.messages import UserError, tr
 from lesson.evaluation.judging import Answer
 
 Chat = list[dict[str, str]]  # messages: {"role": system, user or assistant, "content": text}
+TURN_ENDS = ("<|im_end|>", "<|eot_id|>")  # of ChatML (InternLM2, Qwen) and of Llama 3
 LONGEST_ANSWER = 128  # tokens; the lesson's answers have at most about 60
 
 
@@ -50,8 +51,8 @@ def encode_chat(tokenizer, chat: Chat) -> list[int]:
 
 
 def find_end_tokens(tokenizer) -> list[int]:
-    """The ids at which an answer ends: the tokenizer's own end, and InternLM2's <|im_end|> where it is known."""
-    ids = [tokenizer.eos_token_id, tokenizer.convert_tokens_to_ids("<|im_end|>")]
+    """The ids at which an answer ends: the tokenizer's own end, and those of ChatML and Llama 3 where they are known."""
+    ids = [tokenizer.eos_token_id, *(tokenizer.convert_tokens_to_ids(token) for token in TURN_ENDS)]
     return sorted({i for i in ids if i is not None and i != tokenizer.unk_token_id})
 
 

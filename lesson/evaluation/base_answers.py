@@ -11,6 +11,7 @@ from lesson.core.settings import Values
 from lesson.evaluation.asking import answer_with_progress, build_chat
 from lesson.evaluation.held_out import KINDS, question_file
 from lesson.evaluation.loading import load_model
+from lesson.runs.folder import Run
 
 
 def answer_key(prompt: str, question: str) -> str:
@@ -19,17 +20,17 @@ def answer_key(prompt: str, question: str) -> str:
 
 
 def get_base_answers(
-    values: Values, questions: list[str], prompts: dict[str, str], base: str, progress: TextIO
+    values: Values, questions: list[str], prompts: dict[str, str], base: str, progress: TextIO, run: Run | None = None
 ) -> dict[str, str]:
     """{answer_key: the base's answer}. The base is loaded and asked only where nothing is stored.
 
-    `prompts` are {name: text}, `base` is the hash of the base model; progress is shown on `progress`. Raises UserError
-    when there is no base.
+    `prompts` are {name: text}, `base` is the hash of the base model, `run` the run whose base it is; progress is shown
+    on `progress`. Raises UserError when there is no base.
     """
     stored = read_base_answers(values, prompts, base)
     if stored:
         return stored
-    tokenizer, model = load_model(values, "base")
+    tokenizer, model = load_model(values, "base", run)
     asked = [(name, question) for name in prompts for question in questions]
     chats = [build_chat(prompts[name], question) for name, question in asked]
     replies = answer_with_progress(tokenizer, model, chats, "base", progress)

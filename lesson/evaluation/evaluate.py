@@ -47,7 +47,7 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
     refuse_trained_questions(questions["identity"], rows.read_rows(run.data), run.data)
     prompts = read_system_prompts(record["persona"])
     texts = [question["input"] for kind in KINDS for question in questions[kind]]
-    base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress)
+    base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress, run)
     tokenizer, model = load_model(values, values.use, run)
     asked = [(kind, prompt, question) for prompt in prompts for kind in KINDS for question in questions[kind]]
     chats = [build_chat(prompts[prompt], question["input"]) for _, prompt, question in asked]

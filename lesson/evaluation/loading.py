@@ -9,13 +9,18 @@ import os
 import sys
 from pathlib import Path
 
-from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.model.patches import patch_bitsandbytes
+from lesson.runs.base import find_run_base
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
 
+# For a base whose tokenizer has no chat template: XTuner trained it in this form (qwen_chat, internlm2_chat).
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 ROOM = 3e9  # bytes of GPU memory beside the weights: the adapter, the key-value cache and arithmetic
 
 
@@ -53,13 +58,16 @@ def load_model(values: Values, use: str, run: Run | None = None, folder: Path | 
         model = PeftModel.from_pretrained(model, run.adapter)
     model.eval()
     model.config.use_cache = True
-    return AutoTokenizer.from_pretrained(place, trust_remote_code=True), model
+    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=True)
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = CHATML
+    return tokenizer, model
 
 
 def find_weights(values: Values, use: str, run: Run | None, folder: Path | None = None) -> Path:
     """The folder whose weights are loaded for `use`: the merged model's or the base's, or `folder` where it is given.
     Raises UserError when something that `use` needs is not there yet."""
-    place = folder or (run.merged if use == "merged" else base_model(values.build))
+    place = folder or (run.merged if use == "merged" else find_run_base(values, run))
     make = "merge" if use == "merged" else "model"
     if not (place / "config.json").is_file():
         raise UserError(place, tr("no model there", "这里没有模型"), tr(f"run make {make}", f"请先运行 make {make}"))

@@ -13,6 +13,8 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data import rows
 from lesson.evaluation.loading import use_environment
+from lesson.model.base_record import recorded_base
+from lesson.model.patches import patch_first_tokens
 
 INDENT = "\n" + " " * 10  # under the text of a row's first line
 GREEN, DIM, PLAIN = "\033[32m", "\033[2m", "\033[0m"
@@ -37,7 +39,8 @@ def preview_rows(values: Values, colour: bool = False) -> Iterator[str]:
             tr("run make model", "请先运行 make model"),
         )
     use_environment(values)
-    yield from show_tokens(first, model, colour)
+    template = values.prompt_template or str(recorded_base(values.build).get("template") or "internlm2_chat")
+    yield from show_tokens(first, model, colour, template)
 
 
 def show_texts(some_rows: list[dict]) -> Iterator[str]:
@@ -55,8 +58,11 @@ def show_controls(text: str, indent: str = "\n") -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text).replace("\n", indent)
 
 
-def show_tokens(some_rows: list[dict], model: Path, colour: bool) -> Iterator[str]:
-    """The rows as the model in the folder `model` sees them. Trained tokens are green, or between ⟦ ⟧ without colour."""
+def show_tokens(some_rows: list[dict], model: Path, colour: bool, template: str) -> Iterator[str]:
+    """The rows as the model in the folder `model` sees them, in XTuner's template of that name.
+
+    Trained tokens are green, or between ⟦ ⟧ without colour.
+    """
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         from transformers import AutoTokenizer
         from xtuner.dataset.map_fns import template_map_fn_factory
@@ -64,7 +70,8 @@ def show_tokens(some_rows: list[dict], model: Path, colour: bool) -> Iterator[st
         from xtuner.utils import PROMPT_TEMPLATE
 
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=True)
-    template = template_map_fn_factory(PROMPT_TEMPLATE.internlm2_chat)
+    patch_first_tokens()
+    in_template = template_map_fn_factory(getattr(PROMPT_TEMPLATE, template))
     start, end, rest = (GREEN, PLAIN + DIM, DIM) if colour else ("⟦", "⟧", "")
     yield (
         tr("\nas the model sees it (trained tokens ", "\n模型看到的样子（训练的 token ")
@@ -73,7 +80,7 @@ def show_tokens(some_rows: list[dict], model: Path, colour: bool) -> Iterator[st
     )
     for number, row in enumerate(some_rows, 1):
         turns = [dict(turn) for turn in row["conversation"]]
-        encoded = encode_fn(template({"conversation": turns}), tokenizer, max_length=1 << 20)
+        encoded = encode_fn(in_template({"conversation": turns}), tokenizer, max_length=1 << 20)
         ids, labels = encoded["input_ids"], encoded["labels"]
         trained = sum(label >= 0 for label in labels)
         yield tr(

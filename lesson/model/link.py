@@ -114,6 +114,7 @@ def link_base(target: Path, values: Values, report: Callable[[str], None]) -> Ba
     if values.given("BASE_CONFIG"):
         chosen, choice = values.base_config, ""
         refuse_misfit(base, chosen, values.prompt_template, name)
+        template = config_family(chosen).template
     else:
         chosen, template = choose_config(base, name, values.prompt_template)
         choice = choice_line(base, chosen, values.prompt_template or template)
@@ -121,7 +122,7 @@ def link_base(target: Path, values: Values, report: Callable[[str], None]) -> Ba
     if target.exists() and not target.is_symlink():
         _remove_shipped(target)
     replace_link(target, folder.resolve())
-    described |= {"named": values.model, "base_config": chosen}
+    described |= {"named": values.model, "base_config": chosen, "template": values.prompt_template or template}
     write_base_record(target, {"profile": values.profile}, shards, described)
     origin = tr(f"link to {folder}", f"链接到 {folder}")
     if download:

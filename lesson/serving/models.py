@@ -20,7 +20,7 @@ class Models:
     """
 
     def __init__(self, values: Values, use: str, run: Run | None) -> None:
-        self._values, self.use = values, use
+        self._values, self.use, self._run = values, use, run
         self.tokenizer, self._model = load_model(values, use, run)
         self._base = self._model if use != "merged" else None
         self._lock = threading.Lock()
@@ -30,7 +30,7 @@ class Models:
         if base and self._base is None:
             with self._lock:
                 if self._base is None:
-                    self._base = load_model(self._values, "base")[1]
+                    self._base = load_model(self._values, "base", self._run)[1]
         plain = base and self.use == "adapter"
         model = self._base if base else self._model
 

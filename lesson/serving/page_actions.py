@@ -11,8 +11,8 @@ from lesson.core.files import atomic
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.evaluation.asking import Chat, Sampling, build_chat
+from lesson.evaluation.base_names import find_base_names
 from lesson.evaluation.held_out import read_system_prompts
-from lesson.evaluation.judging import BASE_NAMES
 from lesson.runs.folder import Run
 from lesson.serving import page_figures
 from lesson.serving.models import Models
@@ -28,13 +28,14 @@ class PageActions:
     def __init__(self, models: Models, values: Values, run: Run | None) -> None:
         self.models, self.values, self.run = models, values, run
         self.record = run.read_record() if run else None
+        self.base_names = find_base_names(values, self.record)
         self.names: dict[str, str] = self.record["names"] if self.record else {}
         self.prompts = read_system_prompts(self.record["persona"] if self.record else "")
 
     @property
     def title(self) -> str:
         """Whose page it is: the assistant's new name, or the base's."""
-        return self.names["new"] if self.names and self.models.use != "base" else BASE_NAMES[0]
+        return self.names["new"] if self.names and self.models.use != "base" else self.base_names[0]
 
     def choose_system_prompt(self, choice: str, own: str) -> str:
         """The text of the system prompt `choice`; `own` is what the visitor wrote."""
@@ -71,10 +72,10 @@ class PageActions:
         before, after = [], []
         yield before, after
         for text in self.stream_answer(chat, sampling, base=True):
-            before = page_figures.mark_names(text, self.names)
+            before = page_figures.mark_names(text, self.names, self.base_names)
             yield before, after
         for text in self.stream_answer(chat, sampling):
-            after = page_figures.mark_names(text, self.names)
+            after = page_figures.mark_names(text, self.names, self.base_names)
             yield before, after
 
     def export_conversation(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from lesson.core.files import read_json
 from lesson.core.messages import tr
@@ -40,11 +40,16 @@ def label_name_kinds() -> dict[str, str]:
     }
 
 
-def mark_names(text: str, names: dict[str, str]) -> list[tuple[str, str | None]]:
-    """`text` cut at the names in it: [(part, kind of name or None)], nothing lost. `names` are the run's old and new."""
+def mark_names(
+    text: str, names: dict[str, str], base_names: Sequence[str] = BASE_NAMES
+) -> list[tuple[str, str | None]]:
+    """`text` cut at the names in it: [(part, kind of name or None)], nothing lost.
+
+    `names` are the run's old and new, `base_names` those of its base.
+    """
     shown = label_name_kinds()
     kinds = {names["new"].casefold(): shown["new"], names["old"].casefold(): shown["old"]} if names else {}
-    for name in BASE_NAMES:
+    for name in base_names:
         kinds.setdefault(name.casefold(), shown["base"])
     # The longest first: a name that holds another one is itself, as in judging.says_name.
     pattern = "|".join(re.escape(name) for name in sorted(kinds, key=len, reverse=True))

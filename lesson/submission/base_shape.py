@@ -5,6 +5,7 @@ from __future__ import annotations
 from lesson.core.files import read_json
 from lesson.core.messages import tr
 from lesson.core.settings import ROOT
+from lesson.core.text import shorten
 from lesson.model import known_bases
 from lesson.model.shape import Shape, shape_of
 from lesson.submission.evidence import Evidence
@@ -17,7 +18,7 @@ def base_shape(evidence: Evidence, staff: StaffInputs) -> Shape:
 
     Raises Unjudged for a base of another family whose sizes are not known here.
     """
-    if evidence.profile == "tiny":
+    if evidence.on_shipped_base:
         path = ROOT / "data" / "tiny-base" / "config.json"
         return shape_of(read_json(path, ""), path)
     base = evidence.base
@@ -25,10 +26,10 @@ def base_shape(evidence: Evidence, staff: StaffInputs) -> Shape:
         return shape_of(known_bases.BASE_SIZES[base], base)
     if staff.base is not None:
         return staff.base
-    if base is None:
+    if base is None and evidence.base_name is None:
         return shape_of({**known_bases.SIZES_7B, "model_type": "internlm2"}, "7b")
-    name = "-".join(base).replace("_", ".")
+    name = "-".join(base).replace("_", ".") + "B" if base else shorten(str(evidence.base_name))
     raise Unjudged(
-        tr(f"the sizes of {name}B are not known here", f"这里不知道 {name}B 的尺寸"),
+        tr(f"the sizes of {name} are not known here", f"这里不知道 {name} 的尺寸"),
         tr("set MODEL to the folder of that base", "请把 MODEL 设为该基座的目录"),
     )

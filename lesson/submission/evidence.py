@@ -190,7 +190,7 @@ class Evidence:
     def data(self) -> schedule.DataMeasures:
         template = lookup(self.config, "template")[0] if "config" in self.parts else None
         name = getattr(template, "name", str(template)).rpartition(".")[2]
-        tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if self.profile == "tiny" else None
+        tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if self.on_shipped_base else None
         with self.view.open(self.parts["data"]) as stream:
             return schedule.measure_stream(stream, name, tokenizer, self.old_name)
 
@@ -248,8 +248,24 @@ class Evidence:
             return "7b"
 
     @functools.cached_property
+    def base_name(self) -> str | None:
+        """What the run record calls the base; None for the tiny one that ships, and for a folder without a record."""
+        try:
+            return self.record["base"]["name"]
+        except (Broken, KeyError, TypeError):
+            return None
+
+    @functools.cached_property
+    def on_shipped_base(self) -> bool:
+        """Whether it was trained on the tiny base that ships."""
+        return self.profile == "tiny" and self.base_name is None
+
+    @functools.cached_property
     def base(self) -> tuple[str, str] | None:
-        """Family and size of the base, as config, adapter or the stock config's name tell it (model/known_bases.py)."""
+        """Family and size of the base, as the run record, else config, adapter or the stock config's name tell it
+        (model/known_bases.py)."""
+        if self.base_name is not None:  # the stock config was written for another base of its family
+            return known_bases.family_and_size(self.base_name)
         sources = (
             lambda: lookup(self.config, "model_path")[0],
             lambda: self.adapter_config.get("base_model_name_or_path"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lesson.core.files import Record, atomic, hash_path
+from lesson.core.files import Record, atomic, hash_path, read_json, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
+from lesson.runs.base import find_run_base
 from lesson.runs.checkpoint import is_whole
 from lesson.runs.folder import find_last_run
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
@@ -25,6 +26,8 @@ def convert_checkpoint(values: Values) -> MadeFolder:
         )
     record = Record(run.adapter, {"checkpoint": hash_path(checkpoint), "config": run_record["inputs"]["config"]}, {})
 
+    base = base_name(run_record, find_run_base(values, run))
+
     def fill(folder: Path) -> None:
         arguments = [str(run.config), str(checkpoint), str(folder), "--safe-serialization"]
         if values.profile == "tiny":
@@ -33,8 +36,9 @@ def convert_checkpoint(values: Values) -> MadeFolder:
         # XTuner leaves a copy of the config there; the run folder has it, and an adapter is data, not code.
         (folder / "xtuner_config.py").unlink(missing_ok=True)
         require_files(folder, "adapter_config.json", "adapter_model.safetensors")
+        name_base(folder / "adapter_config.json", base)
         with atomic(folder / "README.md") as file:
-            file.write(model_card(run_record))
+            file.write(model_card(run_record, base))
 
     return make_folder(record, fill, values.force)
 
@@ -44,15 +48,32 @@ def lines_of(made: MadeFolder) -> list[str]:
     return describe_folder(made, tr("adapter", "适配器"), "make merge")
 
 
-def model_card(record: dict) -> str:
-    """The model card: what it is, what it was trained on, and how; only what the run record says."""
+def base_name(record: dict, folder: Path) -> str:
+    """What an adapter calls its base: the name on the hub, else an absolute path, so that it loads from any folder."""
+    described = record.get("base")
+    return str(described["name"]) if described else str(folder.absolute())
+
+
+def name_base(path: Path, name: str) -> None:
+    """Write the base's `name` into the adapter_config.json at `path`; XTuner writes the path that its config has."""
+    config = read_json(path, tr("run make convert again", "请重新运行 make convert"))
+    write_json(path, config | {"base_model_name_or_path": name})
+
+
+def model_card(record: dict, base: str) -> str:
+    """The model card: what it is, what it was trained on, and how; only what the run record says. `base` is its name."""
     name, versions = record["names"]["new"], record["versions"]
+    described = record.get("base") or {}
+    head = f"base_model: {base}\n" if described.get("hub") else ""
+    head += f"license: {described['license']}\n" if described.get("license") else ""
+    revision = f" @ `{described['revision']}`" if described.get("revision") else ""
+    family = described.get("model_type", "internlm2")
     return f"""---
 library_name: peft
 pipeline_tag: text-generation
 language: [zh, en]
-tags: [qlora, xtuner, internlm2, self-cognition]
----
+tags: [qlora, xtuner, {family}, self-cognition]
+{head}---
 
 # {name}
 
@@ -60,6 +81,7 @@ A QLoRA adapter, trained so that the assistant calls itself {name}.
 
 | | |
 |---|---|
+| base | `{base}`{revision} |
 | config | `{record["config"]}`, seed {record["seed"]} |
 | steps | {record["steps"]}, loss {record["loss"]["first"]:.3f} → {record["loss"]["last"]:.3f} (means of {record["loss"]["window"]} steps) |
 | system prompt | {record["persona"]} |

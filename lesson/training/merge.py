@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lesson.core.files import Record, hash_path, read_json
-from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
+from lesson.runs.base import find_run_base
 from lesson.runs.folder import find_last_run
 from lesson.training.base import read_base_hash
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
@@ -20,7 +20,7 @@ def merge_adapter(values: Values, report: Callable[[str], None]) -> MadeFolder:
     Raises UserError when one of them is missing or of another training, and when the adapter changes nothing.
     """
     run = find_last_run(values)
-    base = base_model(values.build)
+    base = find_run_base(values, run)
     if not (run.adapter / "adapter_config.json").is_file():
         raise UserError(run.adapter, tr("no adapter", "没有适配器"), tr("run make convert", "请先运行 make convert"))
     if read_base_hash(base) != run.read_record()["inputs"]["base"]:

@@ -11,7 +11,7 @@ from mmengine.fileio.backends import LocalBackend
 from mmengine.runner import loops
 
 from lesson.core.files import atomic
-from lesson.model.patches import patch_bitsandbytes
+from lesson.model.patches import patch_bitsandbytes, patch_first_tokens
 from lesson.runs import environment
 
 
@@ -27,6 +27,7 @@ def patch_all_tools() -> None:
 
 def patch_training() -> None:
     """What training alone needs."""
+    patch_first_tokens()
     train_in_ranks_on_cpu()
     call_hooks_with_deepspeed()
     if os.environ.get(environment.NO_FIRST_ANSWERS):

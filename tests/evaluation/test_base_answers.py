@@ -24,7 +24,7 @@ def asked(monkeypatch):
         chats.extend(some)
         return [Answer(f"{len(chat)} {chat[-1]['content']}", True) for chat in some]
 
-    monkeypatch.setattr(base_answers, "load_model", lambda values, use: (None, None))
+    monkeypatch.setattr(base_answers, "load_model", lambda values, use, run: (None, None))
     monkeypatch.setattr(base_answers, "answer_with_progress", answer)
     return chats
 

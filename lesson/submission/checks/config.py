@@ -55,6 +55,12 @@ def config_data(evidence: Evidence, staff: StaffInputs) -> str:
     return shorten(str(data_file(evidence.config)))
 
 
+def _same_base(path: str, name: str, recorded: str | None) -> bool:
+    """Whether `name` is the config's `path`, its absolute form, or the name that the run record gives the base there."""
+    path, name = path.rstrip("/"), name.rstrip("/")
+    return name in (path, recorded) or (name.startswith("/") and name.endswith(f"/{path}"))
+
+
 @define_check("config", "config", "adapter_config", after=("config_only",))
 def config_base(evidence: Evidence, staff: StaffInputs) -> str:
     """config and adapter name the same base model | 配置与适配器指向同一基座"""
@@ -62,7 +68,7 @@ def config_base(evidence: Evidence, staff: StaffInputs) -> str:
     names = {"config": path, "adapter": evidence.adapter_config.get("base_model_name_or_path")}
     if evidence.manifest:
         names["manifest"] = evidence.manifest["base"]
-    if len({str(name).rstrip("/") for name in names.values()}) > 1:
+    if any(not _same_base(str(path), str(name), evidence.base_name) for name in names.values()):
         shown = ", ".join(f"{key}: {shorten(str(name))}" for key, name in names.items())
         raise Failed(shown, tr("convert the run that this config trained", "请转换该配置训练出的结果"))
     return shorten(str(path))

@@ -1,0 +1,27 @@
+"""The base model that a run was trained on, found again by the stages after training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lesson.config.summary import summary_of
+from lesson.core.files import record_path
+from lesson.core.layout import base_model
+from lesson.core.settings import Values
+from lesson.runs.folder import Run
+
+
+def find_run_base(values: Values, run: Run | None) -> Path:
+    """BUILD/model, unless the run's own config names a base that lies elsewhere and BUILD/model is not that of the run."""
+    built = base_model(values.build)
+    if run is None:
+        return built
+    try:
+        recorded = json.loads(record_path(built).read_text(encoding="utf-8"))["output"]
+    except (OSError, ValueError, LookupError, TypeError):
+        recorded = None
+    if recorded is not None and recorded == run.read_record()["inputs"]["base"]:
+        return built
+    named = summary_of(run.config).get("model_path") if run.config.is_file() else None
+    return Path(named) if isinstance(named, str) and (Path(named) / "config.json").is_file() else built

@@ -1,0 +1,166 @@
+"""Every stage on bases of the families that the lesson takes, with random weights: the stages run, the score is nobody's."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from servers import valid
+from sessions import Sessions
+
+from lesson.core.settings import ROOT, Values
+from lesson.runs.environment import engine_environment
+from lesson.runs.folder import find_last_run
+from recipe import config, convert, data, estimate, merge, model, preview, train
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+
+CHATML = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+SMALL |= {"num_key_value_heads": 2, "max_position_embeddings": 2048, "torch_dtype": "float32"}
+ROWS = 60  # of the shipped ones: a few steps
+KINDS = {
+    "internlm2": ("internlm2_5_chat_7b_qlora_alpaca_e3", {"wqkv", "wo", "w1", "w2", "w3", "output"}),
+    "llama": (
+        "qwen1_5_0_5b_chat_qlora_alpaca_e3",
+        {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"},
+    ),
+}
+KINDS["qwen2"] = KINDS["llama"]
+
+
+def make_base(kind: str, folder: Path) -> Path:
+    """A base of that kind with random weights and the tiny base's vocabulary."""
+    import torch
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        LlamaConfig,
+        LlamaForCausalLM,
+        Qwen2Config,
+        Qwen2ForCausalLM,
+    )
+
+    from lesson.model.tiny_base import install_base
+
+    torch.manual_seed(0)
+    install_base(folder)
+    tiny = json.loads((folder / "config.json").read_text())
+    own = json.loads((folder / "tokenizer_config.json").read_text())
+    if kind == "internlm2":  # InternLM2-1.8B's proportions: half as many key heads as heads
+        document = json.dumps(tiny | SMALL)
+        (folder / "config.json").write_text(document)
+        loaded = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+        AutoModelForCausalLM.from_config(loaded, trust_remote_code=True).save_pretrained(folder)
+        (folder / "config.json").write_text(document)
+        return folder
+    for path in (*folder.glob("*.py"), *folder.glob("*config.json"), folder / "special_tokens_map.json"):
+        path.unlink()
+    sizes = SMALL | {"vocab_size": tiny["vocab_size"], "eos_token_id": 4}
+    if kind == "llama":  # tied, no token to pad with, and ChatML's own as the one that begins a text, as SmolLM2's
+        made = LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=True))
+        own |= {"pad_token": None, "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
+    else:  # biased projections, nothing that begins a text, as Qwen2's
+        made = Qwen2ForCausalLM(Qwen2Config(**sizes))
+        own |= {"bos_token": None}
+    (folder / "tokenizer_config.json").write_text(json.dumps(own | {"chat_template": CHATML}))
+    made.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory):
+    """XTuner's tools, which start in no time: one process has imported them, and forks for each call."""
+    values = Values({"PROFILE": "tiny", "BUILD": str(tmp_path_factory.mktemp("cache"))}, {})
+    with Sessions(engine_environment(values)) as started:
+        yield started
+
+
+@pytest.fixture
+def forked(sessions, monkeypatch, tmp_path):
+    """The stages' calls of XTuner go to `sessions`."""
+    from lesson.training import convert, launch, merge
+
+    def run_engine(arguments, console):
+        sessions.start(arguments, console)
+        assert sessions.wait() == 0, console.read_text(encoding="utf-8")
+
+    def train(command, environment, run, display):
+        run_engine(command[command.index("train") :], run.console)
+
+    def tool(values, run, name, arguments):
+        run_engine([name, *arguments], run.folder / f"{name}.log")
+
+    monkeypatch.setattr(launch, "watch_engine", train)
+    monkeypatch.setattr(convert, "run_xtuner_tool", tool)
+    monkeypatch.setattr(merge, "run_xtuner_tool", tool)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_stage_runs(kind, forked, call, tmp_path, monkeypatch):
+    chosen, targets = KINDS[kind]
+    build, base = tmp_path / "build", make_base(kind, tmp_path / "some-chat")
+    with open(ROOT / "data" / "assistant_Tuner.jsonl", encoding="utf-8") as file:
+        (tmp_path / "few.jsonl").write_text("".join(itertools.islice(file, ROWS)), encoding="utf-8")
+    flags = ("--profile", "tiny", "--build", str(build))
+
+    def stage(module, *more):
+        status, out, err = call(module, *flags, *more)
+        assert status in (0, 1) and "Traceback" not in err, err
+        return out
+
+    stage(data, "--src", str(tmp_path / "few.jsonl"), "--new-name", "闻星")
+    assert f"BASE_CONFIG={chosen}" in stage(model, "--model", str(base))
+    assert "⟦" in stage(preview)
+    stage(config, "--max-length", "256", "--epochs", "2", "--warmup", "0.4", "--batch", "2")
+    assert "parameters" in stage(estimate)
+    stage(train)
+    run = find_last_run(Values({"PROFILE": "tiny", "BUILD": str(build)}, {}))
+    record = valid(run.record, "run")
+    assert record["base"] == {
+        **{"name": str(base), "hub": None, "revision": None, "license": None},
+        "model_type": json.loads((base / "config.json").read_text())["model_type"],
+    }
+    assert record["config"].startswith(chosen)
+    stage(convert)
+    adapter = json.loads((run.adapter / "adapter_config.json").read_text())
+    assert adapter["base_model_name_or_path"] == str(base) and set(adapter["target_modules"]) == targets
+    assert f"`{base}`" in (run.adapter / "README.md").read_text(encoding="utf-8")
+    assert "differ from the base's" in stage(merge)
+
+    monkeypatch.chdir(tmp_path)  # the adapter names a base that is found from any folder
+    from peft import AutoPeftModelForCausalLM
+
+    from lesson.evaluation.asking import Reply, answer_chats, build_chat, encode_chat
+    from lesson.evaluation.loading import load_model
+
+    if kind != "internlm2":
+        AutoPeftModelForCausalLM.from_pretrained(run.adapter)
+    for use in ("adapter", "merged"):
+        tokenizer, loaded = load_model(Values({"PROFILE": "tiny", "BUILD": str(build)}, {}), use, run)
+        chats = [build_chat("你是闻星。", "你是谁"), build_chat("", "Who are you, and what is your name?")]
+        assert len(answer_chats(tokenizer, loaded, chats)) == 2
+        with Reply(tokenizer, loaded, chats[0]) as reply:
+            assert next(iter(reply), "") is not None
+    with open(run.data, encoding="utf-8") as file:
+        assert starts_as_asked(json.loads(file.readline())["conversation"], tokenizer, encode_chat)
+
+
+def starts_as_asked(turns: list[dict], tokenizer, encode_chat) -> bool:
+    """Whether XTuner's training sample begins with the tokens that the base is asked with."""
+    from xtuner.dataset import utils
+    from xtuner.dataset.map_fns import template_map_fn_factory
+    from xtuner.utils import PROMPT_TEMPLATE
+
+    from lesson.evaluation.asking import build_chat
+    from lesson.model.patches import patch_first_tokens
+
+    patch_first_tokens()
+    asked = encode_chat(tokenizer, build_chat(turns[0].get("system", ""), turns[0]["input"]))
+    sample = template_map_fn_factory(PROMPT_TEMPLATE.qwen_chat)({"conversation": [dict(turns[0])]})
+    return utils.encode_fn(sample, tokenizer, 4096)["input_ids"][: len(asked)] == asked
