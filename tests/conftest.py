@@ -5,11 +5,21 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from lesson.core import messages as say
+
+
+def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
+    """Without torch, a file whose tests all need it is not even imported: what it imports takes seconds."""
+    if "not torch" in config.option.markexpr and collection_path.suffix == ".py":
+        text = collection_path.read_text(encoding="utf-8")
+        if re.search(r"^pytestmark = \[?pytest\.mark\.torch\b", text, re.MULTILINE):
+            return True
+    return None
 
 
 def pytest_collection_modifyitems(items) -> None:
