@@ -40,6 +40,7 @@ def test_names_are_marked_the_longest_first_and_nothing_is_lost():
         ("书生·浦语", "base's name"),
         ("尖米", "old name"),
     ]
+    assert mark_names("我是通义千问", {}, ("通义千问", "Qwen")) == [("我是", None), ("通义千问", "base's name")]
     assert mark_names("我是internlm。", {}) == [("我是", None), ("internlm", "base's name"), ("。", None)]
 
 

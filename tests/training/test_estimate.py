@@ -9,7 +9,7 @@ import pytest
 
 from lesson.core.messages import UserError
 from lesson.model.shape import Shape, lora_parameters, shape_of
-from recipe import estimate
+from recipe import config, data, estimate
 
 INTERNLM2_7B = {
     "model_type": "internlm2",
@@ -153,3 +153,13 @@ def test_what_needs_a_gpu_says_so_in_one_line(call, tmp_path, monkeypatch, comma
     status, _, err = call(importlib.import_module(f"recipe.{command}"), "--build", str(tmp_path / "build"))
     assert status == 2 and "no CUDA GPU" in err and err.count("\n") == 1
     assert not list(tmp_path.glob("build/**/*.safetensors"))
+
+
+def test_a_base_on_the_hub_is_estimated_before_any_download(call, tmp_path):
+    flags = ("--profile", "7b", "--build", str(tmp_path / "b"), "--model", "Qwen/Qwen2.5-1.5B-Instruct")
+    call(data, "--build", str(tmp_path / "b"))
+    status, out, err = call(config, *flags)
+    assert status == 0 and "qwen1_5_1_8b_chat_qlora_alpaca_e3" in out, err
+    status, out, err = call(estimate, *flags, "--format", "json", "--gpu", "T4")
+    total = json.loads(out)["parameters"]
+    assert status == 0 and total["total"] - total["trained"] == 1_543_714_304, err

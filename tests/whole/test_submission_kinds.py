@@ -138,3 +138,34 @@ def test_an_unknown_base_is_not_judged_by_its_shapes_unless_the_staff_name_it(tm
 )
 def test_a_base_is_told_by_its_name(name, told):
     assert bases.family_and_size(name) == told
+
+
+SMALL = "qwen1_5_0_5b_chat_qlora_alpaca_e3"  # the stock config that Qwen2.5-0.5B is trained with
+
+
+def on_base(name: str, shape) -> submissions.Files:
+    """An honest submission whose run record says that the base is `name`; the adapter calls it that."""
+    files = submissions.with_config(SMALL, submissions.random_adapter_of(shape, rank=64))
+    record = json.loads(files[submissions.RECORD])
+    described = {"name": name, "hub": None, "revision": None, "model_type": "qwen2", "license": None}
+    files[submissions.RECORD] = submissions.to_json(record | {"base": described})
+    adapter = json.loads(files[submissions.ADAPTER_CONFIG]) | {"base_model_name_or_path": name}
+    return files | {submissions.ADAPTER_CONFIG: submissions.to_json(adapter)}
+
+
+def test_a_base_of_another_size_than_the_stock_configs_is_held_against_its_own(tmp_path):
+    shape = shape_of(bases.BASE_SIZES["qwen2_5", "1_5"], "")
+    clean(on_base("Qwen/Qwen2.5-1.5B-Instruct", shape), tmp_path / "hub.zip")
+    wrong = verdict_on(submissions.pack(on_base("Qwen/Qwen2.5-7B-Instruct", shape), tmp_path / "wrong.zip"))
+    assert wrong_checks(wrong) == {"adapter_shapes"}
+    own = submissions.pack(on_base("/home/me/mine", shape), tmp_path / "own.zip")
+    assert result(verdict_on(own), "adapter_shapes")["status"] == "unjudged"
+    assert not wrong_checks(verdict_on(own, StaffInputs(base=shape)))
+
+
+def test_an_adapter_that_names_another_base_than_the_record_is_found(tmp_path):
+    shape = shape_of(bases.BASE_SIZES["qwen2_5", "1_5"], "")
+    files = on_base("Qwen/Qwen2.5-1.5B-Instruct", shape)
+    adapter = json.loads(files[submissions.ADAPTER_CONFIG]) | {"base_model_name_or_path": "Qwen/Qwen2-1.5B-Instruct"}
+    files[submissions.ADAPTER_CONFIG] = submissions.to_json(adapter)
+    assert wrong_checks(verdict_on(submissions.pack(files, tmp_path / "s.zip"))) == {"config_base"}
