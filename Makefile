@@ -108,9 +108,10 @@ docs: | $(PY) ## docs/settings.md and docs/commands.md from their tables | 由�
 	@$(PY) -m recipe.docs
 screenshots: eval ## pictures of the page for docs/ | 生成 docs/ 中的网页截图 | BUILD
 	@LESSON=$$($(PY) -c "from lesson.core.settings import Values; print(Values({}).build)") SCREENSHOTS=docs $(PY) -m pytest -q tests/serving/test_page.py -k "side_by_side or evaluation or pictures"
-# Two phases: what needs no torch on both cores, then what does, one at a time, for torch takes both cores itself.
+# Two phases: what needs no torch; then what does, where the lesson is trained by one process and all other trainings,
+# a file after the other, by a second one.
 test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试
-	@$(PY) -m pytest -n 2 -m "not gpu and not torch" && $(PY) -m pytest -m "torch and not gpu"
+	@$(PY) -m pytest -n 2 -m "not gpu and not torch" && $(PY) -m pytest -n 2 --dist loadscope -m "torch and not gpu"
 test-fast: | $(PY) ## the tests without torch, in seconds | 不用 torch 的测试，几秒完成
 	@$(PY) -m pytest -n auto -m "not gpu and not torch and not slow"
 lint: | $(PY) ## ruff: rules and layout | ruff 检查

@@ -22,14 +22,36 @@ def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
     return None
 
 
-def pytest_collection_modifyitems(items) -> None:
-    """With xdist's loadgroup, all that needs the trained lesson runs in one process, and each other file with torch in
-    one: what is trained or loaded is trained or loaded once."""
+# The files that need the trained lesson: with xdist they are one group, so that it is trained once.
+WITH_LESSON = (
+    *(f"tests/serving/test_{name}.py" for name in ("endpoint", "models", "page")),
+    "tests/whole/test_lesson.py",
+)
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    """Refuse a test that needs the lesson in another file: two processes would train it, each for itself."""
     for item in items:
-        if "lesson" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("lesson"))
-        elif item.get_closest_marker("torch"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+        file = item.nodeid.partition("::")[0]
+        if "lesson" in item.fixturenames and file not in WITH_LESSON:
+            raise pytest.UsageError(
+                f"{item.nodeid} needs the lesson: name its file in WITH_LESSON of tests/conftest.py"
+            )
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """For --dist loadscope: a file is a group, and what needs the lesson is one group. (Groups by xdist's own marker are
+    lost between xdist 3.8 and pytest 9.2.)"""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FilesAndLesson(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "lesson" if file in WITH_LESSON else file
+
+    return FilesAndLesson(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -66,8 +66,8 @@ def test_folder_missing_and_empty(call, tmp_path):
 
 
 @pytest.fixture
-def lesson(tmp_path, monkeypatch):
-    """lesson(text of the config, rows): findings of a config that names the data in tmp_path."""
+def rules_found(tmp_path, monkeypatch):
+    """rules_found(text of the config, rows): findings of a config that names the data in tmp_path."""
     monkeypatch.chdir(tmp_path)
     Path("assistant_Tuner_change.jsonl").touch()
 
@@ -90,24 +90,24 @@ def lesson(tmp_path, monkeypatch):
     return run
 
 
-def test_with_data(lesson):
-    assert lesson() == []
-    assert lesson({"accumulative_counts = 16": "accumulative_counts = 16"}) == ["few-steps"]
-    assert lesson({"save_steps = 500": "save_steps = 500"}) == ["save-late"]
-    assert lesson({"max_epochs = 3": "max_epochs = 1"}, rows=100) == ["few-steps", "warmup-empty", "save-late"]
-    assert lesson({"max_length = 2048": "max_length = 32"}) == ["max-length"]
-    assert lesson({'SYSTEM = "你是机智流': 'SYSTEM = "你是闻星'}) == ["system"]
-    assert lesson(output="我是尖米。") == ["data-unreplaced"]
-    assert lesson(output="我是Jim。", old_name="Jim") == ["data-unreplaced"]
-    assert lesson({"assistant_Tuner_change.jsonl": "other_change.jsonl"}) == ["data-missing"]
+def test_with_data(rules_found):
+    assert rules_found() == []
+    assert rules_found({"accumulative_counts = 16": "accumulative_counts = 16"}) == ["few-steps"]
+    assert rules_found({"save_steps = 500": "save_steps = 500"}) == ["save-late"]
+    assert rules_found({"max_epochs = 3": "max_epochs = 1"}, rows=100) == ["few-steps", "warmup-empty", "save-late"]
+    assert rules_found({"max_length = 2048": "max_length = 32"}) == ["max-length"]
+    assert rules_found({'SYSTEM = "你是机智流': 'SYSTEM = "你是闻星'}) == ["system"]
+    assert rules_found(output="我是尖米。") == ["data-unreplaced"]
+    assert rules_found(output="我是Jim。", old_name="Jim") == ["data-unreplaced"]
+    assert rules_found({"assistant_Tuner_change.jsonl": "other_change.jsonl"}) == ["data-missing"]
     sequence = {"sequence_parallel_size = 1": "sequence_parallel_size = 2"}
-    assert lesson(sequence, deepspeed="none") == ["sequence-parallel"] and lesson(sequence) == []
+    assert rules_found(sequence, deepspeed="none") == ["sequence-parallel"] and rules_found(sequence) == []
 
 
-def test_a_warm_up_of_one_step_is_an_error(lesson):
+def test_a_warm_up_of_one_step_is_an_error(rules_found):
     """600 short rows at the stock values: the schedule has one step of warm-up, and the rate would never rise."""
-    assert lesson(rows=600) == ["warmup-one"]
-    assert lesson({"warmup_ratio = 0.03": "warmup_ratio = 0.06"}, rows=600) == []
+    assert rules_found(rows=600) == ["warmup-one"]
+    assert rules_found({"warmup_ratio = 0.03": "warmup_ratio = 0.06"}, rows=600) == []
 
 
 @pytest.mark.torch
@@ -131,16 +131,16 @@ def test_mmengine_never_raises_the_rate_after_a_warm_up_of_one_step(warmup, high
     assert max(rates) == pytest.approx(highest)
 
 
-def test_openai_rows_need_their_function(lesson):
+def test_openai_rows_need_their_function(rules_found):
     use = {"dataset_map_fn=None": "dataset_map_fn=openai_map_fn", "alpaca_map_fn,": "openai_map_fn,"}
-    assert lesson(use) == ["map-fn"]  # the rows at hand are conversations
-    assert lesson(use, files=False) == []
+    assert rules_found(use) == ["map-fn"]  # the rows at hand are conversations
+    assert rules_found(use, files=False) == []
 
 
-def test_link_to_the_other_generation(lesson, tmp_path):
+def test_link_to_the_other_generation(rules_found, tmp_path):
     (tmp_path / "internlm2-chat-7b").mkdir()
     (tmp_path / "base").symlink_to(tmp_path / "internlm2-chat-7b")
-    assert lesson({"/root/lesson/models/internlm2_5-7b-chat": "base"}, meant=LESSON) == ["model-generation"]
+    assert rules_found({"/root/lesson/models/internlm2_5-7b-chat": "base"}, meant=LESSON) == ["model-generation"]
 
 
 def test_hub_id_is_an_error_offline_only():
