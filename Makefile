@@ -1,6 +1,9 @@
 # The interface. Each target is one line that calls one recipe module, or pytest, ruff and uv for those who keep this
 # repository; variables reach it through the environment.
 # A line `target: ## English | 中文 | VARIABLES` is what `make` alone prints (recipe/help.py).
+# Make expands a value that is given on its command line: the name of a file that was handed in, $(shell …), would run.
+# Such a value is refused unexpanded. One in the environment (SUBMISSION=… make check) is never expanded.
+$(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$(if $(findstring $$,$(value $v)),$(error $v: make would run a $$ in it; set it before make: $v='…' make …))))
 PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python

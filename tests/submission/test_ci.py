@@ -168,3 +168,18 @@ def test_files_are_told_from_a_commit_below_the_folder_that_the_caller_stands_in
     assert changed_files("HEAD", ["*.jsonl"]) == ["deep/数据.jsonl"]
     monkeypatch.chdir(repository / "deep")
     assert changed_files("HEAD", ["*.jsonl"]) == ["数据.jsonl"] == changed_files(NOTHING, ["*.jsonl"])
+
+
+@pytest.mark.parametrize("name", ["$(shell touch {canary}).zip", "${{shell touch {canary}}}", "$$(touch {canary})"])
+def test_the_name_of_a_submission_is_never_run_by_make(tmp_path, name):
+    canary = tmp_path / "canary"
+    name, python = name.format(canary=canary), tmp_path / "python"
+    python.write_text('#!/bin/sh\nprintf %s "$SUBMISSION"\n')
+    python.chmod(0o755)
+    venv = {"VENV": str(tmp_path / "none"), "CHECK_VENV": str(tmp_path)}
+    (tmp_path / "bin").mkdir()
+    python.rename(tmp_path / "bin" / "python")
+    done = bash(f"make check SUBMISSION={shlex.quote(name)}", ROOT, **venv)
+    assert done.returncode == 2 and "SUBMISSION: make would run" in done.stderr and not canary.exists(), done
+    done = bash("make check", ROOT, SUBMISSION=name, **venv)
+    assert done.returncode == 0 and done.stdout == name and not canary.exists(), done
