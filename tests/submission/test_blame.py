@@ -212,3 +212,15 @@ def test_a_file_of_the_folder_that_may_not_be_read_is_the_folders_fault():
     with pytest.raises(Exception, match=r"run\.json: Permission denied") as caught:
         view.read("run.json", 100)
     assert not is_checkers_trouble(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.lora_A.weight", "a.lora_B.weight"])
+def test_an_adapter_of_one_empty_tensor_is_not_trained_and_does_not_pass(tmp_path, name):
+    empty = submissions.safetensors([(name, "F32", [64, 0], b"")])
+    found = verdict_on(pack(honest_files() | {ADAPTER: empty}, tmp_path / "s"))
+    assert found["passed"] is False and {"adapter_trained", "adapter_shapes"} <= wrong_checks(found, "failed")
+
+
+@pytest.mark.parametrize("name", ["one_answer_repeated", "trained_on_a_question", "a_layer_is_missing"])
+def test_what_honest_files_tell_is_required(tmp_path, name):
+    assert verdict_on(pack(mutations.mutate(name), tmp_path / "s"))["passed"] is False

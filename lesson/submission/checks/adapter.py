@@ -133,6 +133,10 @@ def adapter_trained(evidence: Evidence, staff: StaffInputs) -> str:
     """it was trained: LoRA B is not zero | 经过训练：LoRA B 不为零"""
     sides = [(t.name, zero) for t, _, zero in evidence.tensor_values if ".lora_B" in t.name]
     zero = [name for name, is_zero in sides if is_zero]
+    if not sides:
+        raise Failed(
+            tr("no LoRA B in it", "没有 LoRA B"), tr("hand in the adapter after training", "请提交训练后的适配器")
+        )
     if zero:
         what = tr(f"{len(zero)} of {len(sides)} are zero", f"{len(sides)} 个中有 {len(zero)} 个为零")
         raise Failed(what, tr("hand in the adapter after training", "请提交训练后的适配器"), zero)
