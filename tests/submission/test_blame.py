@@ -224,3 +224,8 @@ def test_an_adapter_of_one_empty_tensor_is_not_trained_and_does_not_pass(tmp_pat
 @pytest.mark.parametrize("name", ["one_answer_repeated", "trained_on_a_question", "a_layer_is_missing"])
 def test_what_honest_files_tell_is_required(tmp_path, name):
     assert verdict_on(pack(mutations.mutate(name), tmp_path / "s"))["passed"] is False
+
+
+def test_the_bases_own_name_is_no_new_name(tmp_path):
+    found = verdict_on(pack(submissions.link_hashes(submissions.with_name("浦语")), tmp_path / "s"))
+    assert found["passed"] is False and "named" in wrong_checks(found, "failed")

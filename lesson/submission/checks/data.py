@@ -14,6 +14,7 @@ from lesson.data.residue import ResidueFinder, scan_rows
 from lesson.data.rows import Block, read_blocks
 from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator
+from lesson.evaluation.judging import BASE_NAMES
 from lesson.submission.evidence import LARGEST_ROWS, Evidence
 from lesson.submission.registry import SHOWN, Failed, Skipped, define_check
 from lesson.submission.staff import StaffInputs
@@ -63,6 +64,10 @@ def named(evidence: Evidence, staff: StaffInputs) -> str:
     new = evidence.new_name
     if not new:
         raise Skipped(tr("no new name is declared", "没有声明新名字"))
+    if any(new.casefold() == name.casefold() for name in BASE_NAMES):
+        raise Failed(
+            tr(f"{shorten(new)} is the base's own name", f"{shorten(new)} 是基座自己的名字"), "make data NEW_NAME=…"
+        )
     encoded, count = (new.encode(), json.dumps(new)[1:-1].encode()), 0
     with evidence.view.open(evidence.parts["data"]) as stream:
         for _, line in rows.read_lines(stream):
