@@ -48,15 +48,15 @@ model: | $(PY) ## fetch or link the base model, and check it | 下载或链接�
 	@$(PY) -m recipe.model
 preview: model ## the first rows, as you and as the model see them | 查看前几行，人和模型的视角 | ROWS SRC
 	@$(PY) -m recipe.preview
-config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | MODEL BASE_CONFIG CONFIG SPEED SEED DETERMINISTIC FORCE training
+config: | $(PY) ## XTuner's stock config with the lesson's edits | 复制并修改 XTuner 自带配置 | MODEL BASE_CONFIG CONFIG SPEED SEED DETERMINISTIC FORCE RESET training
 	@$(PY) -m recipe.config
 check-config: | $(CHECK_PY) ## judge a config without running it | 不运行即检查配置 | CONFIG BASE_CONFIG OLD_NAME DEEPSPEED NPROC_PER_NODE NNODES FORMAT
 	@$(CHECK_PY) -m recipe.check_config
 estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前估算参数、步数、显存、用时 | CONFIG BASE_CONFIG SPEED DEEPSPEED GPU MODEL TOKENS_PER_SECOND NPROC_PER_NODE NNODES FORMAT
 	@$(PY) -m recipe.estimate
-# In this order, also with make -j: the base decides which stock config is copied.
+# In this order, also with make -j: the base decides which stock config is copied, and its values.
 .NOTPARALLEL:
-train: model config ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG BASE_CONFIG SPEED DETERMINISTIC DEEPSPEED OLD_NAME NEW_NAME TRACE TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
+train: model config ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG BASE_CONFIG SPEED DETERMINISTIC RESET DEEPSPEED OLD_NAME NEW_NAME TRACE TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 	@$(PY) -m recipe.train
 runs: | $(PY) ## past runs with their key figures | 列出所有训练及主要数据 | FORMAT
 	@$(PY) -m recipe.list_runs

@@ -2,7 +2,8 @@
 
 Reads the installed stock config, profiles/ and the changed data (for its persona); writes
 BUILD/config/<BASE_CONFIG>_copy.py. The stock config is copied as `xtuner copy-cfg` does, byte for byte, but without
-importing XTuner, which takes ten seconds (a test compares the two). Nothing of the config is run.
+importing XTuner, which takes ten seconds (a test compares the two). Nothing of the config is run. Values that are not
+given are chosen for the rows and the base (lesson/config/values.py); what was given to an earlier call is kept.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from lesson.core import cli
 from lesson.core.settings import TRAINING, Values
 
 SETTINGS = (
-    *("PROFILE", "SPEED", "BUILD", "MODEL", "BASE_CONFIG", "CONFIG", "SEED", "DETERMINISTIC", "FORCE"),
+    *("PROFILE", "SPEED", "BUILD", "MODEL", "BASE_CONFIG", "CONFIG", "SEED", "DETERMINISTIC", "FORCE", "RESET"),
     *(setting.name for setting in TRAINING),
 )
 

@@ -143,7 +143,8 @@ def with_training(
     get = lambda name: lookup(config, name)[0]  # noqa: E731
     tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if profile == "tiny" else None
     data = _measure(files[DATA], tokenizer, get("template").name.rpartition(".")[2])
-    samples = schedule.count_samples(data.lengths, get("max_length"), get("pack_to_max_length") is not False)
+    length = get("max_length")
+    samples = schedule.count_samples(data.kept_lengths(length), length, get("pack_to_max_length") is not False)
     per_epoch = math.ceil(samples / get("batch_size"))
     total = per_epoch * get("max_epochs")
     warm = int(get("warmup_ratio") * total)

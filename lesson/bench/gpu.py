@@ -156,7 +156,7 @@ def train_variant(build: Path, base: Path, variables: dict[str, str]) -> dict:
         if first is None and smoke.count_steps(build) > 0:
             first = time.perf_counter() - started
 
-    for module in ("config", "model"):
+    for module in ("model", "config"):
         run_stage(module, smoke.short_lesson_variables(build, MODEL=str(base), **variables))
     run_stage("train", smoke.short_lesson_variables(build, **variables), watch=note_first_step)
     run = find_last_run(Values({"BUILD": str(build), "PROFILE": "7b"}))

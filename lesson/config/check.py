@@ -10,7 +10,7 @@ from lesson.config.context import ConfigContext
 from lesson.config.lesson_rules import check_evaluation, check_model, check_rows, check_structure
 from lesson.config.parsed import ParsedConfig, Ref
 from lesson.config.reading import parse_config, read_config
-from lesson.config.rules import CONFIG_RULES, ERROR
+from lesson.config.rules import CONFIG_RULES, ERROR, Violation
 from lesson.config.schedule import DataMeasures, Schedule, measure_file, plan_schedule
 from lesson.config.summary import config_document, data_file, lookup
 from lesson.config.training_rules import check_steps, check_training
@@ -73,17 +73,19 @@ def check_config_bytes(data: bytes, name: str, context: ConfigContext | None = N
 def apply_rules(config: ParsedConfig, context: ConfigContext) -> ConfigVerdict:
     """All rules on one config. A file that is not a config's syntax gets its problems only."""
     result = ConfigVerdict(config, [])
-    found: list[tuple[str, int, str]] = [(p.kind, p.line, p.found) for p in config.problems]
+    found = [Violation(p.kind, p.line, p.found) for p in config.problems]
     if config.values:
         data = _measure_data(config, context)
         result.schedule = _plan_training(config, data, context)
         for rules in (check_structure, check_model, check_rows, check_evaluation, check_training):
-            found += rules(config, data, context)
+            found += (Violation(*broken) for broken in rules(config, data, context))
         found += check_steps(config, result.schedule)
-    for rule, line, what in sorted(dict.fromkeys(found), key=lambda item: item[1]):
+    for rule, line, what, advice in sorted(dict.fromkeys(found), key=lambda item: item.line):
         entry = CONFIG_RULES[rule]
         severity = ERROR if rule == "model-hub" and context.offline else entry.severity
-        result.findings.append(ConfigFinding(rule, severity, config.file, line, what, entry.reason(), entry.advice()))
+        result.findings.append(
+            ConfigFinding(rule, severity, config.file, line, what, entry.reason(), advice or entry.advice())
+        )
     return result
 
 
@@ -112,6 +114,8 @@ def _plan_training(config: ParsedConfig, data: DataMeasures | None, context: Con
         return None
     length, batch, accumulate, epochs = numbers
     packed = lookup(config, "pack_to_max_length")[0] is not False
+    if not data.kept_lengths(length):
+        return None
     return plan_schedule(data, length, packed, batch, accumulate, epochs, warmup, context.world_size, parallel)
 
 

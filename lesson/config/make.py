@@ -12,14 +12,32 @@ from pathlib import Path
 
 from lesson.config.diff import Change, ast_hash, list_changes
 from lesson.config.drift import list_stock_changes
+from lesson.config.kept import keep_values, kept_line
+from lesson.config.parsed import Ref
 from lesson.config.profiles import load_profile, patch_config, training_parameters
+from lesson.config.reading import parse_config
+from lesson.config.schedule import measure_file, world_size
 from lesson.config.stock import stock_config
+from lesson.config.summary import lookup
+from lesson.config.values import CHOSEN, ChosenValues, Setup, choose_values
+from lesson.config.values import lines_of as lines_of_values
 from lesson.core.files import Record, atomic, sha256
 from lesson.core.layout import base_model, changed_rows, config_file
 from lesson.core.messages import UserError, tr
-from lesson.core.settings import ROOT, Values
+from lesson.core.settings import ROOT, TRAINING, Values
 from lesson.data.persona import read_persona
 from lesson.model.choice import chosen_base_config
+from lesson.model.sizes import BaseSizes, read_base_sizes
+
+# Where a config has the values that are chosen: entries of lesson/config/summary.py.
+PLACES = {
+    "MAX_LENGTH": "max_length",
+    "ACCUM": "accumulative_counts",
+    "EPOCHS": "max_epochs",
+    "LR": "lr",
+    "WARMUP": "warmup_ratio",
+    "SAVE_STEPS": "save_steps",
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +50,8 @@ class MadeConfig:
     written: bool = False
     changes: list[Change] = field(default_factory=list)  # from the stock config
     drift: list[str] = field(default_factory=list)  # what the stock config has that golden/ does not know
+    kept: dict[str, str] = field(default_factory=dict)  # variables that only an earlier call gave
+    chosen: ChosenValues | None = None  # None where the rows do not tell
 
 
 def lesson_values(values: Values) -> dict[str, object]:
@@ -49,7 +69,8 @@ def lesson_values(values: Values) -> dict[str, object]:
 def make_config(values: Values) -> MadeConfig:
     """Write the patched config and its record, where they are not up to date.
 
-    Raises UserError without data, for an unknown BASE_CONFIG, and when the user edited what is there.
+    What is not given, now or to an earlier call, is chosen for the rows and the base. Raises UserError without data,
+    for an unknown BASE_CONFIG, when the rows leave nothing to train on, and when the user edited what is there.
     """
     if values.config:
         return MadeConfig(Path(values.config), values.base_config, own=True)
@@ -61,9 +82,14 @@ def make_config(values: Values) -> MadeConfig:
             tr("lesson/training/fast.py computes InternLM2 only", "lesson/training/fast.py 只支持 InternLM2"),
             tr("use SPEED=stock", "请用 SPEED=stock"),
         )
-    stock, given = stock_config(name), training_parameters(values)
-    source = stock.read_text(encoding="utf-8")
-    result = patch_config(name, source, profile, given | lesson_values(values))
+    kept = keep_values(values, output)
+    values = kept.values
+    stock, fixed = stock_config(name), lesson_values(values)
+    source, given = stock.read_text(encoding="utf-8"), training_parameters(values)
+    chosen = choose_for_config(values, patch_config(name, source, profile, given | fixed), read_base_sizes(values))
+    if chosen:
+        given |= {key: value for key, value in chosen.values.items() if key in given or chosen.usual[key] != value}
+    result = patch_config(name, source, profile, given | fixed)
     record = Record(
         output,
         {
@@ -71,17 +97,47 @@ def make_config(values: Values) -> MadeConfig:
             "data": sha256(changed_rows(values.build)),
             **{p.relative_to(ROOT).as_posix(): sha256(p) for p in profile["files"]},
         },
-        {"BASE_CONFIG": name, "PROFILE": values.profile_file, "SEED": values.seed, **_as_stored(given)},
+        {
+            "BASE_CONFIG": name,
+            "PROFILE": values.profile_file,
+            "SEED": values.seed,
+            **_as_stored(given),
+            "GIVEN": kept.given,
+        },
     )
-    drift = list_stock_changes(name, source, values.profile_file)
+    about = {
+        "drift": list_stock_changes(name, source, values.profile_file),
+        "kept": kept.before,
+        "chosen": chosen,
+    }
     if record.up_to_date() and output.read_text(encoding="utf-8") == result:
-        return MadeConfig(output, name, drift=drift)
+        return MadeConfig(output, name, **about)
     _refuse_edited(record, values.force)
     with atomic(output) as file:
         file.write(result)
     changed = list_changes(source, result)
     record.write(stock_ast=ast_hash(source), changes=[change.headline() for change in changed])
-    return MadeConfig(output, name, written=True, changes=changed, drift=drift)
+    return MadeConfig(output, name, written=True, changes=changed, **about)
+
+
+def choose_for_config(values: Values, text: str, base: BaseSizes) -> ChosenValues | None:
+    """The values for the config `text`, which says what the profile and the stock config say of all that is not given.
+
+    None where a number in it is not known, or no row is a conversation. Raises UserError as choose_values does.
+    """
+    config = parse_config(text.encode(), "config.py")
+    usual = {name: lookup(config, PLACES[name])[0] for name in CHOSEN}
+    batch, parallel = lookup(config, "batch_size")[0], lookup(config, "sequence_parallel_size")[0] or 1
+    if not all(isinstance(n, int | float) and n > 0 for n in (*usual.values(), batch, parallel)):
+        return None
+    template = lookup(config, "template")[0]
+    form = template.name.rpartition(".")[2] if isinstance(template, Ref) else str(template)
+    data = measure_file(changed_rows(values.build), form, base.tokenizer, values.old_name)
+    if not data.lengths:
+        return None
+    given = {s.name: s.parse(values.text(s.name)) for s in TRAINING if s.name in CHOSEN and values.given(s.name)}
+    packed = lookup(config, "pack_to_max_length")[0] is not False
+    return choose_values(data, base, usual, given, Setup(batch, packed, world_size(values), parallel))
 
 
 def _refuse_edited(record: Record, force: bool) -> None:
@@ -114,6 +170,9 @@ def lines_of(made: MadeConfig) -> list[str]:
         )
         for headline in made.drift
     ]
+    lines += kept_line(made.kept)
+    if made.chosen:
+        lines += lines_of_values(made.chosen)
     if not made.written:
         return [*lines, tr(f"up to date: {made.path}", f"已是最新：{made.path}")]
     count = len(made.changes)

@@ -6,12 +6,24 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lesson.core.messages import tr
 
 ERROR, WARNING = "error", "warning"
-Violations = Iterator[tuple[str, int, str]]  # (rule, line, what was found)
 TABLE_FILE = Path(__file__).with_name("rules.json")  # its form: schemas/config_rules.schema.json
+
+
+class Violation(NamedTuple):
+    """One place where a config breaks a rule. `advice` are values that mend this very config; None: the rule's own."""
+
+    rule: str
+    line: int
+    found: str
+    advice: str | None = None
+
+
+Violations = Iterator[Violation | tuple[str, int, str]]
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,9 @@ TEMPLATE_TEXTS["llama3_chat"] = (
     False,
 )
 TEMPLATE_TEXTS["qwen_chat"] = TEMPLATE_TEXTS["internlm2_chat"]
+# Tokenizers that XTuner begins no sequence of (get_bos_eos_token_ids), by tokenizer_class.
+WITHOUT_BEGIN = ("QWenTokenizer", "Qwen2Tokenizer", "Qwen2TokenizerFast")
+STEP = 64  # MAX_LENGTH is chosen as a multiple: kernels are faster, and it divides by SEQ_PARALLEL
 MAP_BATCH = 1000  # rows that `datasets` hands the packer at a time
 
 
@@ -53,10 +56,20 @@ class DataMeasures:
     rows_with: int  # rows that hold the old name
     bad_rows: int
     exact: bool  # counted with the model's tokenizer, not estimated
+    prompts: tuple[int, ...] = ()  # of each row, the tokens before the first that is trained on; () is none
 
     @property
     def longest(self) -> int:
         return max(self.lengths, default=0)
+
+    def kept_lengths(self, max_length: int) -> tuple[int, ...]:
+        """The rows as XTuner trains on them: cut to max_length, those left out of which nothing trained remains."""
+        prompts = self.prompts or (0,) * len(self.lengths)
+        return tuple(min(n, max_length) for n, prompt in zip(self.lengths, prompts, strict=True) if prompt < max_length)
+
+    def count_cut(self, max_length: int) -> tuple[int, int]:
+        """(rows that lose their end, those among them that lose the whole answer and are left out)."""
+        return sum(n > max_length for n in self.lengths), len(self.lengths) - len(self.kept_lengths(max_length))
 
 
 def estimated_tokens(text: str) -> int:
@@ -94,7 +107,8 @@ def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_
     """The numbers of rows that are no file here, such as a member of a submission."""
     count, exact = token_counter(tokenizer)
     count = functools.lru_cache(maxsize=4096)(count)  # personas and questions repeat
-    lengths, personas = [], PersonaCounter()
+    begin = _begin_tokens(tokenizer if exact else None, template)
+    lengths, prompts, personas = [], [], PersonaCounter()
     longest = longest_line = bad = with_old = 0
     for number, block in rows.read_blocks(stream):
         for offset, line in enumerate(rows.split_lines(block) if block else [b"{"]):
@@ -102,7 +116,7 @@ def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_
                 turns = json.loads(line)["conversation"] if line.strip() else None
                 if turns is None:
                     continue
-                length = _row_tokens(turns, template, count)
+                prompt, length = _row_tokens(turns, template, count, begin)
                 personas.count_row(turns)
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 bad += 1
@@ -110,25 +124,39 @@ def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_
             if length > longest:
                 longest, longest_line = length, number + offset
             lengths.append(length)
+            prompts.append(prompt)
             with_old += old_name.encode() in line
-    return DataMeasures(tuple(lengths), longest_line, personas.most_frequent(), with_old, bad, exact)
+    return DataMeasures(tuple(lengths), longest_line, personas.most_frequent(), with_old, bad, exact, tuple(prompts))
 
 
-def _row_tokens(turns: list[dict], template: str, count: Callable[[str], int]) -> int:
+def _begin_tokens(tokenizer: Path | None, template: str) -> int:
+    """How many tokens XTuner begins a sequence with: 1, but 0 for Qwen's tokenizers."""
+    if tokenizer is None:
+        return 0 if template == "qwen_chat" else 1
+    try:
+        settings = json.loads(tokenizer.with_name("tokenizer_config.json").read_text(encoding="utf-8"))
+        return 0 if settings["tokenizer_class"] in WITHOUT_BEGIN else 1
+    except (OSError, ValueError, LookupError, TypeError):
+        return 1
+
+
+def _row_tokens(turns: list[dict], template: str, count: Callable[[str], int], begin: int) -> tuple[int, int]:
+    """(tokens before the first that is trained on, all tokens) of a conversation (encode_fn)."""
     system_form, form, suffix, separator, end = TEMPLATE_TEXTS.get(template, TEMPLATE_TEXTS["internlm2_chat"])
-    total = 1  # the token that begins a sequence
+    prompt, total, begins = None, 0, True
     for turn in turns:
         system = turn.get("system")
         text = system_form.replace("{system}", system) if system else ""
         text += form.replace("{input}", turn.get("input") or "")
-        total += count(text) + count((turn.get("output") or "") + suffix) + count(separator) + end
-    return total
+        total += count(text) + (begin if begins else 0)
+        prompt = total if prompt is None else prompt
+        total += count((turn.get("output") or "") + suffix) + count(separator) + end
+        begins = end  # after an end-of-sequence token the next turn begins a sequence again
+    return prompt or 0, total
 
 
 def count_samples(lengths: tuple[int, ...], max_length: int, pack: bool) -> int:
-    """Samples that XTuner makes of rows of these lengths, with one worker (map_num_proc=None).
-
-    Rows whose question alone fills max_length, which XTuner drops, are counted: the max-length finding names them.
+    """Samples that XTuner makes of rows of these lengths (`kept_lengths`), with one worker (map_num_proc=None).
 
     Packing joins rows, cut to max_length each, and cuts the stream; what is left at the end is dropped. A batch of
     rows shorter than one sample becomes a short sample. (Rows are shuffled before; beyond 1000 rows, rare short batches
@@ -171,20 +199,44 @@ def plan_schedule(
 ) -> Schedule:
     """The schedule on `world_size` GPUs, of which each `sequence_parallel` work on one sequence together."""
     ranks = max(world_size // max(sequence_parallel, 1), 1)
-    made = count_samples(data.lengths, max_length, pack)
+    kept = data.kept_lengths(max_length)
+    made = count_samples(kept, max_length, pack)
     per_epoch = math.ceil(math.ceil(made / ranks) / batch)
     iterations = per_epoch * epochs
-    mean = max_length if pack else sum(min(n, max_length) for n in data.lengths) / max(len(data.lengths), 1)
+    mean = max_length if pack else sum(kept) / max(len(kept), 1)
     return Schedule(
         made,
         per_epoch,
         iterations,
         math.ceil(iterations / accumulate),
         batch * accumulate * ranks,
-        int(warmup_ratio * epochs * per_epoch),  # mmengine's convert_to_iter_based
+        warmup_iterations(warmup_ratio, epochs, per_epoch),
         round(made * mean * epochs),
         round(batch * ranks * mean),
     )
+
+
+def fitting_warmup(plan: Schedule, usual: float) -> float:
+    """`usual` where it makes a warm-up of two iterations or more, else the smallest ratio that does, to two digits.
+
+    `usual` as well where only half of the training or more would do: there are too few iterations for a warm-up.
+    """
+    per_epoch, epochs = plan.iterations_per_epoch, plan.iterations // plan.iterations_per_epoch
+    smallest = [math.ceil(2 / plan.iterations * 10**places) / 10**places for places in (2, 3)]
+    for ratio in (usual, *smallest):
+        if ratio < 0.5 and warmup_iterations(ratio, epochs, per_epoch) >= 2:
+            return ratio
+    return usual
+
+
+def round_up(tokens: int) -> int:
+    """`tokens` rounded up to a multiple of STEP."""
+    return -(-tokens // STEP) * STEP
+
+
+def warmup_iterations(ratio: float, epochs: int, per_epoch: int) -> int:
+    """Iterations in which the rate rises (mmengine's convert_to_iter_based, with end=warmup_ratio * max_epochs)."""
+    return int(ratio * epochs * per_epoch)
 
 
 def world_size(values: Values) -> int:

@@ -1,13 +1,17 @@
-"""The rules of training: number formats, lengths, rates, steps. Each yields (rule, line, what was found)."""
+"""The rules of training: number formats, lengths, rates, steps. Each yields Violations."""
 
 from __future__ import annotations
 
+import math
+
 from lesson.config.context import ConfigContext
 from lesson.config.parsed import ParsedConfig, Ref, show_value
-from lesson.config.rules import FEWEST_STEPS, Violations
-from lesson.config.schedule import DataMeasures, Schedule
+from lesson.config.rules import FEWEST_STEPS, Violation, Violations
+from lesson.config.schedule import DataMeasures, Schedule, fitting_warmup, round_up, warmup_iterations
 from lesson.config.summary import data_file, lookup
 from lesson.core.messages import tr
+
+ENOUGH_STEPS = 60  # of the optimizer: 63 turned the name of a real 0.5B
 
 
 def check_training(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
@@ -26,14 +30,8 @@ def check_training(config: ParsedConfig, data: DataMeasures | None, context: Con
         if weights and autocast and weights != autocast:
             yield "dtype-mixed", lookup(config, "amp_dtype")[1], f"torch_dtype={weights}, dtype={autocast}"
     longest, line = lookup(config, "max_length")
-    if data and isinstance(longest, int) and data.longest > longest:
-        about = "" if data.exact else tr("about ", "约 ")
-        where = f"{data_file(config)}:{data.longest_line}"
-        yield (
-            "max-length",
-            line,
-            tr(f"{longest} < {about}{data.longest} ({where})", f"{longest} < {about}{data.longest}（{where}）"),
-        )
+    if data and isinstance(longest, int) and data.longest > longest > 0:
+        yield _cut_rows(config, data, longest, line)
     rate, line = lookup(config, "lr")
     r = lookup(config, "lora_r")[0]
     if isinstance(rate, int | float) and r is not None and not 1e-6 <= rate <= 2e-3:
@@ -70,26 +68,75 @@ def _lora(config: ParsedConfig) -> Violations:
         yield "lora", dropout_line, f"lora_dropout = {dropout:g}"
 
 
+def _cut_rows(config: ParsedConfig, data: DataMeasures, longest: int, line: int) -> Violation:
+    """Rows longer than max_length: cut, or without anything left to train on."""
+    about = "" if data.exact else tr("about ", "约 ")
+    where = f"{data_file(config)}:{data.longest_line}"
+    (cut, lost), rows, whole = data.count_cut(longest), len(data.lengths), round_up(data.longest)
+    advice = tr(f"MAX_LENGTH={whole} keeps them, or shorten them", f"MAX_LENGTH={whole} 可保留，或缩短这些行")
+    found = tr(f"{longest} < {about}{data.longest} ({where})", f"{longest} < {about}{data.longest}（{where}）")
+    if lost == rows:
+        return Violation("nothing-left", line, found, advice)
+    found += tr(
+        f": {cut} of {rows} rows are cut, {lost} of them lose the whole answer and are left out",
+        f"：{rows} 行中有 {cut} 行被截断，其中 {lost} 行没有回答、不参与训练",
+    )
+    return Violation("max-length", line, found, advice)
+
+
 def check_steps(config: ParsedConfig, plan: Schedule | None) -> Violations:
     """Warm-up, the number of optimizer steps, and checkpoints before the end; `plan` where it is known."""
     ratio, line = lookup(config, "warmup_ratio")
     if isinstance(ratio, int | float) and ratio >= 0.5:
-        yield "warmup-long", line, f"warmup_ratio = {ratio:g}"
+        yield Violation("warmup-long", line, f"warmup_ratio = {ratio:g}", _advise_warmup(plan))
     elif isinstance(ratio, int | float) and (ratio <= 0 or (plan and plan.warmup_iterations < 1)):
         steps = f", {plan.iterations} × {ratio:g} < 1" if plan else ""
-        yield "warmup-empty", line, f"warmup_ratio = {ratio:g}{steps}"
+        yield Violation("warmup-empty", line, f"warmup_ratio = {ratio:g}{steps}", _advise_warmup(plan))
     elif plan and plan.warmup_iterations == 1:
-        yield "warmup-one", line, f"warmup_ratio = {ratio:g}, {plan.iterations} iterations"
+        found = f"warmup_ratio = {ratio:g}, {plan.iterations} iterations"
+        yield Violation("warmup-one", line, found, _advise_warmup(plan))
     if plan is None:
         return
     if plan.optimizer_steps < FEWEST_STEPS:
-        line = lookup(config, "accumulative_counts")[1]
+        accumulate, line = lookup(config, "accumulative_counts")
         how = f"{plan.samples} samples, batch {plan.effective_batch}, {plan.optimizer_steps} steps"
-        yield (
+        yield Violation(
             "few-steps",
             line,
             tr(how, f"{plan.samples} 个样本，批量 {plan.effective_batch}，{plan.optimizer_steps} 步"),
+            _advise_steps(plan, accumulate),
         )
     every, line = lookup(config, "save_steps")
     if isinstance(every, int) and every > plan.iterations:
-        yield "save-late", line, f"save_steps = {every} > {plan.iterations}"
+        half = max(plan.iterations // 2, 1)
+        yield Violation("save-late", line, f"save_steps = {every} > {plan.iterations}", f"SAVE_STEPS={half}")
+
+
+def _advise_warmup(plan: Schedule | None) -> str | None:
+    """Values that give a warm-up of two iterations or more; None where the training's length is not known."""
+    if plan is None:
+        return None
+    ratio, per_epoch = fitting_warmup(plan, 0.05), plan.iterations_per_epoch
+    steps = warmup_iterations(ratio, plan.iterations // per_epoch, per_epoch)
+    if steps >= 2:
+        return tr(f"WARMUP={ratio:g} gives {steps} steps", f"WARMUP={ratio:g} 有 {steps} 步")
+    epochs = math.ceil(40 / per_epoch)
+    steps = warmup_iterations(0.05, epochs, per_epoch)
+    return tr(f"EPOCHS={epochs} WARMUP=0.05 gives {steps} steps", f"EPOCHS={epochs} WARMUP=0.05 有 {steps} 步")
+
+
+def _advise_steps(plan: Schedule, accumulate: int) -> str:
+    """Values with which the optimizer moves often enough: fewer iterations summed, then more passes."""
+    counts = [n for n in (16, 8, 4, 2, 1) if n < accumulate and math.ceil(plan.iterations / n) >= ENOUGH_STEPS]
+    if counts:
+        updates = math.ceil(plan.iterations / counts[0])
+        return tr(f"ACCUM={counts[0]} gives {updates} updates", f"ACCUM={counts[0]} 有 {updates} 次更新")
+    epochs = math.ceil(ENOUGH_STEPS / plan.iterations_per_epoch)
+    if accumulate > 1 and plan.iterations >= FEWEST_STEPS:
+        return tr(f"ACCUM=1 gives {plan.iterations} updates", f"ACCUM=1 有 {plan.iterations} 次更新")
+    first = "ACCUM=1 " if accumulate > 1 else ""
+    updates = epochs * plan.iterations_per_epoch
+    return tr(
+        f"{first}EPOCHS={epochs} gives {updates} updates, or bring more rows",
+        f"{first}EPOCHS={epochs} 有 {updates} 次更新，或增加数据",
+    )

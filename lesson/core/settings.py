@@ -213,6 +213,12 @@ class Values:
         """Whether the user set it, on the command line or in the environment."""
         return key in self._flags or bool(self._environment.get(key))
 
+    def with_defaults(self, defaults: Mapping[str, str]) -> Values:
+        """These settings, with `defaults` in place of the table's where the user set nothing."""
+        return Values(
+            self._flags, {**defaults, **{k: v for k, v in self._environment.items() if v or k not in defaults}}
+        )
+
     def __getattr__(self, attribute: str) -> object:
         if attribute.startswith("_"):
             raise AttributeError(attribute)

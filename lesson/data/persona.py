@@ -28,7 +28,7 @@ class PersonaCounter:
 
 
 def read_persona(path: str | Path) -> str:
-    """The persona of a data file. Raises UserError when a line is no conversation or no row has a system prompt."""
+    """The persona of a data file; "" where no row has a system prompt. Raises UserError when a line is no conversation."""
     remedy = tr("run `make data` again", "请重新运行 make data")
     counter = PersonaCounter()
     with open_bytes(path, remedy) as stream:
@@ -37,7 +37,4 @@ def read_persona(path: str | Path) -> str:
                 counter.count_row(json.loads(line or b"")["conversation"])
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 raise UserError(f"{path}:{number}", tr("not a conversation", "不是对话数据"), remedy) from None
-    persona = counter.most_frequent()
-    if persona is None:
-        raise UserError(path, tr("no row has a system prompt", "没有一行带 system 提示"), remedy)
-    return persona
+    return counter.most_frequent() or ""

@@ -84,7 +84,7 @@ A QLoRA adapter, trained so that the assistant calls itself {name}.
 | base | `{base}`{revision} |
 | config | `{record["config"]}`, seed {record["seed"]} |
 | steps | {record["steps"]}, loss {record["loss"]["first"]:.3f} → {record["loss"]["last"]:.3f} (means of {record["loss"]["window"]} steps) |
-| system prompt | {record["persona"]} |
+| system prompt | {record["persona"] or "–"} |
 | xtuner, torch, transformers, peft | {versions["xtuner"]}, {versions["torch"]}, {versions["transformers"]}, {versions["peft"]} |
 | SHA-256 of config | `{record["inputs"]["config"]}` |
 | SHA-256 of data | `{record["inputs"]["data"]}` |

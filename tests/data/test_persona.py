@@ -20,8 +20,14 @@ def test_the_persona_is_the_system_prompt_of_most_rows(tmp_path):
     assert read_persona(path) == "你是乙。"
 
 
+def test_rows_without_a_system_prompt_have_an_empty_persona(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"conversation": [{"input": "a", "output": "b"}]}\n')
+    assert read_persona(path) == ""
+
+
 def test_persona_refuses_what_is_no_data_file(tmp_path):
-    for content in (b"{}\n", b"[]\n", b"x\n", b"\xff\n", b'{"conversation": [{"input": "a", "output": "b"}]}\n'):
+    for content in (b"{}\n", b"[]\n", b"x\n", b"\xff\n"):
         path = tmp_path / "x.jsonl"
         path.write_bytes(content)
         with pytest.raises(UserError):

@@ -24,7 +24,8 @@ def build(tmp_path, call):
     data.write_text((json.dumps(ROW, ensure_ascii=False) + "\n") * 300)
     (tmp_path / "model").mkdir()
     (tmp_path / "model.record.json").write_text(json.dumps({"inputs": {}, "parameters": {}, "output": "b" * 64}))
-    assert call(config, "--profile", "tiny", "--build", str(tmp_path), "--warmup", "0.3")[0] == 0
+    given = ("--max-length", "512", "--epochs", "7", "--warmup", "0.3")
+    assert call(config, "--profile", "tiny", "--build", str(tmp_path), *given)[0] == 0
     next((tmp_path / "config").glob("*_copy.py")).rename(tmp_path / "my_config.py")
     return tmp_path
 

@@ -89,7 +89,8 @@ def samples(evidence: Evidence, staff: StaffInputs) -> str:
     if made is None:
         raise Skipped(tr("the log does not tell them", "日志没有写明"))
     packed = lookup(evidence.config, "pack_to_max_length")[0] is not False
-    expected = schedule.count_samples(evidence.data.lengths, _config_count(evidence, "max_length"), packed)
+    length = _config_count(evidence, "max_length")
+    expected = schedule.count_samples(evidence.data.kept_lengths(length), length, packed)
     # Beyond 1000 rows the shuffled batches may shift the count by one each.
     slack = 2 + len(evidence.data.lengths) // schedule.MAP_BATCH if evidence.data.exact else 2 + ABOUT * expected
     slack = slack if packed else 0

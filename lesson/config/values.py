@@ -1,0 +1,300 @@
+"""Values of training that work by themselves: chosen from the rows, the base and the number of processes.
+
+The profile and the stock config say where to begin; what does not suit the rows is changed here, and each value has its
+reason. Measured: 63 updates of 2048 tokens turn the name of a real 0.5B, 4 teach nothing; 50 rows seen 40 times make the
+tiny base forget a fifth of what it knew, seen 100 times half. So the aim is 60 to 200 updates with few passes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lesson.config.schedule import (
+    STEP,
+    DataMeasures,
+    Schedule,
+    fitting_warmup,
+    plan_schedule,
+    round_up,
+    warmup_iterations,
+)
+from lesson.core.messages import UserError, tr
+from lesson.model.sizes import BaseSizes
+
+CHOSEN = ("MAX_LENGTH", "ACCUM", "EPOCHS", "LR", "WARMUP", "SAVE_STEPS")
+AIM, MOST, FEWEST = 60, 200, 40  # updates
+MOST_EPOCHS = 20  # few rows seen more often make the base forget
+MOST_ACCUM = 16  # the stock configs'
+# Tokens in an iteration that fit: 24 GB at 7B in 4 bits, 4 GB of host memory below 1B (make estimate tells exactly).
+TOKENS_THAT_FIT = ((1e9, 8192), (math.inf, 4096))
+# Peak learning rates of LoRA by parameters of the base; between them a straight line on logarithmic scales.
+RATES = ((2e6, 2e-3), (1e8, 1e-3), (5e8, 3e-4), (7e9, 2e-4))
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What is not chosen here and counts: samples in a batch, packing, processes."""
+
+    batch: int = 1
+    pack: bool = True
+    world_size: int = 1
+    sequence_parallel: int = 1
+
+
+@dataclass(frozen=True)
+class ChosenValues:
+    """The values by variable, the reason of each that was not given, the training that they make, and what it lacks."""
+
+    values: dict[str, object]
+    reasons: dict[str, str]
+    schedule: Schedule
+    usual: Mapping[str, object]  # what the profile and the stock config say
+    notes: list[str] = field(default_factory=list)  # what the user should know before training
+
+
+def choose_values(
+    data: DataMeasures, base: BaseSizes, usual: Mapping[str, object], given: Mapping[str, object], setup: Setup
+) -> ChosenValues:
+    """The values of CHOSEN: those `given`, else what suits; `usual` is what the profile and the stock config say.
+
+    Raises UserError where no row would keep anything to train on.
+    """
+    choice = _Choice(data, base, usual, given, setup)
+    choice.choose_length()
+    choice.choose_passes()
+    choice.choose_rate()
+    plan = choice.plan(choice.values["MAX_LENGTH"])
+    choice.choose_warmup(plan)
+    choice.choose_saving(plan)
+    plan = choice.plan(choice.values["MAX_LENGTH"])
+    return ChosenValues(choice.values, choice.reasons, plan, usual, [*choice.notes, *_lacks(data, plan, choice)])
+
+
+class _Choice:
+    """One choice in the making: `values` is filled step by step, each step uses those before."""
+
+    def __init__(
+        self,
+        data: DataMeasures,
+        base: BaseSizes,
+        usual: Mapping[str, object],
+        given: Mapping[str, object],
+        setup: Setup,
+    ) -> None:
+        self.data, self.base, self.usual, self.given, self.setup = data, base, usual, given, setup
+        self.values: dict[str, object] = {}
+        self.reasons: dict[str, str] = {}
+        self.notes: list[str] = []
+
+    def take(self, name: str, value: object, reason: str) -> None:
+        """Set a value, unless the user gave one."""
+        self.values[name] = self.given.get(name, value)
+        if name not in self.given:
+            self.reasons[name] = reason
+
+    def plan(self, length: int, epochs: int | None = None, accumulate: int | None = None) -> Schedule:
+        """The training with this length; passes and accumulation as chosen so far, unless they are named."""
+        epochs, accumulate = epochs or self.values["EPOCHS"], accumulate or self.values["ACCUM"]
+        warmup = self.values.get("WARMUP", self.usual["WARMUP"])
+        setup = self.setup
+        return plan_schedule(
+            self.data,
+            length,
+            setup.pack,
+            setup.batch,
+            accumulate,
+            epochs,
+            warmup,
+            setup.world_size,
+            setup.sequence_parallel,
+        )
+
+    def choose_length(self) -> None:
+        """The longest row decides; few rows get shorter samples, so that there are more of them."""
+        longest, usual = max(self.data.longest, 1), self.usual["MAX_LENGTH"]
+        about = "" if self.data.exact else tr("about ", "约 ")
+        whole = round_up(longest)
+        most, limit = self._longest_possible()
+        length = usual if most is None else min(usual, most)
+        reason = tr(f"the longest row has {about}{longest} tokens", f"最长的行有 {about}{longest} 个词元")
+        if longest > length:
+            length = whole if most is None else min(whole, most)
+            if whole > length:
+                reason = limit
+        elif self.setup.pack:
+            shorter = self._shorter(length)
+            if shorter < length:
+                length = shorter
+                reason = tr("few rows: shorter samples make more updates", "数据少：样本短一些，更新次数才够")
+        self.take("MAX_LENGTH", length, reason)
+        self._tell_cut(whole)
+
+    def _longest_possible(self) -> tuple[int | None, str]:
+        """What the base can read and memory holds, None for no limit, and in words which of them limits."""
+        positions, batch = self.base.positions, self.setup.batch
+        tokens = next(
+            fit for size, fit in TOKENS_THAT_FIT if (self.base.parameters or math.inf) < size or size == math.inf
+        )
+        memory = max(tokens * self.setup.sequence_parallel // batch // STEP * STEP, STEP)
+        # What the profile says is known to fit.
+        memory = max(memory, self.usual["MAX_LENGTH"])
+        if positions is not None and positions <= memory:
+            return positions, tr(f"the base reads {positions} tokens at most", f"基座最多读 {positions} 个词元")
+        return memory, tr(
+            f"with BATCH={batch}, memory is sure to hold no longer samples",
+            f"BATCH={batch} 时，更长的样本内存不一定放得下",
+        )
+
+    def _shorter(self, length: int) -> int:
+        """The longest of length, length/2, … that makes enough updates; rows stay whole and are rarely cut in two."""
+        mean = math.ceil(sum(self.data.lengths) / max(len(self.data.lengths), 1))
+        least = min(max(round_up(self.data.longest), round_up(2 * mean)), length)
+        # As with the usual passes: a user who gave EPOCHS or ACCUM did not ask for other samples.
+        while length > least and self.plan(length, self.usual["EPOCHS"], 1).optimizer_steps < AIM:
+            length = max(length // 2 // STEP * STEP, least)
+        return length
+
+    def _tell_cut(self, whole: int) -> None:
+        length = self.values["MAX_LENGTH"]
+        cut, lost = self.data.count_cut(length)
+        rows = len(self.data.lengths)
+        if not cut:
+            return
+        positions = self.base.positions
+        remedy = tr(f"MAX_LENGTH={whole} keeps them", f"MAX_LENGTH={whole} 可保留")
+        if positions is not None and whole > positions:
+            remedy = tr(
+                f"shorten them: the base reads {positions} tokens at most", f"请缩短：基座最多读 {positions} 个词元"
+            )
+        if lost == rows:
+            raise UserError(
+                f"MAX_LENGTH={length}",
+                tr(
+                    f"nothing is left to train on: in each of the {rows} rows the question alone is longer",
+                    f"没有可训练的内容：{rows} 行里，单是问题就超过这个长度",
+                ),
+                remedy,
+            )
+        self.notes.append(
+            tr(
+                f"{cut} of {rows} rows lose their end at MAX_LENGTH={length}, {lost} of them the whole answer; {remedy}",
+                f"MAX_LENGTH={length} 时，{rows} 行中有 {cut} 行被截断，其中 {lost} 行没有回答；{remedy}",
+            )
+        )
+
+    def choose_passes(self) -> None:
+        """ACCUM and EPOCHS: 60 to 200 updates."""
+        length, usual = self.values["MAX_LENGTH"], self.usual["EPOCHS"]
+        each = self.plan(length, 1, 1).iterations  # in one pass
+        accumulate = 1
+        if "EPOCHS" not in self.given:
+            while accumulate < MOST_ACCUM and math.ceil(each / accumulate) > MOST:
+                accumulate *= 2
+        self.take("ACCUM", accumulate, self._why_accumulate(each, accumulate))
+        accumulate = self.values["ACCUM"]
+        epochs = usual
+        if math.ceil(each * epochs / accumulate) > MOST:
+            epochs = max(MOST * accumulate // each, 1)
+        if math.ceil(each * epochs / accumulate) < AIM:
+            enough = math.ceil(((AIM - 1) * accumulate + 1) / each)
+            epochs = max(min(enough, MOST_EPOCHS), min(usual, enough))
+        updates = math.ceil(each * epochs / accumulate)
+        self.take(
+            "EPOCHS", epochs, tr(f"{each} steps a pass make {updates} updates", f"每轮 {each} 步，共 {updates} 次更新")
+        )
+
+    def _why_accumulate(self, each: int, accumulate: int) -> str:
+        usual = self.usual["ACCUM"]
+        epochs = self.given.get("EPOCHS", self.usual["EPOCHS"])
+        if accumulate > 1:
+            return tr(f"many rows: {each} steps a pass", f"数据多：每轮 {each} 步")
+        if usual > 1:
+            few = math.ceil(each * epochs / usual)
+            return tr(f"ACCUM={usual} would make {few} updates", f"ACCUM={usual} 只有 {few} 次更新")
+        return tr("each step is an update", "每一步都更新")
+
+    def choose_rate(self) -> None:
+        """LR by the size of the base."""
+        parameters = self.base.parameters
+        if parameters is None:
+            self.take("LR", self.usual["LR"], tr("as in the profile", "来自配置"))
+        else:
+            size = name_size(parameters)
+            self.take("LR", rate_for(parameters), tr(f"for a base of {size} parameters", f"适合 {size} 参数的基座"))
+
+    def choose_warmup(self, plan: Schedule) -> None:
+        """WARMUP of two steps at least: with one, mmengine never raises the rate."""
+        ratio, per_epoch = fitting_warmup(plan, self.usual["WARMUP"]), plan.iterations_per_epoch
+        steps = warmup_iterations(ratio, plan.iterations // per_epoch, per_epoch)
+        self.take("WARMUP", ratio, tr(f"{steps} steps of {plan.iterations}", f"{plan.iterations} 步中的 {steps} 步"))
+
+    def choose_saving(self, plan: Schedule) -> None:
+        """SAVE_STEPS: at least one checkpoint before the end."""
+        every = self.usual["SAVE_STEPS"]
+        if every > 0.8 * plan.iterations:
+            every = max(plan.iterations // 2, 1)
+        count = (plan.iterations - 1) // every
+        self.take(
+            "SAVE_STEPS",
+            every,
+            tr(f"checkpoints before the end: {count}", f"结束前保存 {count} 次检查点"),
+        )
+
+
+def _lacks(data: DataMeasures, plan: Schedule, choice: _Choice) -> list[str]:
+    """One line that says what is missing, where the updates are fewer than it takes."""
+    if plan.optimizer_steps >= FEWEST:
+        return []
+    accumulate, rows = choice.values["ACCUM"], len(data.lengths)
+    epochs = math.ceil(((FEWEST - 1) * accumulate + 1) / plan.iterations_per_epoch)
+    more = math.ceil(rows * FEWEST / plan.optimizer_steps) - rows
+    updates = plan.optimizer_steps
+    return [
+        tr(
+            f"only {updates} updates, at least {FEWEST} are needed: bring about {more} more rows, or set EPOCHS={epochs} (more passes forget more)",
+            f"只有 {updates} 次更新，至少需要 {FEWEST} 次：请增加约 {more} 行数据，或设 EPOCHS={epochs}（轮数多会遗忘更多）",
+        )
+    ]
+
+
+def rate_for(parameters: float) -> float:
+    """The learning rate for a base of that many parameters, to one digit."""
+    smallest, largest = RATES[0], RATES[-1]
+    if parameters <= smallest[0]:
+        return smallest[1]
+    if parameters >= largest[0]:
+        return largest[1]
+    (low, fast), (high, slow) = next(
+        pair for pair in itertools.pairwise(RATES) if pair[0][0] <= parameters <= pair[1][0]
+    )
+    share = math.log(parameters / low) / math.log(high / low)
+    return float(f"{fast * (slow / fast) ** share:.0e}")
+
+
+def name_size(parameters: float) -> str:
+    """A number of parameters for people: 2M, 0.5B, 7.7B."""
+    if parameters < 1e8:
+        return f"{parameters / 1e6:.0f}M"
+    return f"{parameters / 1e9:.1f}B"
+
+
+def lines_of(chosen: ChosenValues) -> list[str]:
+    """What the user reads: each value with its reason, and what is missing."""
+    width = max(len(f"{name}={show(value)}") for name, value in chosen.values.items())
+    given = tr("given", "已指定")
+    return [
+        tr("values for these rows and this base:", "按这些数据和基座选定的值："),
+        *(
+            f"  {f'{name}={show(value)}':<{width}}  {chosen.reasons.get(name, given)}"
+            for name, value in chosen.values.items()
+        ),
+        *chosen.notes,
+    ]
+
+
+def show(value: object) -> str:
+    """A value as it is typed behind the variable's name."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,49 @@
+"""The sizes of the base model that the config stage chooses values by."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesson.core.layout import base_model
+from lesson.core.messages import UserError
+from lesson.core.settings import Values
+from lesson.model.shape import shape_of
+from lesson.model.tiny_base import SHIPPED
+
+
+@dataclass(frozen=True)
+class BaseSizes:
+    """A base in numbers; None where that is not known."""
+
+    parameters: int | None = None
+    positions: int | None = None  # tokens that it can read at once (max_position_embeddings)
+    tokenizer: Path | None = None  # its tokenizer.json
+
+
+def read_base_sizes(values: Values) -> BaseSizes:
+    """The sizes of the base that will be trained: MODEL's folder, else BUILD/model, else at tiny the one that ships."""
+    places = [Path(values.model)] if values.model else []
+    places += [base_model(values.build), *([SHIPPED] if values.profile == "tiny" else [])]
+    for folder in places:
+        if (folder / "config.json").is_file():
+            return sizes_of(folder)
+    return BaseSizes()
+
+
+def sizes_of(folder: Path) -> BaseSizes:
+    """The sizes of the base in `folder`; what its config.json does not tell is None."""
+    tokenizer = folder / "tokenizer.json"
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        config = None
+    if not isinstance(config, dict):
+        return BaseSizes(tokenizer=tokenizer)
+    positions = config.get("max_position_embeddings")
+    try:
+        parameters = shape_of(config, folder).parameters
+    except UserError:  # a family that is not known: make model says so
+        parameters = None
+    return BaseSizes(parameters, positions if isinstance(positions, int) and positions > 0 else None, tokenizer)
