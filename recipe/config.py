@@ -13,6 +13,8 @@ import sys
 from lesson.config import make
 from lesson.core import cli
 from lesson.core.settings import TRAINING, Values
+from lesson.model.choice import chosen_base_config
+from lesson.model.sizes import read_base_sizes
 
 SETTINGS = (
     *("PROFILE", "SPEED", "BUILD", "MODEL", "BASE_CONFIG", "CONFIG", "SEED", "DETERMINISTIC", "FORCE", "RESET"),
@@ -21,7 +23,8 @@ SETTINGS = (
 
 
 def stage(values: Values) -> int:
-    print(*make.lines_of(make.make_config(values)), sep="\n")
+    name = values.base_config if values.config else chosen_base_config(values)
+    print(*make.lines_of(make.make_config(values, name, read_base_sizes(values))), sep="\n")
     return 0
 
 

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "core": set(),
     "data": {"core"},
     "model": {"core"},
-    "config": {"core", "data", "model"},
+    "config": {"core", "data"},
     "runs": {"core", "config"},
     "training": {"core", "data", "model", "config", "runs"},
     "evaluation": {"core", "data", "model", "runs"},

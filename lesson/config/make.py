@@ -19,15 +19,13 @@ from lesson.config.reading import parse_config
 from lesson.config.schedule import measure_file, world_size
 from lesson.config.stock import stock_config
 from lesson.config.summary import lookup
-from lesson.config.values import CHOSEN, ChosenValues, Setup, choose_values
+from lesson.config.values import CHOSEN, BaseSizes, ChosenValues, Setup, choose_values
 from lesson.config.values import lines_of as lines_of_values
 from lesson.core.files import Record, atomic, sha256
 from lesson.core.layout import base_model, changed_rows, config_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, TRAINING, Values
 from lesson.data.persona import read_persona
-from lesson.model.choice import chosen_base_config
-from lesson.model.sizes import BaseSizes, read_base_sizes
 
 # Where a config has the values that are chosen: entries of lesson/config/summary.py.
 PLACES = {
@@ -66,15 +64,14 @@ def lesson_values(values: Values) -> dict[str, object]:
     }
 
 
-def make_config(values: Values) -> MadeConfig:
-    """Write the patched config and its record, where they are not up to date.
+def make_config(values: Values, name: str, base: BaseSizes) -> MadeConfig:
+    """Write the patched stock config `name` and its record, where they are not up to date; `base` is what it will train.
 
     What is not given, now or to an earlier call, is chosen for the rows and the base. Raises UserError without data,
     for an unknown BASE_CONFIG, when the rows leave nothing to train on, and when the user edited what is there.
     """
     if values.config:
         return MadeConfig(Path(values.config), values.base_config, own=True)
-    name = chosen_base_config(values)
     output, profile = config_file(values.build, name), load_profile(values.profile_file)
     if values.speed == "fast" and values.profile == "7b" and not name.startswith("internlm2_"):
         raise UserError(
@@ -86,7 +83,7 @@ def make_config(values: Values) -> MadeConfig:
     values = kept.values
     stock, fixed = stock_config(name), lesson_values(values)
     source, given = stock.read_text(encoding="utf-8"), training_parameters(values)
-    chosen = choose_for_config(values, patch_config(name, source, profile, given | fixed), read_base_sizes(values))
+    chosen = choose_for_config(values, patch_config(name, source, profile, given | fixed), base)
     if chosen:
         given |= {key: value for key, value in chosen.values.items() if key in given or chosen.usual[key] != value}
     result = patch_config(name, source, profile, given | fixed)

@@ -11,6 +11,8 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 from lesson.config.schedule import (
     STEP,
@@ -22,7 +24,6 @@ from lesson.config.schedule import (
     warmup_iterations,
 )
 from lesson.core.messages import UserError, tr
-from lesson.model.sizes import BaseSizes
 
 CHOSEN = ("MAX_LENGTH", "ACCUM", "EPOCHS", "LR", "WARMUP", "SAVE_STEPS")
 AIM, MOST, FEWEST = 60, 200, 40  # updates
@@ -32,6 +33,14 @@ MOST_ACCUM = 16  # the stock configs'
 TOKENS_THAT_FIT = ((1e9, 8192), (math.inf, 4096))
 # Peak learning rates of LoRA by parameters of the base; between them a straight line on logarithmic scales.
 RATES = ((2e6, 2e-3), (1e8, 1e-3), (5e8, 3e-4), (7e9, 2e-4))
+
+
+class BaseSizes(Protocol):
+    """A base in numbers, as lesson/model/sizes.py reads them; None where that is not known."""
+
+    parameters: int | None
+    positions: int | None  # tokens that it can read at once
+    tokenizer: Path | None  # its tokenizer.json
 
 
 @dataclass(frozen=True)
