@@ -85,7 +85,7 @@ def test_the_first_step_is_noticed_and_the_cache_stays(stages, tmp_path):
         write_json(build / name, {})
     last_run_link(build).symlink_to("runs/old")
     figures = gpu.train_variant(build, tmp_path / "base", {"SPEED": "fast"})
-    assert [module for module, *_ in stages] == ["data", "config", "model", "train"]
+    assert [module for module, *_ in stages] == ["data", "model", "config", "train"]
     assert (build / "cache/kernel").is_file() and not (build / "runs/old").exists()
     assert figures["first_step"] > 0 and figures["seconds"] == pytest.approx(0.17) and len(figures["loss"]) == STEPS
 
