@@ -33,10 +33,6 @@ LIGHT = ("recipe.check", "recipe.validate", "recipe.check_config")
 LIGHT_PACKAGES = {"jsonschema", "numpy", "tokenizers", "tqdm", "zstandard", "datasketch", "pypinyin"}
 MOST_LIGHT_MODULES = 20  # of ours, loaded by `import recipe.check`
 
-# Today's exceptions: lists that only shrink.
-STILL_LONG: set[str] = set()
-STILL_PRINTING: set[str] = set()
-
 
 @functools.cache
 def modules() -> dict[str, Path]:
@@ -111,7 +107,7 @@ def test_no_circle_of_files():
 def test_scripts_are_thin_and_import_no_other_script():
     for module in scripts():
         lines = len(modules()[module].read_text(encoding="utf-8").splitlines())
-        assert lines < LONGEST_SCRIPT or module in STILL_LONG, f"{module}: {lines} lines"
+        assert lines < LONGEST_SCRIPT, f"{module}: {lines} lines"
         assert all(other.startswith("lesson.") for other in ours(module)), module
 
 
@@ -128,8 +124,7 @@ def printing(module: str) -> bool:
 
 def test_the_library_returns_and_raises_and_scripts_print():
     found = {module for module in library() if printing(module)} - PROCESSES - {"lesson.core.cli"}
-    assert found <= STILL_PRINTING, found - STILL_PRINTING
-    assert found >= STILL_PRINTING, f"no exceptions any more: {STILL_PRINTING - found}"
+    assert not found
 
 
 def loaded(module: str) -> tuple[set[str], set[str]]:

@@ -28,7 +28,11 @@ def test_templates_are_xtuners():
     for name, (system, instruction, suffix, separator, end) in schedule.TEMPLATE_TEXTS.items():
         ours = PROMPT_TEMPLATE[name]
         assert (system, instruction) == (ours.SYSTEM, ours.INSTRUCTION)
-        assert (suffix, separator, end) == (ours.get("SUFFIX", ""), ours.get("SEP", ""), not ours.get("SUFFIX_AS_EOS", False))
+        assert (suffix, separator, end) == (
+            ours.get("SUFFIX", ""),
+            ours.get("SEP", ""),
+            not ours.get("SUFFIX_AS_EOS", False),
+        )
 
 
 @pytest.mark.torch
