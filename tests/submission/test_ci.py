@@ -25,7 +25,9 @@ BAD_ROW = '{"conversation": [{"system": "", "input": "你是谁？"}]}\n'
 
 
 def bash(command: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("GITHUB_")} | {"LANG": "C.UTF-8"}
+    # What runs these tests may be make, or a workflow: their variables are not the learner's.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("GITHUB_", "MAKE", "MFLAGS"))}
+    environment |= {"LANG": "C.UTF-8"}
     command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", command]  # as GitHub runs `shell: bash`
     return subprocess.run(command, cwd=cwd, env=environment | variables, capture_output=True, text=True)
 
