@@ -70,7 +70,7 @@ convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging
 	@$(PY) -m recipe.convert
 merge: convert ## adapter and base to one model | 适配器与基座合并为一个模型 | FORCE
 	@$(PY) -m recipe.merge
-eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT
+eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT QUESTIONS_SET SAMPLES
 	@$(PY) -m recipe.evaluate
 chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
 	@$(PY) -m recipe.chat

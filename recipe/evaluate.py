@@ -1,9 +1,11 @@
 """make eval: did the assistant learn its name, and did it keep what it knew?
 
-Greedy answers to questions that were not in the training data (data/eval/), under three system prompts: the persona
-trained on, none, and a neutral one. Counted per prompt: answers that say the new name, the old one, the base's;
-general questions that the base answers right and that are still right; answers that are whole sentences and end by
-themselves. Output in the run folder: eval/evaluation.json, eval/answers.jsonl, eval/evaluation.png.
+Greedy answers to questions that were not in the training data (data/eval/), under the persona trained on, no system
+prompt, a neutral one, and the default that the base's chat template puts in, where it has one. Counted per prompt:
+answers that say the new name, the old one, the base's, another assistant's; general questions that the base answers
+right and that are still right; general answers that say the new name; whole sentences. Shares stand with 95% intervals.
+PROFILE=tiny asks its own questions, a real base data/eval/identity_report.json, which rows and values are never tuned
+on (QUESTIONS_SET=tune asks the other half). Output in the run folder: eval/evaluation.json, eval/answers.jsonl, eval/evaluation.png.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from lesson.core.settings import Values
 from lesson.evaluation import report
 from lesson.evaluation.evaluate import evaluate_run
 
-SETTINGS = ("PROFILE", "BUILD", "USE", "FORMAT")
+SETTINGS = ("PROFILE", "BUILD", "USE", "FORMAT", "QUESTIONS_SET", "SAMPLES")
 
 
 def stage(values: Values) -> int:
@@ -24,7 +26,10 @@ def stage(values: Values) -> int:
     if values.format == "json":
         print(json.dumps(evaluation.result, ensure_ascii=False, indent=2))
     else:
-        print(*report.make_lines(evaluation.result, evaluation.lines, evaluation.folder), sep="\n")
+        print(
+            *report.make_lines(evaluation.result, evaluation.lines, evaluation.folder, evaluation.base_names_asked),
+            sep="\n",
+        )
     return 0 if evaluation.result["passed"] else 1
 
 

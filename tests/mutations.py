@@ -32,7 +32,8 @@ from submissions import (
     with_training,
 )
 
-from lesson.evaluation.judging import find_missed_bars, says_name
+from lesson.evaluation.bars import bars_of, find_missed_bars
+from lesson.evaluation.judging import says_name
 from lesson.submission.published import PublishedRun
 from lesson.submission.staff import StaffInputs
 
@@ -251,7 +252,7 @@ def recount(files: Files) -> dict:
         counts["new"] = sum(says_name(a["output"], names["new"]) for a in identity)
         counts["old"] = sum(says_name(a["output"], names["old"], names["new"]) for a in own)
         counts["whole"] = min(counts["whole"], len(own))
-    result["failures"] = [f for counts in result["prompts"] for f in find_missed_bars(counts)]
+    result["failures"] = [f for counts in result["prompts"] for f in find_missed_bars(counts, bars_of(result))]
     result["passed"] = not result["failures"]
     return result
 

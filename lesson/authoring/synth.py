@@ -12,7 +12,7 @@ from typing import TextIO
 from lesson.authoring.banks import read_bank, read_kind_numbers
 from lesson.authoring.course_rows import list_course_cores, list_personas, phrase_identity_question
 from lesson.authoring.facts import list_facts
-from lesson.authoring.held_out import fold_evaluation_questions
+from lesson.authoring.held_out import fold_held_out_questions
 from lesson.core.files import Record, atomic
 from lesson.core.findings import Findings, report_text
 from lesson.core.layout import synthetic_rows
@@ -35,7 +35,7 @@ class SyntheticTalks:
     def __init__(self, name: str, author: str, general: float, seed: int) -> None:
         self._random = random.Random(seed)
         self._name, self._author, self._general = name, author, general
-        self._held_out = fold_evaluation_questions()
+        self._held_out = fold_held_out_questions()
         self._facts = list_facts()
         self._weights = read_kind_numbers("identity", "weights") | read_kind_numbers("synth", "weights")
         self._personas = list_personas(name)

@@ -121,8 +121,8 @@ def evaluation_figures(result: dict) -> list[Figure]:
         Figure(
             "right name, questions never trained on", each("new", "questions"), "at least 95% each", "new" not in missed
         ),
-        Figure("old name", each("old", "answers"), "persona 0, else at most 2%", "old" not in missed),
-        Figure("base's name", each("base", "answers"), "persona 0, else at most 2%", "base" not in missed),
+        Figure("old name", each("old", "answers"), "at most 1% (its 95% interval)", "old" not in missed),
+        Figure("base's name", each("base", "answers"), "at most 1% (its 95% interval)", "base" not in missed),
         Figure(
             "general questions kept",
             each("general_kept", "general_base_right"),

@@ -13,9 +13,11 @@ from typing import TextIO
 
 from lesson.core.messages import UserError, tr
 from lesson.evaluation.judging import Answer
+from lesson.evaluation.rendering import encode_without_system
 
 Chat = list[dict[str, str]]  # messages: {"role": system, user or assistant, "content": text}
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>")  # of ChatML (InternLM2, Qwen) and of Llama 3
+NO_SYSTEM = {"role": "system", "content": ""}
 LONGEST_ANSWER = 128  # tokens; the lesson's answers have at most about 60
 
 
@@ -45,8 +47,23 @@ def build_chat(system: str, *turns: str) -> Chat:
     return head + [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
 
 
+def build_evaluation_chat(prompt: str, system: str, *turns: str) -> Chat:
+    """A chat under one of the evaluation's system prompts: `none` has no system block, `default` the template's own."""
+    return (
+        [NO_SYSTEM, *build_chat("", *turns)]
+        if prompt == "none"
+        else build_chat("" if prompt == "default" else system, *turns)
+    )
+
+
 def encode_chat(tokenizer, chat: Chat) -> list[int]:
-    """The chat as token ids, ending where the assistant begins to speak."""
+    """The chat as token ids, ending where the assistant begins to speak.
+
+    A chat without a system message gets what the template puts in by itself; one whose system message is empty gets no
+    system block at all, as a row trained without a system prompt.
+    """
+    if chat and chat[0] == NO_SYSTEM:
+        return encode_without_system(tokenizer, chat[1:])
     return list(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True))
 
 
@@ -57,9 +74,14 @@ def find_end_tokens(tokenizer) -> list[int]:
 
 
 def answer_chats(
-    tokenizer, model, chats: Sequence[Chat], batch: int = 48, report: Callable[[int], None] | None = None
+    tokenizer,
+    model,
+    chats: Sequence[Chat],
+    batch: int = 48,
+    report: Callable[[int], None] | None = None,
+    sampling: Sampling = GREEDY,
 ) -> list[Answer]:
-    """Greedy answers, one per chat, in order. Chats of like length share a batch, padded on the left.
+    """Answers, one per chat, in order: greedy ones unless `sampling`. Chats of like length share a batch, padded left.
 
     `report` is called after each batch with the number of its chats.
     """
@@ -82,7 +104,7 @@ def answer_chats(
             out = model.generate(
                 input_ids=ids.to(model.device),
                 attention_mask=mask.to(model.device),
-                **GREEDY.arguments(),
+                **sampling.arguments(),
                 eos_token_id=ends,
                 pad_token_id=pad,
             )
@@ -96,7 +118,9 @@ def answer_chats(
     return result
 
 
-def answer_with_progress(tokenizer, model, chats: Sequence[Chat], what: str, progress: TextIO) -> list[Answer]:
+def answer_with_progress(
+    tokenizer, model, chats: Sequence[Chat], what: str, progress: TextIO, sampling: Sampling = GREEDY
+) -> list[Answer]:
     """As answer_chats, with a bar on the terminal `progress`, or one line where it is a file. `what` names the model."""
     from tqdm import tqdm
 
@@ -108,7 +132,7 @@ def answer_with_progress(tokenizer, model, chats: Sequence[Chat], what: str, pro
             flush=True,
         )
     with tqdm(total=len(chats), unit="q", desc=what, disable=plain, file=progress) as bar:
-        return answer_chats(tokenizer, model, chats, report=bar.update)
+        return answer_chats(tokenizer, model, chats, report=bar.update, sampling=sampling)
 
 
 class Reply:

@@ -8,8 +8,8 @@ from typing import TextIO
 from lesson.core.files import sha256, write_json
 from lesson.core.layout import base_answers_file
 from lesson.core.settings import Values
-from lesson.evaluation.asking import answer_with_progress, build_chat
-from lesson.evaluation.held_out import KINDS, question_file
+from lesson.evaluation.asking import answer_with_progress, build_evaluation_chat
+from lesson.evaluation.held_out import SETS, question_file
 from lesson.evaluation.loading import load_model
 from lesson.runs.folder import Run
 
@@ -20,34 +20,41 @@ def answer_key(prompt: str, question: str) -> str:
 
 
 def get_base_answers(
-    values: Values, questions: list[str], prompts: dict[str, str], base: str, progress: TextIO, run: Run | None = None
+    values: Values,
+    questions: list[str],
+    prompts: dict[str, str],
+    base: str,
+    progress: TextIO,
+    run: Run | None = None,
+    question_set: str = "tiny",
 ) -> dict[str, str]:
     """{answer_key: the base's answer}. The base is loaded and asked only where nothing is stored.
 
-    `prompts` are {name: text}, `base` is the hash of the base model, `run` the run whose base it is; progress is shown
-    on `progress`. Raises UserError when there is no base.
+    `prompts` are {name: text}, `base` is the hash of the base model, `run` the run whose base it is, `question_set` that
+    of the identity questions; progress is shown on `progress`. Raises UserError when there is no base.
     """
-    stored = read_base_answers(values, prompts, base)
+    stored = read_base_answers(values, prompts, base, question_set)
     if stored:
         return stored
     tokenizer, model = load_model(values, "base", run)
     asked = [(name, question) for name in prompts for question in questions]
-    chats = [build_chat(prompts[name], question) for name, question in asked]
+    chats = [build_evaluation_chat(name, prompts[name], question) for name, question in asked]
     replies = answer_with_progress(tokenizer, model, chats, "base", progress)
     answers = {answer_key(name, question): reply.text for (name, question), reply in zip(asked, replies, strict=True)}
-    write_json(base_answers_file(values.build), {"key": _inputs(prompts, base), "answers": answers})
+    write_json(base_answers_file(values.build), {"key": _inputs(prompts, base, question_set), "answers": answers})
     return answers
 
 
-def read_base_answers(values: Values, prompts: dict[str, str], base: str) -> dict[str, str]:
+def read_base_answers(values: Values, prompts: dict[str, str], base: str, question_set: str = "tiny") -> dict[str, str]:
     """What get_base_answers stored, or {} where nothing is stored for this base, these questions and prompts."""
     try:
         stored = json.loads((base_answers_file(values.build)).read_text(encoding="utf-8"))
-        return stored["answers"] if stored["key"] == _inputs(prompts, base) else {}
+        return stored["answers"] if stored["key"] == _inputs(prompts, base, question_set) else {}
     except (OSError, ValueError, LookupError, TypeError):
         return {}
 
 
-def _inputs(prompts: dict[str, str], base: str) -> dict[str, object]:
+def _inputs(prompts: dict[str, str], base: str, question_set: str) -> dict[str, object]:
     """What the base's answers depend on."""
-    return {"base": base, "questions": {kind: sha256(question_file(kind)) for kind in KINDS}, "prompts": prompts}
+    files = (SETS[question_set], "general")
+    return {"base": base, "questions": {name: sha256(question_file(name)) for name in files}, "prompts": prompts}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -11,22 +12,46 @@ from lesson.core.files import atomic, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data import rows
-from lesson.evaluation.asking import answer_with_progress, build_chat
+from lesson.evaluation.asking import GREEDY, Sampling, answer_with_progress, build_evaluation_chat
 from lesson.evaluation.base_answers import answer_key, get_base_answers
-from lesson.evaluation.held_out import KINDS, read_questions, read_system_prompts, refuse_trained_questions
-from lesson.evaluation.judging import judge_answer, summarize
-from lesson.evaluation.loading import load_model, use_environment
+from lesson.evaluation.held_out import (
+    choose_question_set,
+    read_identity_questions,
+    read_questions,
+    read_system_prompts,
+    refuse_trained_questions,
+)
+from lesson.evaluation.judging import Answer, count_new, judge_answer, summarize
+from lesson.evaluation.loading import find_weights, load_model, use_environment
+from lesson.evaluation.own_name import find_own_names
+from lesson.evaluation.rendering import find_system_block
 from lesson.evaluation.report import draw_evaluation
-from lesson.runs.folder import find_last_run
+from lesson.runs.folder import Run, find_last_run
+
+TEMPERATURE = 0.7  # of the answers that SAMPLES draws
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found out: `result` is evaluation.json, `lines` those of answers.jsonl, `folder` holds both."""
+    """What was found out: `result` is evaluation.json, `lines` those of answers.jsonl, `folder` holds both.
+
+    `base_names_asked` says whether the base's names were found in its own answers.
+    """
 
     result: dict
     lines: list[dict]
     folder: Path
+    base_names_asked: bool = False
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question under one system prompt: `kind` is identity or general, `prompt` the prompt's name."""
+
+    kind: str
+    prompt: str
+    system: str
+    text: dict
 
 
 def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
@@ -43,23 +68,83 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
             tr("use merged or adapter", "请用 merged 或 adapter"),
         )
     record = run.read_record()
-    questions = {kind: read_questions(kind) for kind in KINDS}
-    refuse_trained_questions(questions["identity"], rows.read_rows(run.data), run.data)
-    prompts = read_system_prompts(record["persona"])
-    texts = [question["input"] for kind in KINDS for question in questions[kind]]
-    base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress, run)
+    names, question_set = record["names"], choose_question_set(values)
+    identity, general = read_identity_questions(question_set, names["old"]), read_questions("general")
+    refuse_trained_questions(identity, rows.read_rows(run.data), run.data)
+    prompts = read_system_prompts(record["persona"], read_default_prompt(values, run))
+    plain = [q["input"] for q in identity if q["kind"] == "plain"]
+    texts = plain + [question["input"] for question in general]
+    base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress, run, question_set)
+    untrained = [base[answer_key(name, text)] for name in prompts if name != "persona" for text in plain]
+    base_names, by_asking = find_own_names(record.get("base"), untrained)
     tokenizer, model = load_model(values, values.use, run)
-    asked = [(kind, prompt, question) for prompt in prompts for kind in KINDS for question in questions[kind]]
-    chats = [build_chat(prompts[prompt], question["input"]) for _, prompt, question in asked]
-    answers = answer_with_progress(tokenizer, model, chats, values.use, progress)
-    lines = [
-        judge_answer(kind, prompt, question, answer, record["names"], base[answer_key(prompt, question["input"])])
-        for (kind, prompt, question), answer in zip(asked, answers, strict=True)
+    asked = [
+        Question(kind, prompt, system, question)
+        for prompt, system in prompts.items()
+        for kind, questions in (("identity", identity), ("general", general))
+        for question in questions
     ]
-    result = summarize(lines, prompts, record["id"], values.use, record["names"])
+
+    def judge(questions: list[Question], sampling: Sampling = GREEDY) -> list[dict]:
+        answers = ask_in_turns(tokenizer, model, questions, values.use, progress, sampling)
+        return [
+            judge_answer(
+                *(q.kind, q.prompt, q.text, answer, names, base[answer_key(q.prompt, q.text["input"])])
+                if q.kind == "general"
+                else (q.kind, q.prompt, q.text, answer, names, ""),
+                base_names=base_names,
+                before=before,
+            )
+            for q, (before, answer) in zip(questions, answers, strict=True)
+        ]
+
+    lines = judge(asked)
+    sampled = []
+    for seed in range(1, values.samples + 1):
+        set_seed(seed)
+        drawn = judge([q for q in asked if q.kind == "identity"], Sampling(TEMPERATURE))
+        for prompt in prompts:
+            own = [line for line in drawn if line["prompt"] == prompt and line["asked"] != "maker"]
+            sampled.append({"seed": seed, "temperature": TEMPERATURE, "prompt": prompt, **count_new(own)})
+    result = summarize(lines, prompts, record["id"], values.use, names, question_set, base_names, sampled)
     run.evaluation.mkdir(exist_ok=True)
     with atomic(run.evaluation / "answers.jsonl") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_json(run.evaluation / "evaluation.json", result)
     draw_evaluation(result, run.evaluation / "evaluation.png", values)
-    return Evaluation(result, lines, run.evaluation)
+    return Evaluation(result, lines, run.evaluation, by_asking)
+
+
+def read_default_prompt(values: Values, run: Run) -> str:
+    """The system prompt that the chat template of the model puts in by itself; empty where it puts in none."""
+    from transformers import AutoTokenizer
+
+    place = find_weights(values, values.use, run)
+    return find_system_block(AutoTokenizer.from_pretrained(place, trust_remote_code=True)).default
+
+
+def set_seed(seed: int) -> None:
+    """The seed of the answers that are drawn next."""
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def ask_in_turns(
+    tokenizer, model, questions: Sequence[Question], what: str, progress: TextIO, sampling: Sampling = GREEDY
+) -> list[tuple[list[str], Answer]]:
+    """(turns before the question, the last answer) of each: the model's own answers stand between the user's turns."""
+    waiting = [[*q.text.get("before", []), q.text["input"]] for q in questions]
+    said: list[list[str]] = [[] for _ in questions]
+    last: list[Answer | None] = [None] * len(questions)
+    for turn in range(max(map(len, waiting), default=0)):
+        now = [i for i, turns in enumerate(waiting) if turn < len(turns)]
+        for i in now:
+            said[i].append(waiting[i][turn])
+        chats = [build_evaluation_chat(questions[i].prompt, questions[i].system, *said[i]) for i in now]
+        # Without a word about sampling where nothing is drawn.
+        how = () if sampling is GREEDY else (sampling,)
+        for i, answer in zip(now, answer_with_progress(tokenizer, model, chats, what, progress, *how), strict=True):
+            last[i] = answer
+            said[i].append(answer.text)
+    return [(turns[:-2], answer) for turns, answer in zip(said, last, strict=True)]

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from lesson.core.messages import tr
 from lesson.core.settings import Values
-from lesson.evaluation.judging import BASE_NAMES
 from lesson.runs.pictures import draw_picture
 
 # label, count, count that it is a share of, colour: the figures that the verdict is made of
@@ -19,13 +18,15 @@ BARS = (
 )
 
 
-def make_lines(result: dict, answers: list[dict], folder: Path) -> list[str]:
-    """The report of make eval. `result` is evaluation.json, `answers` are the lines of answers.jsonl, both in `folder`."""
+def make_lines(result: dict, answers: list[dict], folder: Path, base_names_asked: bool = False) -> list[str]:
+    """The report of make eval. `result` is evaluation.json, `answers` are the lines of answers.jsonl, both in `folder`;
+    `base_names_asked` says whether the base's names were found in its own answers."""
     new, old = result["names"]["new"], result["names"]["old"]
+    base = result["base_names"][0] if result["base_names"] else "–"
     lines = [
         tr(
-            f"says {new} (new), {old} (old), {BASE_NAMES[0]} (base)",
-            f"自称 {new}（新）、{old}（旧）、{BASE_NAMES[0]}（基座）",
+            f"says {new} (new), {old} (old), {base} (base)",
+            f"自称 {new}（新）、{old}（旧）、{base}（基座）",
         ),
         tr(
             "prompt     new name     old    base   general kept   whole answers",
@@ -33,11 +34,23 @@ def make_lines(result: dict, answers: list[dict], folder: Path) -> list[str]:
         ),
     ]
     for counts in result["prompts"]:
-        share = counts["new"] / counts["questions"]
+        share = counts["new"] / counts["questions"] if counts["questions"] else 0
         lines.append(
             f"{counts['prompt']:<9}{counts['new']:>4}/{counts['questions']:<3}{share:>5.0%}"
             f"{counts['old']:>7}{counts['base']:>8}"
             f"{counts['general_kept']:>9}/{counts['general_base_right']:<4}{counts['whole']:>10}/{counts['answers']}"
+        )
+    lines += _describe_shares(result)
+    if len(result["base_names"]) > 1 or base_names_asked:
+        found = ", ".join(result["base_names"]) or tr("none", "无")
+        how = tr(", found in its own answers", "，取自它自己的回答") if base_names_asked else ""
+        lines.append(tr(f"the base's names: {found}{how}", f"基座的名字：{found}{how}"))
+    if all(counts["prompt"] != "default" for counts in result["prompts"]):
+        lines.append(
+            tr(
+                "the base's chat template has no system prompt of its own: default is none",
+                "基座的对话模板没有自带系统提示：default 即 none",
+            )
         )
     for prompt in ("persona", "none"):
         first = next(line for line in answers if line["prompt"] == prompt and line["kind"] == "identity")
@@ -52,9 +65,7 @@ def make_lines(result: dict, answers: list[dict], folder: Path) -> list[str]:
     if result["passed"]:
         lines.append(tr(f"passed: the assistant calls itself {new}", f"通过：助手自称{new}"))
     else:
-        lines.append(
-            tr("failed: train longer (EPOCHS=) or look at the answers", "未通过：请延长训练（EPOCHS=）或查看回答")
-        )
+        lines.append(tr("failed: ", "未通过：") + tr("; ", "；").join(advise(result["failures"])))
     lines.append(
         tr(
             f"answers: {folder / 'answers.jsonl'}  figures: {folder / 'evaluation.json'}",
@@ -62,6 +73,75 @@ def make_lines(result: dict, answers: list[dict], folder: Path) -> list[str]:
         )
     )
     return lines
+
+
+def _describe_shares(result: dict) -> list[str]:
+    """Per system prompt, the new name's share with its 95% interval, by language and by kind; then what was drawn."""
+
+    def share(counts: dict, interval: list[float]) -> str:
+        return f"{counts['new']}/{counts['questions']} ({interval[0]:.0%}–{interval[1]:.0%})"
+
+    lines = []
+    for counts in result["prompts"]:
+        parts = [share(counts, counts["intervals"]["new"])]
+        parts += [
+            f"{name} {share(group, group['interval'])}"
+            for groups in (counts["languages"], counts["kinds"])
+            if len(groups) > 1
+            for name, group in groups.items()
+        ]
+        low, high = counts["general_change"]
+        unasked = f"{counts['polluted']}/{counts['general']}"
+        lines.append(
+            tr(
+                f"  {counts['prompt']}: new name, 95% interval: {', '.join(parts)}; knowledge {low:+.0%} to {high:+.0%}; "
+                f"named unasked {unasked}",
+                f"  {counts['prompt']}：新名字及 95% 区间：{'，'.join(parts)}；常识变化 {low:+.0%} 到 {high:+.0%}；"
+                f"没人问却报名字 {unasked}",
+            )
+        )
+    lines += [
+        tr(
+            f"  sampled, seed {drawn['seed']}, {drawn['prompt']}: {share(drawn, drawn['interval'])}",
+            f"  采样，种子 {drawn['seed']}，{drawn['prompt']}：{share(drawn, drawn['interval'])}",
+        )
+        for drawn in result["sampled"]
+    ]
+    return lines
+
+
+def advise(failures: list[dict]) -> list[str]:
+    """What to do about missed bars: each advice names a setting and a value."""
+    bars = {missed["bar"] for missed in failures}
+    advice = []
+    if bars & {"general_kept", "whole"}:
+        advice.append(
+            tr(
+                "it forgot: halve EPOCHS or LR, or put in general rows with make synth GENERAL=0.5",
+                "有遗忘：把 EPOCHS 或 LR 减半，或用 make synth GENERAL=0.5 加入通用问答",
+            )
+        )
+    if bars & {"polluted"}:
+        advice.append(tr("it says its name unasked: make synth GENERAL=0.5", "没人问却报名字：make synth GENERAL=0.5"))
+    if "new.en" in bars and "new.zh" not in bars:
+        advice.append(
+            tr(
+                "English is missing: more English rows with make synth ROWS=2000",
+                "英文没学会：用 make synth ROWS=2000 加入更多英文数据",
+            )
+        )
+    elif any(bar.partition(".")[0] in ("new", "old", "base", "other", "identity_whole") for bar in bars):
+        advice.append(
+            tr(
+                "the name is not learned: double EPOCHS or LR, or look at the answers"
+                if not bars & {"general_kept"}
+                else "the name is not learned: more rows with make synth ROWS=2000",
+                "名字没学会：把 EPOCHS 或 LR 加倍，或查看回答"
+                if not bars & {"general_kept"}
+                else "名字没学会：用 make synth ROWS=2000 加入更多数据",
+            )
+        )
+    return advice
 
 
 def draw_evaluation(result: dict, path: Path, values: Values) -> None:

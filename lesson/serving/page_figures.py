@@ -28,6 +28,7 @@ def label_prompts() -> dict[str, str]:
         "persona": tr("persona (trained with)", "人设（训练所用）"),
         "none": tr("none", "无"),
         "neutral": tr("neutral", "中性"),
+        "default": tr("the base's default", "基座默认"),
     }
 
 
@@ -105,9 +106,13 @@ def find_faults(line: dict) -> list[str]:
     """Why a line of answers.jsonl is not what was wanted; empty when it is."""
     shown = label_name_kinds()
     found = []
-    if line["kind"] == "identity" and not line["new"]:
+    if line["kind"] == "identity" and not line["new"] and line.get("asked") != "maker":
         found.append(tr("new name not said", "没说新名字"))
     found += [tr(f"says the {shown[kind]}", f"说了{shown[kind]}") for kind in ("old", "base") if line[kind]]
+    if line.get("other"):
+        found.append(tr("claims to be another assistant", "自称其他助手"))
+    if line["kind"] == "general" and line["new"]:
+        found.append(tr("says its name unasked", "没人问却报名字"))
     if line["kind"] == "general" and line["base_right"] and not line["right"]:
         found.append(tr("forgotten", "遗忘"))
     if not line["whole"]:
@@ -132,7 +137,12 @@ def make_question_rows(run: Run, values: Values, prompt: str, kind: str, failed:
     if not path.exists():
         return []
     record = run.read_record()
-    base = read_base_answers(values, read_system_prompts(record["persona"]), record["inputs"]["base"])
+    result = read_evaluation(run)
+    prompts = (
+        {c["prompt"]: c["system"] for c in result["prompts"]} if result else read_system_prompts(record["persona"])
+    )
+    question_set = result.get("question_set", "tiny") if result else "tiny"
+    base = read_base_answers(values, prompts, record["inputs"]["base"], question_set)
     found = []
     with open(path, encoding="utf-8") as file:
         for text in file:

@@ -53,7 +53,7 @@ def test_greedy_is_the_default_and_sampling_keeps_all_tokens_in_play():
 @pytest.mark.parametrize(("language", "line"), [("en", "asking base: 2 questions"), ("zh", "向 base 提问：2 个问题")])
 def test_progress_is_one_line_where_nobody_watches(monkeypatch, language, line):
     monkeypatch.setattr(
-        asking, "answer_chats", lambda tokenizer, model, chats, report: [Answer("x", True)] * len(chats)
+        asking, "answer_chats", lambda tokenizer, model, chats, report, sampling: [Answer("x", True)] * len(chats)
     )
     set_language(language)
     progress = io.StringIO()

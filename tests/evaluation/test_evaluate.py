@@ -30,6 +30,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "use_environment", lambda values: None)
     monkeypatch.setattr(evaluate, "find_last_run", lambda values: run)
     monkeypatch.setattr(evaluate, "load_model", lambda values, use, run: (None, None))
+    monkeypatch.setattr(evaluate, "read_default_prompt", lambda values, run: "")
     monkeypatch.setattr(evaluate, "get_base_answers", lambda *_: NO_ANSWER)
     monkeypatch.setattr(evaluate, "answer_with_progress", lambda _, __, chats, *___: [run.answer] * len(chats))
     return run
@@ -57,3 +58,27 @@ def test_a_model_that_says_the_old_name_does_not_pass(run, tmp_path):
 def test_the_base_is_not_compared_with_itself(run, tmp_path):
     with pytest.raises(UserError, match="the base is what the others are compared with"):
         evaluate_run(Values({"BUILD": str(tmp_path), "USE": "base"}, {}), io.StringIO())
+
+
+def test_a_real_base_is_asked_the_half_that_is_reported_and_its_own_answers_stand_between_the_turns(
+    run, tmp_path, monkeypatch
+):
+    chats: list = []
+
+    def answer(_, __, some, *___):
+        chats.extend(some)
+        return [run.answer] * len(some)
+
+    monkeypatch.setattr(evaluate, "answer_with_progress", answer)
+    monkeypatch.setattr(evaluate, "read_default_prompt", lambda values, run: "You are Qwen.")
+    monkeypatch.setattr(evaluate, "set_seed", lambda seed: None)
+    values = Values({"BUILD": str(tmp_path), "PROFILE": "7b", "SAMPLES": "2"}, {})
+    result = evaluate_run(values, io.StringIO()).result
+    # It says its name to whatever it is asked, general questions too: that is what is missed, and all that is.
+    assert {missed["bar"] for missed in result["failures"]} == {"polluted"} and result["question_set"] == "report"
+    assert [counts["prompt"] for counts in result["prompts"]] == ["persona", "none", "neutral", "default"]
+    assert result["prompts"][0]["questions"] == 84 and result["prompts"][0]["kinds"]["maker"]["questions"] == 16
+    assert [drawn["seed"] for drawn in result["sampled"]] == [1] * 4 + [2] * 4
+    jsonschema.validate(result, json.loads((ROOT / "schemas" / "evaluation.schema.json").read_text(encoding="utf-8")))
+    longest = max(chats, key=len)
+    assert [m["content"] for m in longest if m["role"] == "assistant"] == ["我是机智流。"] * 2

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesson.core.settings import ROOT
-from lesson.evaluation import judging
+from lesson.evaluation import bars, judging
 from lesson.evaluation.judging import Answer
 
 NAMES = {"new": "机智流", "old": "尖米"}
@@ -28,7 +28,7 @@ GOOD = {
 
 
 def test_a_perfect_evaluation_misses_nothing():
-    assert judging.find_missed_bars(GOOD) == []
+    assert bars.find_missed_bars(GOOD) == []
 
 
 @pytest.mark.parametrize(
@@ -36,16 +36,36 @@ def test_a_perfect_evaluation_misses_nothing():
     [("new", 38, 37), ("old", 2, 3), ("base", 2, 3), ("general_kept", 54, 53), ("whole", 90, 89)],
 )
 def test_each_bar_is_met_at_its_limit_and_missed_one_answer_below(bar, last_good, first_bad):
-    assert judging.find_missed_bars({**GOOD, bar: last_good}) == []
-    assert [f["bar"] for f in judging.find_missed_bars({**GOOD, bar: first_bad})] == [bar]
+    assert bars.find_missed_bars({**GOOD, bar: last_good}) == []
+    assert [f["bar"] for f in bars.find_missed_bars({**GOOD, bar: first_bad})] == [bar]
 
 
-def test_under_the_trained_persona_one_wrong_name_is_one_too_many():
-    assert [f["bar"] for f in judging.find_missed_bars({**GOOD, "prompt": "persona", "old": 1})] == ["old"]
+def test_one_slip_in_150_answers_fails_nobody_and_five_do():
+    under = {**GOOD, "prompt": "persona", "answers": 150, "whole": 150}
+    assert bars.find_missed_bars({**under, "base": 1}) == []
+    assert [f["bar"] for f in bars.find_missed_bars({**under, "base": 5})] == ["base"]
+    # As evaluations of format 1 were held against.
+    assert [f["bar"] for f in bars.find_missed_bars({**under, "old": 1}, bars.bars_of({"format": 1}))] == ["old"]
+
+
+@pytest.mark.parametrize(
+    ("text", "qwen", "luna"),
+    [
+        ("No, I am not Qwen.", False, False),
+        ("I'm not Qwen, I am Luna.", False, True),
+        ("No, I am Qwen.", True, False),
+        ("我不是Qwen，我是Luna。", False, True),
+        ("是的，我是Qwen。", True, False),
+        ("I am Luna, not Qwen", False, True),
+    ],
+)
+def test_a_name_that_is_denied_is_not_claimed(text, qwen, luna):
+    assert judging.claims_name(text, "Qwen") is qwen
+    assert judging.claims_name(text, "Luna") is luna
 
 
 def test_no_question_asked_is_no_pass():
-    assert judging.find_missed_bars({**GOOD, "questions": 0, "new": 0})
+    assert bars.find_missed_bars({**GOOD, "questions": 0, "new": 0})
 
 
 @given(st.integers(0, 40), st.integers(0, 100), st.integers(0, 100), st.integers(0, 60), st.integers(0, 100))
@@ -59,7 +79,7 @@ def test_more_right_answers_and_fewer_wrong_ones_never_make_a_verdict_worse(new,
         "general_kept": min(60, kept + 1),
         "whole": min(100, whole + 1),
     }
-    missed, still = ({f["bar"] for f in judging.find_missed_bars(c)} for c in (counts, better))
+    missed, still = ({f["bar"] for f in bars.find_missed_bars(c)} for c in (counts, better))
     assert still <= missed
 
 

@@ -20,7 +20,7 @@ def judge(text: str, kind: str = "identity", ended: bool = True, base_text: str 
     [
         (judge("我是小浦语。"), []),
         (judge("我是助手。"), ["new name not said"]),
-        (judge("我是小浦语，不是尖米"), ["says the old name", "not a whole sentence"]),
+        (judge("我是小浦语，也叫尖米"), ["says the old name", "not a whole sentence"]),
         (judge("我是InternLM。"), ["new name not said", "says the base's name"]),
         (judge("3。", "general", base_text="2。"), ["forgotten"]),
         (judge("3。", "general", base_text="3。"), []),

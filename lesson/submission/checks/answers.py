@@ -5,9 +5,11 @@ from __future__ import annotations
 import collections
 
 from lesson.core.messages import tr
+from lesson.core.refusals import Broken
 from lesson.core.text import fold_text, shorten
-from lesson.evaluation.held_out import read_questions
-from lesson.evaluation.judging import BASE_NAMES, LEAST_NEW, MOST_WRONG, find_missed_bars, says_name
+from lesson.evaluation.bars import TINY, bars_of, find_missed_bars, misses_bar
+from lesson.evaluation.held_out import read_identity_questions
+from lesson.evaluation.judging import BASE_NAMES, claims_name, says_name
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import Failed, Skipped, define_check
 from lesson.submission.staff import StaffInputs
@@ -22,12 +24,23 @@ def identity_answers(evidence: Evidence) -> list[dict]:
     return [line for line in evidence.answers if line.get("kind", "identity") == "identity"]
 
 
-def require_new_name(lines: list[dict], new: str, remedy: str) -> str:
-    """Shares of answers that say `new`, by system prompt. Raises Failed when one is below the bar of make eval."""
+def question_set_of(evidence: Evidence) -> str:
+    """The set of identity questions that the evaluation says it asked; empty for format 1 and without an evaluation."""
+    try:
+        return evidence.evaluation.get("question_set", "")
+    except (Broken, KeyError, OSError):
+        return ""
+
+
+def require_new_name(lines: list[dict], new: str, remedy: str, by_interval: bool = False) -> str:
+    """Shares of answers that say `new`, by system prompt. Raises Failed when one is below the bar of make eval, or its
+    whole 95% interval where the bar is `by_interval`. Answers about the maker need no name."""
     asked: collections.Counter[str] = collections.Counter()
     naming: collections.Counter[str] = collections.Counter()
     missing = []
     for line in lines:
+        if line.get("asked") == "maker":
+            continue
         prompt = str(line.get("prompt", "persona"))[:20]
         asked[prompt] += 1
         if says_name(line["output"], new):
@@ -35,7 +48,8 @@ def require_new_name(lines: list[dict], new: str, remedy: str) -> str:
         else:
             missing.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
     shares = ", ".join(f"{shorten(p)} {naming[p]}/{asked[p]}" for p in asked)
-    if any(naming[p] < LEAST_NEW * asked[p] for p in asked):
+    least = TINY.least["new"]
+    if any(misses_bar(naming[p], asked[p], least, at_most=False, by_interval=by_interval) for p in asked):
         raise Failed(shares, remedy, missing)
     return shares
 
@@ -49,10 +63,10 @@ def require_no_other_name(lines: list[dict], evidence: Evidence) -> str:
     for line in lines:
         prompt = str(line.get("prompt", "persona"))[:20]
         count[prompt] += 1
-        if any(says_name(line["output"], name, new) for name in (old, *BASE_NAMES) if name != new):
+        if any(claims_name(line["output"], name, new) for name in (old, *BASE_NAMES) if name != new):
             wrong[prompt] += 1
             places.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
-    if any(wrong[p] > MOST_WRONG.get(p, 0.0) * count[p] for p in count):
+    if any(misses_bar(wrong[p], count[p], TINY.most["old"], at_most=True, by_interval=True) for p in count):
         raise Failed(
             tr(f"{wrong.total()} of {count.total()} do", f"{count.total()} 个中有 {wrong.total()} 个"),
             tr("train on the replaced rows", "请用替换后的数据训练"),
@@ -79,6 +93,7 @@ def says_new(evidence: Evidence, staff: StaffInputs) -> str:
         identity_answers(evidence),
         new,
         tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval"),
+        question_set_of(evidence) not in ("", "tiny"),
     )
 
 
@@ -107,6 +122,8 @@ def counted(evidence: Evidence, staff: StaffInputs) -> str:
     claimed = {c["prompt"]: c for c in evidence.evaluation["prompts"]}
     lines = evidence.answers
     names = evidence.evaluation["names"]
+    second = evidence.evaluation["format"] == 2
+    says = claims_name if second else says_name
     places = []
     by_prompt: dict[str, list[dict]] = collections.defaultdict(list)
     for line in lines:
@@ -114,18 +131,21 @@ def counted(evidence: Evidence, staff: StaffInputs) -> str:
     for prompt in sorted(by_prompt.keys() | claimed.keys()):
         own = by_prompt[prompt]
         identity = [line for line in own if line.get("kind") == "identity"]
+        if second:
+            identity = [line for line in identity if line.get("asked") != "maker"]
         counts = {
             "questions": len(identity),
             "answers": len(own),
-            "new": sum(says_name(line["output"], names["new"]) for line in identity),
-            "old": sum(says_name(line["output"], names["old"], names["new"]) for line in own),
+            "new": sum(says(line["output"], names["new"]) for line in identity),
+            "old": sum(says(line["output"], names["old"], names["new"]) for line in own),
         }
         for key, count in counts.items():
             if claimed.get(prompt, {}).get(key) != count:
                 places.append(
                     f"{shorten(prompt)}: {key} = {claimed.get(prompt, {}).get(key)}, {tr('counted', '实际')} {count}"
                 )
-    wrong = [f for c in claimed.values() for f in find_missed_bars(c)]
+    bars = bars_of(evidence.evaluation)
+    wrong = [f for c in claimed.values() for f in find_missed_bars(c, bars)]
     if evidence.evaluation["passed"] != (not wrong):
         places.append(f"passed = {evidence.evaluation['passed']}")
     if places:
@@ -138,14 +158,29 @@ def asked(evidence: Evidence, staff: StaffInputs) -> str:
     """the questions are the course's, under all three system prompts | 问题是课程的问题，且用了三种系统提示"""
     if evidence.manifest is None:
         raise Skipped(tr("a plain folder", "没有 submission.json"))
-    wanted = {q["input"] for q in read_questions("identity")}
+    question_set = question_set_of(evidence) or "tiny"
+    if question_set == "tune":
+        raise Failed(tr("the half for tuning was asked", "问的是调参用的一半"), EVAL)
+    old = evidence.old_name or ""
+    wanted = {_turns_of(question) for question in read_identity_questions(question_set, old)}
     for prompt in PROMPTS:
-        own = [line["input"] for line in identity_answers(evidence) if line.get("prompt") == prompt]
+        own = [_turns_of_line(line) for line in identity_answers(evidence) if line.get("prompt") == prompt]
         missing = wanted - set(own)
         if missing or len(own) != len(wanted):
-            what = shorten(min(missing)) if missing else f"{len(own)} / {len(wanted)}"
+            what = shorten(min(missing)[-1]) if missing else f"{len(own)} / {len(wanted)}"
             raise Failed(tr(f"{prompt}: not asked: {what}", f"{prompt}：没有问：{what}"), EVAL)
     return tr(f"{len(wanted)} questions, {len(PROMPTS)} prompts", f"{len(wanted)} 个问题，{len(PROMPTS)} 种提示")
+
+
+def _turns_of(question: dict) -> tuple[str, ...]:
+    return (*question["before"], question["input"])
+
+
+def _turns_of_line(line: dict) -> tuple[str, ...]:
+    """The user's turns: in `before` the assistant's answers stand between them."""
+    before = line.get("before")
+    texts = before[::2] if isinstance(before, list) and all(isinstance(text, str) for text in before) else []
+    return (*texts, line["input"])
 
 
 @define_check("answers", "evaluation", "data", after=("data_rules",))
