@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lesson.config import edits
 from lesson.core.files import readable
+from lesson.core.machine import multiplies_bfloat16
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, SETTINGS, TRAINING, Values
 
@@ -48,6 +49,8 @@ def load_profile(name: str) -> dict:
 def training_parameters(values: Values) -> dict[str, object]:
     """The training parameters of this call: what the user set, else what the profile says; the unset are left out."""
     result = dict(load_profile(values.profile_file)["parameters"])
+    if values.profile == "small" and not multiplies_bfloat16():
+        result["DTYPE"] = "float32"
     for setting in TRAINING:
         given = setting.parse(values.text(setting.name))
         if given is not None:

@@ -15,7 +15,14 @@ DRIVER_TOOL = "nvidia-smi"
 ANSWER_TIME = 20  # seconds that the driver's tool may take
 # Vector instructions that libraries choose their kernels by, best first. Clouds sell one "Intel Xeon Processor" after
 # another under that very name, so name, family, model, stepping and this together are the type.
+BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")  # Intel, AMD and Intel, ARM
 INSTRUCTIONS = ("amx_tile", "avx512_bf16", "avx512f", "avx2", "asimd")
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 fast: its processor has instructions for it, or there is a GPU."""
+    flags = _cpu_flags(_cpuinfo())
+    return has_nvidia_driver() or not flags.isdisjoint(BFLOAT16_FLAGS)
 
 
 def has_nvidia_driver() -> bool:
@@ -107,12 +114,23 @@ def processor_facts(cpuinfo: str) -> dict[str, str]:
         key, _, value = line.partition(":")
         found.setdefault(key.strip(), value.strip())
     version = [found.get(key, "") for key in ("cpu family", "model", "stepping")]
-    flags = set((found.get("flags") or found.get("Features") or "").split())
+    flags = _cpu_flags(cpuinfo)
     return {
         "name": found.get("model name", ""),
         "version": "-".join(version) if all(version) else "",
         "instructions": next((name for name in INSTRUCTIONS if name in flags), ""),
     }
+
+
+def _cpu_flags(cpuinfo: str) -> set[str]:
+    """The instruction sets of the first processor in the text of /proc/cpuinfo."""
+    named = re.search(r"^(?:flags|Features)\s*:(.*)$", cpuinfo, re.MULTILINE)
+    return set(named[1].split()) if named else set()
+
+
+def count_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpuinfo() -> str:

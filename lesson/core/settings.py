@@ -229,6 +229,11 @@ class Values:
         return SETTINGS["PROFILE"].parse(self.text("PROFILE") or ("7b" if has_nvidia_driver() else "tiny"))
 
     @property
+    def speed(self) -> str:
+        """SPEED, or what it is when it was not set: the lesson's own way is too slow for a real base on a CPU."""
+        return SETTINGS["SPEED"].parse(self.text("SPEED") or ("fast" if self.profile == "small" else "stock"))
+
+    @property
     def profile_file(self) -> str:
         """The stem of the profile's file in profiles/: each profile has a variant for SPEED=fast."""
         return self.profile + ("_fast" if self.speed == "fast" else "")

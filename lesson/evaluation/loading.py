@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from lesson.core.machine import multiplies_bfloat16
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.model.patches import patch_bitsandbytes
@@ -36,8 +37,9 @@ def load_model(values: Values, use: str, run: Run | None = None, folder: Path | 
 
     `folder` is another model than BUILD's own, for a rerun.
 
-    At tiny: float32 on the CPU. At 7b: bfloat16 on the GPU, or 4-bit (NF4, as in training) where the GPU's free memory
-    asks for it. Raises UserError when a part is not there yet.
+    At tiny: float32 on the CPU. Else bfloat16 on the GPU, or 4-bit (NF4, as in training) where the GPU's free memory
+    asks for it. At small without a GPU: bfloat16 where the processor multiplies it, else float32. Raises UserError when a
+    part is not there yet.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -46,10 +48,11 @@ def load_model(values: Values, use: str, run: Run | None = None, folder: Path | 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     place = find_weights(values, use, run, folder)
-    on_gpu = values.profile == "7b" and torch.cuda.is_available()
+    on_gpu = values.profile != "tiny" and torch.cuda.is_available()
+    half = on_gpu or (values.profile == "small" and multiplies_bfloat16())
     options = {"device_map": "cuda", **choose_quantization(place)} if on_gpu else {}
     model = AutoModelForCausalLM.from_pretrained(
-        place, trust_remote_code=True, torch_dtype=torch.bfloat16 if on_gpu else torch.float32, **options
+        place, trust_remote_code=True, torch_dtype=torch.bfloat16 if half else torch.float32, **options
     )
     if use == "adapter":
         logging.get_logger("bitsandbytes").setLevel("ERROR")  # a missing kernel of its CPU part is not used here

@@ -27,7 +27,7 @@ from lesson.install.setup import LOCK, PYTHONS, parse_lock
 from lesson.runs.environment import engine_environment
 from lesson.training.session import LEAST_FREE
 
-LEAST_MEMORY = {"tiny": 4 << 30, "7b": 16 << 30}  # bytes of host memory
+LEAST_MEMORY = {"tiny": 4 << 30, "small": 6 << 30, "7b": 16 << 30}  # bytes of host memory
 LEAST_GPU_MEMORY = 14 << 30  # bytes: stock at 7B peaks at 12.9 GB
 # The modules that the stages import, in the order in which a failure is easiest to understand.
 MODULES = [
@@ -155,7 +155,7 @@ def gpu(values: Values) -> str:
     if not torch.cuda.is_available():
         if values.profile == "7b":
             raise Missing(tr("torch sees no CUDA GPU", "torch 找不到 CUDA 显卡"), "nvidia-smi; make … PROFILE=tiny")
-        return tr("none; the tiny profile needs none", "无；tiny 不需要")
+        return tr(f"none; the {values.profile} profile needs none", f"无；{values.profile} 不需要")
     total = torch.cuda.get_device_properties(0).total_memory
     if values.profile == "7b" and total < LEAST_GPU_MEMORY:
         raise Missing(
@@ -192,7 +192,7 @@ def nf4(values: Values) -> str:
     import torch
     from bitsandbytes.nn import Linear4bit
 
-    device = "cuda" if values.profile == "7b" and torch.cuda.is_available() else "cpu"
+    device = "cuda" if values.profile != "tiny" and torch.cuda.is_available() else "cpu"
     layer = Linear4bit(64, 64, bias=False, quant_type="nf4", compute_dtype=torch.float32)
     exact = layer.weight.data.clone()
     layer = layer.to(device)

@@ -14,7 +14,7 @@ MODULE = re.compile(r"^([a-z0-9-]+):.*\n\t@\S+ -m recipe\.(\w+(?: \w+)*)$", re.M
 FALLBACK = "–"  # in a table: nothing to say here
 
 # Profiles that the table of training parameters shows: (file in profiles/, heading).
-SHOWN_PROFILES = (("tiny", "tiny"), ("7b", "7b"), ("7b_fast", "7b, SPEED=fast"))
+SHOWN_PROFILES = (("tiny", "tiny"), ("small_fast", "small"), ("7b", "7b"), ("7b_fast", "7b, SPEED=fast"))
 
 # (variable, default, English, Chinese): variables of the Makefile itself, which no Python code reads from the table.
 MAKE_VARIABLES = (

@@ -7,6 +7,7 @@ import sys
 from importlib.util import cache_from_source, find_spec
 
 from lesson.core.layout import cache_folder
+from lesson.core.machine import count_cores
 from lesson.core.processes import PARENT
 from lesson.core.settings import ROOT, Values
 
@@ -60,4 +61,8 @@ def engine_environment(values: Values) -> dict[str, str]:
         threads = str(max(2 // values.nproc_per_node, 1))
         environment.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OMP_WAIT_POLICY="PASSIVE")
         environment.update(CUDA_VISIBLE_DEVICES="", DS_ACCELERATOR="cpu")
+    if values.profile == "small":
+        # All cores: on one machine the numbers are the same from run to run, and across machines bfloat16 differs anyway.
+        threads = str(max(count_cores() // values.nproc_per_node, 1))
+        environment.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OMP_WAIT_POLICY="PASSIVE")
     return environment

@@ -188,7 +188,7 @@ def build_endpoint(values: Values) -> Endpoint:
     require_free_port(host, port)
     server = litserve.LitServer(
         Assistant(flags, values.use, stopped),
-        accelerator="auto" if values.profile == "7b" else "cpu",
+        accelerator="cpu" if values.profile == "tiny" else "auto",
         devices=1,
         timeout=PATIENCE,
         middlewares=[(part.cls, part.kwargs) for part in make_middleware(host)],

@@ -29,8 +29,8 @@ from lesson.submission.scoring import award_points, bound_texts
 
 # Without these nothing is loaded: the file is sound, and rank, alpha, modules and sizes are what the checks expect.
 BEFORE = ("opens", "adapter_format", "adapter_config", "adapter_shapes", "adapter_finite")
-STARTING = {"tiny": 120, "7b": 900}  # seconds until the base is loaded; 15 GB may come from a slow disk
-LONGEST = {"tiny": 120, "7b": 1200}  # seconds for one submission
+STARTING = {"tiny": 120, "small": 300, "7b": 900}  # seconds until the base is loaded; 15 GB may come from a slow disk
+LONGEST = {"tiny": 120, "small": 1200, "7b": 1200}  # seconds for one submission
 
 
 def add_reruns(

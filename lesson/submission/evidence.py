@@ -243,6 +243,8 @@ class Evidence:
             return declared
         try:  # samples of 512 tokens, and no base named: the tiny one; anything else is taken for the lesson's
             named = known_bases.family_and_size(lookup(self.config, "model_path")[0])
+            if str(self.config.get("model.type")).endswith("SmallFinetune"):
+                return "small"
             return "tiny" if self.config.get("max_length") == 512 and named is None else "7b"
         except (Broken, KeyError):
             return "7b"

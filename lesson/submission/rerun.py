@@ -34,7 +34,7 @@ from lesson.submission.evidence import Evidence
 from lesson.submission.registry import FAILED, Failed, Unjudged, load_checks, run_checks
 from lesson.submission.staff import StaffInputs
 
-MOST_MEMORY = {"tiny": 6 << 30, "7b": 96 << 30}  # bytes of data in this process
+MOST_MEMORY = {"tiny": 6 << 30, "small": 24 << 30, "7b": 96 << 30}  # bytes of data in this process
 LEAST_ASKED = 20  # questions of the staff's that the rows must leave unasked; all, where the staff have fewer
 LONGEST_PERSONA = 2000  # characters of the submission's system prompt
 SHOWN = 60  # answers that a report shows

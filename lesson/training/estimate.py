@@ -15,7 +15,7 @@ from lesson.config.schedule import world_size
 from lesson.config.summary import lookup
 from lesson.core.files import read_json, readable
 from lesson.core.layout import config_file
-from lesson.core.machine import available_memory, first_gpu
+from lesson.core.machine import available_memory, first_gpu, has_nvidia_driver
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import GPUS, Values
 from lesson.model.choice import chosen_base_config
@@ -46,6 +46,7 @@ def estimate_training(values: Values) -> dict:
     tokens = _read_number(config, "batch_size", path, 1024) * longest // sequence
     model = config.get("model.type")
     fast = isinstance(model, Ref) and model.name in ("recipe.fast.FastFinetune", "lesson.training.fast.FastFinetune")
+    small = isinstance(model, Ref) and model.name == "lesson.training.small.SmallFinetune"
     work = Workload(
         tokens,
         trained,
@@ -56,6 +57,8 @@ def estimate_training(values: Values) -> dict:
         world_size=processes,
         optimizer_bytes=2 if "8bit" in _read_name(config, "optimizer") else 8,
         fast=fast,
+        small=small,
+        bytes_each=4 if _read_name(config, "torch_dtype") == "float32" else 2,
         kept=config.get("model.kept_bytes", 0) if fast else 0,
     )
     parts = estimate_memory(shape, work)
@@ -122,7 +125,7 @@ def _describe_device(values: Values, peak: float) -> dict:
     """The GPU that is named or at hand, else this machine's memory: {name, memory, need, fits}, bytes."""
     if values.gpu:
         name, size = values.text("GPU"), values.gpu * GB
-    elif values.profile == "tiny":
+    elif values.profile == "tiny" or (values.profile == "small" and not has_nvidia_driver()):
         name, size = "CPU", available_memory()
     else:
         name, size = first_gpu()

@@ -10,6 +10,7 @@ GB = 1e9
 CUDA_CONTEXT = 0.7 * GB  # the CUDA context and cuBLAS' workspaces, which torch's own peak does not count
 FRAGMENTS = 1.05  # the caching allocator holds a little more than is used
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight, as `estimate_memory` says
+HEAD_CELLS = 16 << 20  # logits that lesson/training/passes.py makes at a time
 LIBRARIES = 0.9 * GB  # resident memory of Python, torch and transformers on a CPU
 
 
@@ -27,6 +28,8 @@ class Workload:
     optimizer_bytes: int = 8  # Adam's two moments in float32; 2 with 8 bits
     fast: bool = False  # lesson/training/fast.py computes it
     kept: int = 0  # bytes that it may keep of MLPs
+    small: bool = False  # lesson/training/small.py computes it
+    bytes_each: int = 2  # of a number in its format
 
 
 def estimate_memory(shape: Shape, work: Workload) -> dict[str, float]:
@@ -48,6 +51,8 @@ def estimate_memory(shape: Shape, work: Workload) -> dict[str, float]:
     Compared with torch's peak on one H100, InternLM2.5-7B, 2048 tokens, batch 1: stock 12.9 measured, 13.0 here; with
     ZeRO-2 12.0 measured, 12.1 here (GB).
     """
+    if work.small:
+        return _estimate_memory_of_small(shape, work)
     if work.fast:
         return _estimate_memory_of_fast(shape, work)
     deepspeed = work.zero > 0
@@ -97,5 +102,28 @@ def _estimate_memory_of_fast(shape: Shape, work: Workload) -> dict[str, float]:
         "activations": work.tokens * 2 * (shape.layers * (3 * shape.hidden + qkv) + 5 * inner) + kept + widest,
         "logits": work.tokens * shape.vocabulary * 2.0,
         "gradients": 0.0,
+    }
+    return parts | {"peak": sum(parts.values())}
+
+
+def _estimate_memory_of_small(shape: Shape, work: Workload) -> dict[str, float]:
+    """The same for lesson/training/small.py: every frozen weight in the config's format, LoRA in float32.
+
+    adapter       with a copy in that format.
+    activations   of each layer what its linear layers get (with LoRA's low-rank part left out, being small), what its
+                  attention gets and gives, and gate and up of the MLP.
+    logits        some rows at a time: in that format, and in float32.
+    """
+    each = work.bytes_each
+    inputs = sum(i for _, i, _ in shape.linears)
+    outputs = sum(o for _, _, o in shape.linears)
+    parts = {
+        "weights": shape.linear_parameters * float(each),
+        "plain": shape.plain_parameters * float(each),
+        "adapter": work.lora * (4.0 + each),
+        "optimizer": work.lora * float(work.optimizer_bytes),
+        "activations": work.tokens * each * shape.layers * (0.5 * inputs + outputs + 4 * shape.hidden),
+        "logits": HEAD_CELLS * (4.0 + 2 * each),
+        "gradients": work.lora * 4.0,
     }
     return parts | {"peak": sum(parts.values())}

@@ -32,7 +32,7 @@ def merge_adapter(values: Values, report: Callable[[str], None]) -> MadeFolder:
     record = Record(run.merged, {"adapter": hash_path(run.adapter), "base": read_base_hash(base)}, {})
 
     def fill(folder: Path) -> None:
-        device = "cpu" if values.profile == "tiny" else "auto"
+        device = "auto" if values.profile == "7b" else "cpu"
         arguments = [str(base), str(run.adapter), str(folder), "--safe-serialization", "--device", device]
         run_xtuner_tool(values, run, "merge", arguments)
         require_files(folder, "config.json", "tokenizer_config.json")

@@ -54,7 +54,7 @@ def make_record(values: Values, run: Run, inputs: TrainingInputs, work: EngineWo
         "inputs": inputs.hashes,
         **describe_trained_base(values.build, inputs.base),
         "versions": {name: metadata.version(name) for name in VERSIONS} | {"python": platform.python_version()},
-        "machine": describe_machine(with_gpu=values.profile == "7b"),
+        "machine": describe_machine(with_gpu=values.profile != "tiny"),
         "samples": head["samples"],
         "steps": head["total"],
         "resumed_at": work.resumed_at,

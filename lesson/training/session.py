@@ -25,7 +25,11 @@ from lesson.training.progress import Display
 from lesson.training.ranks import refuse_impossible_ranks
 from lesson.training.record import make_record
 
-LEAST_FREE = {"tiny": 200 << 20, "7b": 8 << 30}  # bytes: two checkpoints with optimizer state, and the adapter
+LEAST_FREE = {
+    "tiny": 200 << 20,
+    "small": 4 << 30,
+    "7b": 8 << 30,
+}  # bytes: two checkpoints with optimizer state, and the adapter
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,202 @@
+"""Forward and backward passes of PROFILE=small, written out: LoRA on a frozen layer, RMSNorm, SwiGLU, attention, the loss.
+
+Plain torch, for any processor and any number format. What autograd would do beyond this is left out: no gradient and no
+float32 copy of a frozen weight, no logits where no label is, no intermediate that is cheaper to compute again. In
+float32 the numbers are autograd's up to rounding; tests hold each function against it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn import functional as F
+
+HEAD_CELLS = 16 << 20  # logits made at a time: 32 MB in bfloat16
+QUERIES = 256  # queries whose attention is computed again at a time in the backward pass
+
+
+class LoraLinear(Function):
+    """y = x Wᵀ + b + s·dropout(x) Aᵀ Bᵀ with W and b frozen (Hu et al., arXiv:2106.09685, section 4.1).
+
+    x (…, in), W (out, in), b (out,) or None, A (r, in), B (out, r) → y (…, out). x, W and b are of one number format; A
+    and B are float32, are multiplied in x's format and get float32 gradients. `p` is the share that dropout drops.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float, p: float):
+        flat = x.reshape(-1, x.shape[-1])
+        kept = _draw_kept(flat, p)
+        down, up = (a * scale).to(x.dtype), b.to(x.dtype)  # the scale costs least on A, the smallest
+        low = F.linear(_dropped(flat, kept, p), down)
+        y = F.linear(flat, weight, bias).addmm_(low, up.t())
+        ctx.save_for_backward(flat, weight, down, up, low, kept)
+        ctx.shape, ctx.scale, ctx.p = x.shape, scale, p
+        return y.view(*x.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx, dy: Tensor):
+        flat, weight, down, up, low, kept = ctx.saved_tensors
+        dy = dy.reshape(-1, dy.shape[-1])
+        db = (dy.t() @ low).float()
+        dlow = dy @ up
+        da = (dlow.t() @ _dropped(flat, kept, ctx.p)).float().mul_(ctx.scale)
+        dx = None
+        if ctx.needs_input_grad[0]:
+            dx = dy @ weight
+            if kept is None:
+                dx.addmm_(dlow, down)
+            else:
+                dx += _dropped(dlow @ down, kept, ctx.p)
+            dx = dx.view(ctx.shape)
+        return dx, None, None, da, db, None, None
+
+
+def _draw_kept(x: Tensor, p: float) -> Tensor | None:
+    """Where dropout of the share `p` keeps a value of x; None where it keeps all."""
+    return torch.empty_like(x, dtype=torch.bool).bernoulli_(1 - p) if p else None
+
+
+def _dropped(x: Tensor, kept: Tensor | None, p: float) -> Tensor:
+    return x if kept is None else (x * kept).mul_(1 / (1 - p))
+
+
+class RmsNorm(Function):
+    """weight · x / √(mean(x²) + ε) over the last dimension, weight frozen; squares and roots in float32, as in Llama."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, epsilon: float):
+        root = _inverse_root(x, epsilon)
+        ctx.save_for_backward(x, weight, root)
+        return (x.float() * root).to(x.dtype).mul_(weight)
+
+    @staticmethod
+    def backward(ctx, dy: Tensor):
+        x, weight, root = ctx.saved_tensors
+        normed = x.float() * root
+        scaled = (dy * weight).float()
+        inner = (scaled * normed).mean(-1, keepdim=True)
+        return scaled.sub_(normed.mul_(inner)).mul_(root).to(x.dtype), None, None
+
+
+def _inverse_root(x: Tensor, epsilon: float) -> Tensor:
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    return torch.rsqrt(norm.square_().div_(x.shape[-1]).add_(epsilon))
+
+
+class SwiGlu(Function):
+    """silu(gate) · up; silu(gate) is computed again in the backward pass instead of being kept."""
+
+    @staticmethod
+    def forward(ctx, gate: Tensor, up: Tensor):
+        ctx.save_for_backward(gate, up)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx, dy: Tensor):
+        gate, up = ctx.saved_tensors
+        dup = F.silu(gate).mul_(dy)
+        return torch.ops.aten.silu_backward(dy * up, gate), dup
+
+
+class HeadLoss(Function):
+    """Mean cross entropy (nats per token) of x Wᵀ, plus LoRA's part where the head has one, against labels.
+
+    x (n, hidden), labels (n,) without ignored ones, W (vocabulary, hidden); A, B as in LoraLinear or None. Logits are
+    made a few rows at a time and turned into their gradient at once, so that they are never all there.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, x: Tensor, weight: Tensor, labels: Tensor, a: Tensor | None, b: Tensor | None, scale: float, p: float
+    ):
+        dx, total = torch.empty_like(x), x.new_zeros((), dtype=torch.float32)
+        adapted = a is not None
+        if adapted:
+            kept = _draw_kept(x, p)
+            down, up = (a * scale).to(x.dtype), b.to(x.dtype)
+            dropped = _dropped(x, kept, p)
+            low, dlow, db = F.linear(dropped, down), x.new_empty(len(x), len(down)), torch.zeros_like(b)
+        rows = max(HEAD_CELLS // len(weight), 1)
+        for start in range(0, len(x), rows):
+            part = slice(start, start + rows)
+            logits = F.linear(x[part], weight)
+            if adapted:
+                logits.addmm_(low[part], up.t())
+            right = labels[part, None]
+            total += (_log_sum_exp(logits) - logits.gather(1, right).float()).sum()
+            gradient = torch.softmax(logits, -1)
+            gradient.scatter_add_(1, right, gradient.new_full((len(right), 1), -1.0))
+            dx[part] = gradient @ weight
+            if adapted:
+                dlow[part] = gradient @ up
+                db += gradient.t() @ low[part]
+        count = len(labels)
+        da = None
+        if adapted:
+            dx += _dropped(dlow @ down, kept, p)
+            da = (dlow.t() @ dropped).float().mul_(scale / count)
+            db = db.div_(count)
+        ctx.save_for_backward(dx.div_(count), da, db if adapted else None)
+        return total / count
+
+    @staticmethod
+    def backward(ctx, dloss: Tensor):
+        dx, da, db = ctx.saved_tensors
+        low_rank = (None, None) if da is None else (da * dloss, db * dloss)
+        return dx * dloss.to(dx.dtype), None, None, *low_rank, None, None
+
+
+def _log_sum_exp(logits: Tensor) -> Tensor:
+    """log Σ exp of each row in float32, (n, 1)."""
+    return torch.logsumexp(logits.float(), -1, keepdim=True)
+
+
+class CausalAttention(Function):
+    """softmax(mask(q kᵀ · s)) v of q, k, v (batch, heads, length, size) on a CPU; position i sees 0 … i.
+
+    Forward by torch's fused kernel. Its own backward kernel takes five times as long as the forward one; this one
+    computes a block of queries at a time by matrix products. P = exp(s·q kᵀ - logsumexp) and dP - rowsum(dO · O) come out
+    of a product each: what is subtracted is a further column of the factors, in two parts, so that bfloat16 loses none of
+    it (Dao et al., arXiv:2205.14135, appendix B.2, has the formulas).
+    """
+
+    @staticmethod
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, scale: float):
+        out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True, scale=scale)
+        ctx.save_for_backward(q, k, v, out, log_sum)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    def backward(ctx, dout: Tensor):
+        q, k, v, out, log_sum = ctx.saved_tensors
+        length = q.shape[-2]
+        rows = (dout.float() * out).sum(-1)
+        q = q * ctx.scale
+        wide_q, wide_dout = _with_columns(q, -log_sum), _with_columns(dout, -rows)
+        wide_k, wide_v = _with_ones(k), _with_ones(v)
+        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        hidden = torch.ones(QUERIES, QUERIES, dtype=torch.bool, device=q.device).triu_(1)
+        for start in range(0, length, QUERIES):
+            end = min(start + QUERIES, length)
+            part, count = slice(start, end), end - start
+            weights = (wide_q[..., part, :] @ wide_k[..., :end, :].transpose(-1, -2)).exp_()
+            weights[..., start:].masked_fill_(hidden[:count, :count], 0.0)
+            dv[..., :end, :] += weights.transpose(-1, -2) @ dout[..., part, :]
+            scores = wide_dout[..., part, :] @ wide_v[..., :end, :].transpose(-1, -2)
+            scores *= weights
+            dq[..., part, :] = scores @ k[..., :end, :]
+            dk[..., :end, :] += scores.transpose(-1, -2) @ q[..., part, :]
+        return dq.mul_(ctx.scale), dk, dv, None
+
+
+def _with_columns(x: Tensor, column: Tensor) -> Tensor:
+    """x (…, length, size) with `column` (…, length), a float32, behind it as two numbers of x's format that sum to it."""
+    high = column.to(x.dtype)
+    low = (column - high).to(x.dtype)
+    return torch.cat([x, high.unsqueeze(-1), low.unsqueeze(-1)], -1)
+
+
+def _with_ones(x: Tensor) -> Tensor:
+    return torch.cat([x, x.new_ones(*x.shape[:-1], 2)], -1)

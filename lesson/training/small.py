@@ -1,0 +1,127 @@
+"""PROFILE=small: XTuner's SupervisedFinetune with LoRA on a frozen base of 0.1 to 2B, at the pace of a laptop's CPU.
+
+The config names it (`model.type = SmallFinetune`), so a config still says all that is trained. Data, sampler, loop,
+optimizer, hooks, checkpoints and the adapter's names stay XTuner's and PEFT's; only how one step is computed differs
+(lesson/training/passes.py). It runs the base's own code, of any architecture whose parts are called as in Llama, Qwen2
+or InternLM2, on a CPU or a GPU, in the config's number format; LoRA's weights are float32.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+
+import torch
+from peft import get_peft_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.overrides import TorchFunctionMode
+from xtuner.model import SupervisedFinetune
+from xtuner.model.utils import find_all_linear_names
+
+from lesson.training import passes
+
+IGNORED = -100  # the label of a position that is not trained
+MLPS = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))  # what Llama and InternLM2 call an MLP's layers
+
+
+def low_rank(layer: nn.Module) -> tuple[Tensor | None, Tensor | None, float, float]:
+    """A (r, in), B (out, r), the scale and the share of dropout of a LoRA layer with one adapter; no A and B without."""
+    if not isinstance(layer, LoraLayer):
+        return None, None, 1.0, 0.0
+    (name,) = layer.active_adapters
+    p = getattr(layer.lora_dropout[name], "p", 0.0) if layer.training else 0.0
+    return layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name], p
+
+
+def lora_linear(layer: LoraLayer, x: Tensor) -> Tensor:
+    """PEFT's forward of a LoRA layer, by passes.LoraLinear."""
+    return passes.LoraLinear.apply(x, layer.base_layer.weight, layer.base_layer.bias, *low_rank(layer))
+
+
+def rms_norm(module: nn.Module, x: Tensor) -> Tensor:
+    return passes.RmsNorm.apply(x, module.weight, module.variance_epsilon)
+
+
+def patch_modules(model: nn.Module) -> None:
+    """Give every LoRA layer, RMSNorm and gated MLP of `model` its forward from lesson/training/passes.py."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer) and isinstance(getattr(module, "base_layer", None), nn.Linear):
+            module.forward = MethodType(lora_linear, module)
+        elif type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+            module.forward = MethodType(rms_norm, module)
+        else:
+            for gate, up, down in MLPS:
+                if all(hasattr(module, name) for name in (gate, up, down)) and isinstance(
+                    getattr(module, "act_fn", None), nn.SiLU
+                ):
+                    module.forward = MethodType(_mlp(gate, up, down), module)
+
+
+def _mlp(gate: str, up: str, down: str):
+    def forward(module: nn.Module, x: Tensor) -> Tensor:
+        return getattr(module, down)(passes.SwiGlu.apply(getattr(module, gate)(x), getattr(module, up)(x)))
+
+    return forward
+
+
+class CpuAttention(TorchFunctionMode):
+    """While it is entered, causal attention without mask and dropout on a CPU is passes.CausalAttention."""
+
+    def __torch_function__(self, function, types, arguments=(), keywords=None):
+        keywords = keywords or {}
+        if function is scaled_dot_product_attention and self.plain(*arguments, **keywords):
+            q, k, v = (
+                arguments[i] if i < len(arguments) else keywords[n] for i, n in enumerate(("query", "key", "value"))
+            )
+            return passes.CausalAttention.apply(q, k, v, keywords.get("scale") or q.shape[-1] ** -0.5)
+        return function(*arguments, **keywords)
+
+    @staticmethod
+    def plain(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False) -> bool:
+        """Whether passes.CausalAttention computes this."""
+        same = query.shape == key.shape == value.shape
+        return query.device.type == "cpu" and is_causal and attn_mask is None and dropout_p == 0 and same
+
+
+class SmallFinetune(SupervisedFinetune):
+    """SupervisedFinetune with LoRA on a frozen base, on a CPU or a GPU. All activations are kept.
+
+    Raises NotImplementedError for `use_varlen_attn`.
+    """
+
+    def __init__(self, *arguments, **keywords) -> None:
+        super().__init__(*arguments, use_activation_checkpointing=False, **keywords)
+        if self.use_varlen_attn:
+            raise NotImplementedError("PROFILE=small computes attention over the whole pack, as the lesson does")
+
+    def build_llm_from_cfg(self, llm_cfg, *arguments) -> nn.Module:
+        llm_cfg.attn_implementation = "sdpa"
+        model = super().build_llm_from_cfg(llm_cfg, *arguments)
+        # 4 bits (QUANT=nf4) are unpacked once: the same numbers, for four times the memory.
+        return model.dequantize() if getattr(model, "is_quantized", False) else model
+
+    def _prepare_for_lora(self, peft_model=None, use_activation_checkpointing=False) -> None:
+        # PEFT's prepare_model_for_kbit_training would copy every bfloat16 weight to float32.
+        self.llm.requires_grad_(False)
+        if self.lora.target_modules is None:
+            self.lora.target_modules = find_all_linear_names(self.llm)
+        self.llm = get_peft_model(self.llm, self.lora)
+        patch_modules(self.llm)
+
+    def compute_loss(self, data: dict, data_samples=None) -> dict[str, Tensor]:
+        """{"loss": scalar} of `data`: input_ids, labels, position_ids (batch, length).
+
+        Padding comes behind the tokens of a row and has no label, so a causal pass needs no mask.
+        """
+        model = self.llm.get_base_model()
+        targets = torch.nn.functional.pad(data["labels"][:, 1:], (0, 1), value=IGNORED).reshape(-1)
+        chosen = (targets != IGNORED).nonzero().squeeze(1)
+        with CpuAttention():
+            output = model.base_model(
+                input_ids=data["input_ids"], position_ids=data.get("position_ids"), use_cache=False
+            )
+        hidden = output[0].flatten(0, 1)[chosen]
+        head = model.get_output_embeddings()
+        weight = getattr(head, "base_layer", head).weight
+        return {"loss": passes.HeadLoss.apply(hidden, weight, targets[chosen], *low_rank(head))}
