@@ -13,6 +13,8 @@ from lesson.core.settings import ROOT, Values
 GOLDEN = ROOT / "golden"
 # Configs that have a golden at `tiny`: the base that ships is an InternLM2, so the lesson's two.
 TINY = ("internlm2_5_chat_7b_qlora_alpaca_e3", "internlm2_chat_7b_qlora_alpaca_e3")
+# Configs that have one at `small`: what bases of less than 1B choose.
+SMALL = ("qwen1_5_0_5b_chat_qlora_alpaca_e3",)
 PERSONA = "PERSONA"  # stands for the data's persona, which a config is not responsible for
 
 
@@ -37,7 +39,8 @@ def patch_by_default(name: str, source: str, profile: str) -> str:
 def profiles_of(name: str) -> list[str]:
     """The files in profiles/ that apply to the stock config `name`."""
     fast = ["7b_fast"] if name.startswith("internlm2_") else []
-    return ["7b", *fast, *(["tiny", "tiny_fast"] if name in TINY else [])]
+    tiny, small = ["tiny", "tiny_fast"], ["small", "small_fast"]
+    return ["7b", *fast, *(tiny if name in TINY else []), *(small if name in SMALL else [])]
 
 
 def list_stock_changes(name: str, source: str, profile: str) -> list[str]:

@@ -14,7 +14,7 @@ from lesson.config import diff as config_diff
 from lesson.config.check import check_config_bytes
 from lesson.config.reading import parse_config
 from lesson.core.messages import UserError
-from lesson.core.settings import OPTIMIZERS, TEMPLATES, TRAINING
+from lesson.core.settings import OPTIMIZERS, TEMPLATES, TRAINING, Values
 
 if find_spec("xtuner") is None:  # a small install, for checks only
     pytest.skip("XTuner is not installed", allow_module_level=True)
@@ -213,3 +213,28 @@ def test_broken_profile_is_one_line(tmp_path, monkeypatch, text, problem):
     (tmp_path / "broken.toml").write_text(text)
     with pytest.raises(UserError, match=problem):
         load_profile("broken")
+
+
+@pytest.mark.parametrize("profile", ["small", "small_fast"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("quantised", ["none", "nf4"])
+def test_small_has_no_finding_but_of_files_that_are_not_there(profile, dtype, quantised):
+    text = patch("qwen1_5_0_5b_chat_qlora_alpaca_e3", profile, DTYPE=dtype, QUANT=quantised)
+    rules = {finding.rule for finding in check_config_bytes(text.encode(), "c.py").findings}
+    assert rules <= {"data-missing"}
+    assert "AmpOptimWrapper" not in str(lookup(parse_config(text.encode(), "x"), "optim_wrapper")[0])
+    assert ("SmallFinetune" in text) == (profile == "small_fast")
+
+
+@pytest.mark.parametrize(("profile", "fast"), [("tiny", "stock"), ("small", "fast"), ("7b", "stock")])
+def test_small_is_fast_unless_it_is_told_not_to_be(profile, fast):
+    assert Values({}, {"PROFILE": profile}).speed == fast
+    assert Values({"SPEED": "stock"}, {"PROFILE": profile}).speed == "stock"
+
+
+def test_small_trains_in_float32_where_nothing_multiplies_bfloat16(monkeypatch):
+    for able, dtype in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(profiles, "multiplies_bfloat16", lambda able=able: able)
+        assert profiles.training_parameters(Values({}, {"PROFILE": "small"}))["DTYPE"] == dtype
+        given = Values({"DTYPE": "bfloat16"}, {"PROFILE": "small"})
+        assert profiles.training_parameters(given)["DTYPE"] == "bfloat16"

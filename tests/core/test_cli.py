@@ -132,5 +132,5 @@ def test_build_follows_the_profile():
     assert str(Values({}, {"PROFILE": "tiny"}).build) == "build/tiny"
     assert str(Values({}, {"PROFILE": "7b"}).build) == "build/7b"
     assert str(Values({"BUILD": "x"}, {"PROFILE": "7b"}).build) == "x"
-    with pytest.raises(UserError, match="tiny, 7b"):
+    with pytest.raises(UserError, match="tiny, small, 7b"):
         _ = Values({"PROFILE": "13b"}, {}).profile

@@ -77,3 +77,15 @@ def test_no_gpu_where_the_tool_is_missing_fails_or_is_silent(tmp_path, monkeypat
 
 def test_memory_is_told_in_bytes():
     assert 0 < machine.available_memory() < machine.total_memory()
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "able"),
+    [("flags\t\t: fpu avx2 avx512f\n", False), ("flags\t\t: fpu amx_bf16\n", True), ("Features : asimd bf16\n", True)],
+)
+def test_bfloat16_is_told_by_the_processor_s_flags_or_a_gpu(cpuinfo, able, monkeypatch):
+    monkeypatch.setattr(machine, "_cpuinfo", lambda: cpuinfo)
+    monkeypatch.setattr(machine, "has_nvidia_driver", lambda: False)
+    assert machine.multiplies_bfloat16() is able
+    monkeypatch.setattr(machine, "has_nvidia_driver", lambda: True)
+    assert machine.multiplies_bfloat16()

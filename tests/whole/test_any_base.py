@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from pathlib import Path
 
 import pytest
+from random_bases import make_base
 from servers import valid
 from sessions import Sessions
 
@@ -17,12 +17,6 @@ from recipe import config, convert, data, estimate, merge, model, preview, train
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 
-CHATML = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
-    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
-SMALL = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-SMALL |= {"num_key_value_heads": 2, "max_position_embeddings": 2048, "torch_dtype": "float32"}
 ROWS = 60  # of the shipped ones: a few steps
 KINDS = {
     "internlm2": ("internlm2_5_chat_7b_qlora_alpaca_e3", {"wqkv", "wo", "w1", "w2", "w3", "output"}),
@@ -32,45 +26,6 @@ KINDS = {
     ),
 }
 KINDS["qwen2"] = KINDS["llama"]
-
-
-def make_base(kind: str, folder: Path) -> Path:
-    """A base of that kind with random weights and the tiny base's vocabulary."""
-    import torch
-    from transformers import (
-        AutoConfig,
-        AutoModelForCausalLM,
-        LlamaConfig,
-        LlamaForCausalLM,
-        Qwen2Config,
-        Qwen2ForCausalLM,
-    )
-
-    from lesson.model.tiny_base import install_base
-
-    torch.manual_seed(0)
-    install_base(folder)
-    tiny = json.loads((folder / "config.json").read_text())
-    own = json.loads((folder / "tokenizer_config.json").read_text())
-    if kind == "internlm2":  # InternLM2-1.8B's proportions: half as many key heads as heads
-        document = json.dumps(tiny | SMALL)
-        (folder / "config.json").write_text(document)
-        loaded = AutoConfig.from_pretrained(folder, trust_remote_code=True)
-        AutoModelForCausalLM.from_config(loaded, trust_remote_code=True).save_pretrained(folder)
-        (folder / "config.json").write_text(document)
-        return folder
-    for path in (*folder.glob("*.py"), *folder.glob("*config.json"), folder / "special_tokens_map.json"):
-        path.unlink()
-    sizes = SMALL | {"vocab_size": tiny["vocab_size"], "eos_token_id": 4}
-    if kind == "llama":  # tied, no token to pad with, and ChatML's own as the one that begins a text, as SmolLM2's
-        made = LlamaForCausalLM(LlamaConfig(**sizes, tie_word_embeddings=True))
-        own |= {"pad_token": None, "bos_token": "<|im_start|>", "eos_token": "<|im_end|>"}
-    else:  # biased projections, nothing that begins a text, as Qwen2's
-        made = Qwen2ForCausalLM(Qwen2Config(**sizes))
-        own |= {"bos_token": None}
-    (folder / "tokenizer_config.json").write_text(json.dumps(own | {"chat_template": CHATML}))
-    made.save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +56,15 @@ def forked(sessions, monkeypatch, tmp_path):
     monkeypatch.setattr(merge, "run_xtuner_tool", tool)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_stage_runs(kind, forked, call, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "profile"), [*((kind, "tiny") for kind in KINDS), ("internlm2", "small"), ("qwen2", "small")]
+)
+def test_every_stage_runs(kind, profile, forked, call, tmp_path, monkeypatch):
     chosen, targets = KINDS[kind]
     build, base = tmp_path / "build", make_base(kind, tmp_path / "some-chat")
     with open(ROOT / "data" / "assistant_Tuner.jsonl", encoding="utf-8") as file:
         (tmp_path / "few.jsonl").write_text("".join(itertools.islice(file, ROWS)), encoding="utf-8")
-    flags = ("--profile", "tiny", "--build", str(build))
+    flags = ("--profile", profile, "--build", str(build))
 
     def stage(module, *more):
         status, out, err = call(module, *flags, *more)
@@ -130,7 +87,7 @@ def test_every_stage_runs(kind, forked, call, tmp_path, monkeypatch):
         stage(train, "--config", str(own))
     else:
         stage(train)
-    run = find_last_run(Values({"PROFILE": "tiny", "BUILD": str(build)}, {}))
+    run = find_last_run(Values({"PROFILE": profile, "BUILD": str(build)}, {}))
     record = valid(run.record, "run")
     assert record["base"] == {
         **{"name": str(base), "hub": None, "revision": None, "license": None},
@@ -152,7 +109,7 @@ def test_every_stage_runs(kind, forked, call, tmp_path, monkeypatch):
     if kind != "internlm2":
         AutoPeftModelForCausalLM.from_pretrained(run.adapter)
     for use in ("adapter", "merged"):
-        tokenizer, loaded = load_model(Values({"PROFILE": "tiny", "BUILD": str(build)}, {}), use, run)
+        tokenizer, loaded = load_model(Values({"PROFILE": profile, "BUILD": str(build)}, {}), use, run)
         chats = [build_chat("你是闻星。", "你是谁"), build_chat("", "Who are you, and what is your name?")]
         assert len(answer_chats(tokenizer, loaded, chats)) == 2
         with Reply(tokenizer, loaded, chats[0]) as reply:
