@@ -5,19 +5,31 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import jsonschema
 import pytest
 
 from lesson.config.check import check_config_bytes
 from lesson.config.context import ConfigContext
+from lesson.config.schedule import DataMeasures
 from lesson.config.summary import config_document
+from lesson.config.values import Setup
 from lesson.core.settings import ROOT
 
 FIXTURES = sorted((ROOT / "tests" / "fixtures" / "configs").glob("*.py"))
 SCHEMA = jsonschema.Draft7Validator(json.loads((ROOT / "schemas" / "config.schema.json").read_text(encoding="utf-8")))
 LESSON = "internlm2_5_chat_7b_qlora_alpaca_e3"
 DONE = (ROOT / "tests" / "fixtures" / "configs" / "lesson_done_right.py").read_text(encoding="utf-8")
+
+# What profiles and stock configs say of the values that are chosen, and bases of three sizes.
+TINY = {"MAX_LENGTH": 512, "ACCUM": 1, "EPOCHS": 7, "LR": 2e-3, "WARMUP": 0.05, "SAVE_STEPS": 50}
+STOCK = {"MAX_LENGTH": 2048, "ACCUM": 16, "EPOCHS": 3, "LR": 2e-4, "WARMUP": 0.03, "SAVE_STEPS": 50}
+BASES = {
+    "tiny": (TINY, SimpleNamespace(parameters=2_000_000, positions=2048, tokenizer=None), Setup(batch=4)),
+    "small": (STOCK, SimpleNamespace(parameters=135_000_000, positions=8192, tokenizer=None), Setup()),
+    "7b": (STOCK, SimpleNamespace(parameters=7_740_000_000, positions=32768, tokenizer=None), Setup()),
+}
 
 
 def supported_stock_configs() -> dict[str, Path]:
@@ -35,3 +47,9 @@ def broken_rules(source: str | bytes, context: ConfigContext | None = None, name
     SCHEMA.validate(config_document(verdict.config))
     json.dumps(verdict.document(), ensure_ascii=False).encode()  # can be written, whatever the file holds
     return [f.rule for f in verdict.findings]
+
+
+def measured(lengths: list[int], prompt: int = 20) -> DataMeasures:
+    """Rows of so many tokens, of which `prompt` come before the answer."""
+    prompts = tuple(min(prompt, length - 1) for length in lengths)
+    return DataMeasures(tuple(lengths), 1, None, 0, 0, True, prompts)

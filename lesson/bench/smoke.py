@@ -88,7 +88,7 @@ def short_lesson_variables(build: Path, **variables: str) -> dict[str, str]:
 
     One epoch, a short answer: the warm-up must have two steps, and random weights never end an answer.
     """
-    small = {"EPOCHS": "1", "WARMUP": "0.1", "SAVE_STEPS": "10", "ANSWER_TOKENS": "8"}
+    small = {"MAX_LENGTH": "2048", "EPOCHS": "1", "WARMUP": "0.1", "SAVE_STEPS": "10", "ANSWER_TOKENS": "8"}
     return {**small, **variables, "PROFILE": "7b", "BUILD": str(build), "LANG": "C.UTF-8"}
 
 

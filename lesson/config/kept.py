@@ -10,7 +10,7 @@ from lesson.core.files import record_path
 from lesson.core.messages import tr
 from lesson.core.settings import SETTINGS, TRAINING, Values
 
-KEPT = ("SEED", "DETERMINISTIC", *(setting.name for setting in TRAINING))
+KEPT = ("SPEED", "SEED", "DETERMINISTIC", *(setting.name for setting in TRAINING))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lesson.config.context import ConfigContext
 from lesson.config.parsed import FoldedDict, ParsedConfig, Ref, Unknown, show_value, walk_values
-from lesson.config.rules import Violations
+from lesson.config.rules import Violation, Violations
 from lesson.config.schedule import TEMPLATE_TEXTS, DataMeasures
 from lesson.config.summary import data_file, lookup
 from lesson.config.trust import HUB_OWNERS
@@ -98,7 +98,7 @@ def check_model(config: ParsedConfig, data: DataMeasures | None, context: Config
         # Qwen's and InternLM2's are the same text.
         same = TEMPLATE_TEXTS.get(used) == TEMPLATE_TEXTS[own]
         if not same and ("chat" in family_name.lower() or used != "default"):
-            yield "template", template_line, f"{used} ({family_name}: {own})"
+            yield Violation("template", template_line, f"{used} ({family_name}: {own})", f"PROMPT_TEMPLATE={own}")
 
 
 def check_rows(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:

@@ -72,15 +72,16 @@ def make_config(values: Values, name: str, base: BaseSizes) -> MadeConfig:
     """
     if values.config:
         return MadeConfig(Path(values.config), values.base_config, own=True)
-    output, profile = config_file(values.build, name), load_profile(values.profile_file)
+    output = config_file(values.build, name)
+    kept = keep_values(values, output)
+    values = kept.values
+    profile = load_profile(values.profile_file)
     if values.speed == "fast" and values.profile == "7b" and not name.startswith("internlm2_"):
         raise UserError(
             f"SPEED=fast BASE_CONFIG={name}",
             tr("lesson/training/fast.py computes InternLM2 only", "lesson/training/fast.py 只支持 InternLM2"),
             tr("use SPEED=stock", "请用 SPEED=stock"),
         )
-    kept = keep_values(values, output)
-    values = kept.values
     stock, fixed = stock_config(name), lesson_values(values)
     source, given = stock.read_text(encoding="utf-8"), training_parameters(values)
     chosen = choose_for_config(values, patch_config(name, source, profile, given | fixed), base)

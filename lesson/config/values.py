@@ -257,9 +257,14 @@ def _lacks(data: DataMeasures, plan: Schedule, choice: _Choice) -> list[str]:
     """One line that says what is missing, where the updates are fewer than it takes."""
     if plan.optimizer_steps >= FEWEST:
         return []
-    accumulate, rows = choice.values["ACCUM"], len(data.lengths)
-    epochs = math.ceil(((FEWEST - 1) * accumulate + 1) / plan.iterations_per_epoch)
-    more = math.ceil(rows * FEWEST / plan.optimizer_steps) - rows
+    accumulate, setup, kept = choice.values["ACCUM"], choice.setup, data.kept_lengths(choice.values["MAX_LENGTH"])
+    wanted = (FEWEST - 1) * accumulate + 1  # iterations
+    epochs = math.ceil(wanted / plan.iterations_per_epoch)
+    each = math.ceil(wanted / choice.given.get("EPOCHS", MOST_EPOCHS))  # iterations in a pass, with more rows
+    ranks = max(setup.world_size // setup.sequence_parallel, 1)
+    samples = (each - 1) * setup.batch * ranks + 1
+    rows = math.ceil(samples * choice.values["MAX_LENGTH"] * len(kept) / sum(kept)) if setup.pack else samples
+    more = max(rows - len(kept), 1)
     updates = plan.optimizer_steps
     return [
         tr(

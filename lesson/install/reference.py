@@ -285,11 +285,13 @@ _GPUS = {
 _TRAINING_INTRO = {
     "en": (
         "`make config` writes these into the config, so `make train` takes them too. The columns show the value that each "
-        f"profile sets. {FALLBACK} means that XTuner's stock config decides.",
+        f"profile sets. {FALLBACK} means that XTuner's stock config decides. Where rows or base ask for others, `MAX_LENGTH`, "
+        "`ACCUM`, `EPOCHS`, `LR`, `WARMUP` and `SAVE_STEPS` are chosen, and the screen says why.",
     ),
     "zh": (
         "`make config` 把这些值写进配置，所以 `make train` 也接受它们。各列是配置档设定的值，"
-        f"{FALLBACK} 表示沿用 XTuner 自带配置的值。",
+        f"{FALLBACK} 表示沿用 XTuner 自带配置的值。`MAX_LENGTH`、`ACCUM`、`EPOCHS`、`LR`、`WARMUP`、`SAVE_STEPS` "
+        "会按数据和基座调整，屏幕上会说明理由。",
     ),
 }
 _ENVIRONMENT = {

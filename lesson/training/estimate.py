@@ -21,6 +21,7 @@ from lesson.core.settings import GPUS, Values
 from lesson.model.choice import chosen_base_config
 from lesson.model.known_bases import BASE_SIZES, family_and_size
 from lesson.model.shape import Shape, lora_parameters, shape_of
+from lesson.training.inputs import values_of_config
 from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, LIBRARIES, Workload, estimate_memory
 
 # Stock config, random weights of InternLM2.5-7B, one H100: 0.66 s for a step of 2048 tokens (0.60 s with ZeRO-2).
@@ -30,6 +31,7 @@ MEASURED_FAST = 12518  # the same with SPEED=fast, make bench-gpu
 
 def estimate_training(values: Values) -> dict:
     """The estimate as JSON: bytes, tokens, seconds. Raises UserError when the config, or its base's sizes, cannot be told."""
+    values = values_of_config(values)
     processes = world_size(values)
     made = values.config or config_file(values.build, chosen_base_config(values))
     path = readable(made, tr("run make config", "请运行 make config"))

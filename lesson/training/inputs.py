@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesson.config.kept import keep_values
 from lesson.config.schedule import world_size
 from lesson.config.summary import summary_of
 from lesson.core.files import readable, sha256
@@ -32,6 +33,13 @@ class TrainingInputs:
     @property
     def run_id(self) -> str:
         return make_run_id(self.hashes, self.deepspeed, self.processes)
+
+
+def values_of_config(values: Values) -> Values:
+    """This call with what make config was given, such as SPEED; a config of one's own (CONFIG=) has no such record."""
+    if values.config:
+        return values
+    return keep_values(values, config_file(values.build, chosen_base_config(values))).values
 
 
 def read_inputs(values: Values) -> TrainingInputs:

@@ -18,7 +18,7 @@ from lesson.core.settings import Values
 from lesson.runs.checkpoint import is_whole
 from lesson.runs.folder import Run, set_last_run
 from lesson.runs.pictures import draw_loss_curve
-from lesson.training.inputs import TrainingInputs, read_inputs
+from lesson.training.inputs import TrainingInputs, read_inputs, values_of_config
 from lesson.training.launch import run_engine
 from lesson.training.lock import lock_run
 from lesson.training.progress import Display
@@ -51,6 +51,7 @@ def train_adapter(values: Values, display: Display) -> TrainedRun:
 
     Raises UserError for inputs that are missing or could not be trained, and when the trainer fails.
     """
+    values = values_of_config(values)
     inputs = read_inputs(values)
     run = Run(runs_folder(values.build) / inputs.run_id, values.node_rank)
     if run.record.exists() and is_finished(run):

@@ -6,7 +6,8 @@ import importlib.util
 
 import pytest
 
-from lesson.core.settings import ROOT
+from lesson.core.settings import ROOT, Values
+from lesson.training.inputs import values_of_config
 from recipe import config, data
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("xtuner") is None, reason="XTuner is not installed")
@@ -36,6 +37,16 @@ def test_what_was_given_is_not_undone_by_the_next_call(make):
     anew, _ = make("--epochs", "3")
     assert "max_epochs = 3" in anew and "lr = 0.0005" in anew
     assert make("--reset", "1")[0] == usual
+
+
+def test_the_way_of_computing_holds_for_training_and_the_estimate(make, tmp_path):
+    text, _ = make("--speed", "fast")
+    again, screen = make()
+    assert again == text and "DequantisedFinetune" in text and "SPEED=fast" in screen
+    call_of_train = Values({"PROFILE": "tiny", "BUILD": str(tmp_path)}, {})
+    assert call_of_train.speed == "stock" and values_of_config(call_of_train).speed == "fast"
+    assert "DequantisedFinetune" not in make("--speed", "stock")[0]
+    assert values_of_config(call_of_train).speed == "stock"
 
 
 def test_the_shipped_rows_at_tiny_get_the_profiles_own_values(make):

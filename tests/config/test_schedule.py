@@ -37,10 +37,15 @@ def test_templates_are_xtuners():
 
 @pytest.mark.torch
 @pytest.mark.parametrize(
-    ("rows", "max_length", "pack"), [(50, 200, True), (5, 4096, True), (50, 200, False), (1200, 512, True)]
+    ("rows", "max_length", "pack", "begin"),
+    [
+        *((50, 200, True, True), (5, 4096, True, True), (50, 200, False, True), (1200, 512, True, True)),
+        *((50, 96, True, True), (50, 96, False, True), (50, 96, True, False), (1200, 100, True, True)),
+    ],
 )
-def test_steps_are_counted_as_xtuner_makes_samples(tmp_path, rows, max_length, pack):
-    """The real process_hf_dataset on the same rows, with one worker, makes as many samples of as many tokens."""
+def test_steps_are_counted_as_xtuner_makes_samples(tmp_path, rows, max_length, pack, begin):
+    """The real process_hf_dataset on the same rows, with one worker, makes as many samples of as many tokens; rows
+    whose question alone fills max_length are left out by both. Without `begin`, the tokenizer is Qwen's."""
     from datasets import Dataset
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -62,7 +67,9 @@ def test_steps_are_counted_as_xtuner_makes_samples(tmp_path, rows, max_length, p
     plain = Tokenizer(models.WordLevel({c: i for i, c in enumerate(["<unk>", "<s>", "</s>", *letters])}, "<unk>"))
     plain.pre_tokenizer = pre_tokenizers.Split("", "isolated")
     plain.save(str(tmp_path / "tokenizer.json"))
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=plain, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    kind = PreTrainedTokenizerFast if begin else type("Qwen2TokenizerFast", (PreTrainedTokenizerFast,), {})
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind.__name__}))
+    tokenizer = kind(tokenizer_object=plain, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
     made = process_hf_dataset(
         Dataset.from_list(data),
         tokenizer=tokenizer,
@@ -75,6 +82,8 @@ def test_steps_are_counted_as_xtuner_makes_samples(tmp_path, rows, max_length, p
     )
     measured = schedule.measure_file(path, "internlm2_chat", tmp_path / "tokenizer.json", "尖米")
     assert measured.exact and not measured.bad_rows and measured.rows_with == 0
-    assert len(made) == schedule.count_samples(measured.lengths, max_length, pack)
+    kept = measured.kept_lengths(max_length)
+    assert len(made) == schedule.count_samples(kept, max_length, pack)
+    assert (len(kept) < rows) == (max_length <= 100)
     if not pack:
-        assert [min(n, max_length) for n in measured.lengths] == made["length"]
+        assert list(kept) == made["length"]

@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import re
 
 import pytest
+from configs import BASES, measured
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
-from lesson.config.schedule import DataMeasures
-from lesson.config.values import CHOSEN, FEWEST, MOST, Setup, choose_values
+from lesson.config.values import CHOSEN, FEWEST, MOST, choose_values
 from lesson.core.messages import UserError
-
-TINY = {"MAX_LENGTH": 512, "ACCUM": 1, "EPOCHS": 7, "LR": 2e-3, "WARMUP": 0.05, "SAVE_STEPS": 50}
-STOCK = {"MAX_LENGTH": 2048, "ACCUM": 16, "EPOCHS": 3, "LR": 2e-4, "WARMUP": 0.03, "SAVE_STEPS": 50}
-BASES = {
-    "tiny": (TINY, SimpleNamespace(parameters=2_000_000, positions=2048, tokenizer=None), Setup(batch=4)),
-    "small": (STOCK, SimpleNamespace(parameters=135_000_000, positions=8192, tokenizer=None), Setup()),
-    "7b": (STOCK, SimpleNamespace(parameters=7_740_000_000, positions=32768, tokenizer=None), Setup()),
-}
-
-
-def measured(lengths: list[int], prompt: int = 20) -> DataMeasures:
-    """Rows of so many tokens, of which `prompt` come before the answer."""
-    prompts = tuple(min(prompt, length - 1) for length in lengths)
-    return DataMeasures(tuple(lengths), 1, None, 0, 0, True, prompts)
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -70,3 +56,16 @@ def test_rows_that_are_longer_than_a_sample_are_counted_or_get_longer_samples():
     assert chosen.values["MAX_LENGTH"] >= 700 and "700" in chosen.reasons["MAX_LENGTH"]
     with pytest.raises(UserError, match="nothing is left to train on"):
         choose_values(measured([700] * 60, 650), sizes, usual, {"MAX_LENGTH": 512}, setup)
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize(("rows", "length"), [(1, 40), (10, 40), (3, 400), (12, 30)])
+def test_the_line_that_says_what_is_missing_is_true(base, rows, length):
+    """With as many more rows as it asks for, or with its EPOCHS, there are 40 updates."""
+    usual, sizes, setup = BASES[base]
+    notes = choose_values(measured([length] * rows), sizes, usual, {}, setup).notes
+    if notes:
+        more, epochs = (int(n) for n in re.search(r"about (\d+) more rows, or set EPOCHS=(\d+)", notes[-1]).groups())
+        for enough, given in ((rows + more, {}), (rows, {"EPOCHS": epochs})):
+            chosen = choose_values(measured([length] * enough), sizes, usual, given, setup)
+            assert chosen.schedule.optimizer_steps >= FEWEST, (enough, given)
