@@ -160,6 +160,15 @@ def read_contents(view: View, name: str) -> Iterator[tuple[Tensor, bytearray]]:
             yield tensor, bytearray(_exactly(file, tensor.end - tensor.start, name))
 
 
+def to_numpy(tensor: Tensor, data: bytearray):
+    """The tensor as a numpy array of its shape; bfloat16 becomes float32."""
+    import numpy
+
+    if tensor.dtype == "BF16":
+        return (numpy.frombuffer(data, "<u2").astype("<u4") << 16).view("<f4").reshape(tensor.shape)
+    return numpy.frombuffer(data, {"F64": "<f8", "F32": "<f4", "F16": "<f2"}[tensor.dtype]).reshape(tensor.shape)
+
+
 def _skip(file: BinaryIO, size: int) -> None:
     while size:
         piece = file.read(min(size, PIECE))
