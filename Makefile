@@ -17,7 +17,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss bench-check bench-gpu smoke-7b wheelhouse fuzz golden docs test test-fast lint lock web serve screenshots
+.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast lint lock web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -97,6 +97,8 @@ bench-loss: | $(PY) ## how far loss curves differ, for the band | 测量损失�
 	@$(PY) -m recipe.bench_loss
 bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B 下与 stock、fast、其他训练器比较 | NEW_NAME BUILD
 	@$(PY) -m recipe.bench_gpu
+bench-small: | $(PY) ## a real base on this machine beside a plain PEFT loop | 本机训练真实小基座，与普通 PEFT 循环比较 | MODEL SRC NEW_NAME BUILD FORCE
+	@$(PY) -m recipe.bench_small
 smoke-7b: | $(PY) ## the lesson at 7B with random weights, checked | 用随机权重在 7B 上走完全程并检查 | NEW_NAME SPEED QUANT DEEPSPEED BUILD FORCE
 	@$(PY) -m recipe.smoke
 wheelhouse: | $(PY) ## wheels for a machine without a network | 为没有网络的机器准备 wheel | PYTHON HAVE OUT CUDA

@@ -22,6 +22,13 @@ def stage(values: Values) -> int:
     base = provide_base_to_train(values, lambda line: print(line, flush=True))
     for warning in base.warnings:
         print(tr("warning: ", "警告：") + warning, file=sys.stderr)
+    if profile := values.unspoken_profile:
+        print(
+            tr(
+                f"{profile} for a base of your own, in {values.build}; later commands need it too: export {profile}",
+                f"自选基座使用 {profile}，产物在 {values.build}；后续命令也要设置：export {profile}",
+            )
+        )
     if base.choice:
         print(base.choice)
     print(tr(f"base model: {base.folder} ({base.origin})", f"基座模型：{base.folder}（{base.origin}）"))

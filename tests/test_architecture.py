@@ -27,7 +27,8 @@ MAY_IMPORT = {
 MAY_IMPORT |= dict.fromkeys(("bench", "install"), set(MAY_IMPORT) | {"bench", "install"})
 LONGEST_SCRIPT = 60  # lines of recipe/NAME.py, the help that it prints among them
 # Processes of their own, which only the recipe starts: they have to print.
-PROCESSES = {"lesson.training.engine", "lesson.training.torchrun", "lesson.submission.rerun", "lesson.bench.rivals"}
+PROCESSES = {"lesson.training.engine", "lesson.training.torchrun", "lesson.submission.rerun"}
+PROCESSES |= {"lesson.bench.rivals", "lesson.bench.plain_peft"}
 # What judges rows, configs and submissions: no package beside these, and not the text that the tiny base learns.
 LIGHT = ("recipe.check", "recipe.validate", "recipe.check_config")
 LIGHT_PACKAGES = {"jsonschema", "numpy", "tokenizers", "tqdm", "zstandard", "datasketch", "pypinyin"}

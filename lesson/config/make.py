@@ -21,7 +21,7 @@ from lesson.config.stock import stock_config
 from lesson.config.summary import lookup
 from lesson.config.values import CHOSEN, BaseSizes, ChosenValues, Setup, choose_values
 from lesson.config.values import lines_of as lines_of_values
-from lesson.core.files import Record, atomic, sha256
+from lesson.core.files import Record, atomic, readable, sha256
 from lesson.core.layout import base_model, changed_rows, config_file
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, TRAINING, Values
@@ -55,6 +55,8 @@ class MadeConfig:
 def lesson_values(values: Values) -> dict[str, object]:
     """What the recipe itself gives to the edits: paths (as written in the config), persona and seed."""
     data = changed_rows(values.build)
+    make = f"make data {values.unspoken_profile}".strip()
+    readable(data, tr(f"run {make}", f"请先运行 {make}"))
     return {
         "MODEL_DIR": base_model(values.build).as_posix(),
         "DATA_FILE": data.as_posix(),

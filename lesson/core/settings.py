@@ -188,6 +188,7 @@ TEMPLATES: list[str] = _TABLE["lists"]["templates"]  # XTuner's chat templates
 OPTIMIZERS: list[str] = _TABLE["lists"]["optimizers"]
 GPUS: dict[str, int] = _TABLE["gpus"]  # name of a GPU -> its memory in GB
 SETTINGS: dict[str, Setting] = {entry["name"]: setting_of(entry, _TABLE["lists"]) for entry in _TABLE["settings"]}
+PROFILES: list[str] = next(entry["choices"] for entry in _TABLE["settings"] if entry["name"] == "PROFILE")
 # The lesson's training parameters. Unset means: what the profile says, else what the stock config says.
 TRAINING: list[Setting] = [SETTINGS[entry["name"]] for entry in _TABLE["settings"] if entry.get("training")]
 
@@ -226,7 +227,19 @@ class Values:
 
     @property
     def profile(self) -> str:
-        return SETTINGS["PROFILE"].parse(self.text("PROFILE") or ("7b" if has_nvidia_driver() else "tiny"))
+        """PROFILE, or what suits machine and base: 7b with a GPU; without one small for a base of one's own, else tiny."""
+        return SETTINGS["PROFILE"].parse(self.text("PROFILE") or self._usual_profile())
+
+    def _usual_profile(self) -> str:
+        if has_nvidia_driver():
+            return "7b"
+        return "small" if self.given("MODEL") else "tiny"
+
+    @property
+    def unspoken_profile(self) -> str:
+        """PROFILE=small where MODEL alone chose it, as later commands need it said; else empty."""
+        small = not self.text("PROFILE") and not self.given("BUILD") and self._usual_profile() == "small"
+        return "PROFILE=small" if small else ""
 
     @property
     def speed(self) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from lesson.core.files import read_json, replace_link
 from lesson.core.layout import last_run_link, runs_folder
 from lesson.core.messages import UserError, tr
-from lesson.core.settings import Values
+from lesson.core.settings import PROFILES, Values
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,23 @@ def find_last_run(values: Values) -> Run:
     link = last_run_link(values.build)
     remedy = tr("run make train", "请先运行 make train")
     if not link.is_symlink() or not link.exists():
-        raise UserError(link, tr("no training run yet", "还没有训练过"), remedy)
+        raise UserError(link, tr("no training run yet", "还没有训练过"), _where_to_train(values) or remedy)
     run = Run(values.build / os.readlink(link))
     if not run.record.exists():
         raise UserError(run.folder, tr("its training is not finished", "训练还没有完成"), remedy)
     return run
+
+
+def _where_to_train(values: Values) -> str | None:
+    """What to do where BUILD follows the profile and another profile has a run; None where no other has."""
+    for profile in () if values.given("BUILD") else PROFILES:
+        other = Values({"PROFILE": profile}, {}).build
+        if last_run_link(other).exists():
+            return tr(
+                f"run make train; or set PROFILE={profile}, where {other} has a run",
+                f"请先运行 make train；或设 PROFILE={profile}，{other} 里有训练结果",
+            )
+    return None
 
 
 def find_run(build: Path, text: str) -> Run:

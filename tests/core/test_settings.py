@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import jsonschema
 import pytest
 
+from lesson.core import settings
 from lesson.core.messages import UserError
 from lesson.core.settings import GPUS, KINDS, KINDS_WITH_LIMITS, ROOT, SETTINGS, TABLE_FILE, TRAINING, Values
 
@@ -57,3 +59,21 @@ def test_a_gpu_is_a_name_a_share_or_a_number_of_gb(text, memory):
 def test_an_older_python_reads_the_table_and_can_say_which_one_is_needed():
     """`make setup` under Python 3.10 names the Python that is needed: so settings.py imports nothing newer."""
     assert "tomllib" not in (ROOT / "lesson/core/settings.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("driver", "given", "profile"),
+    [
+        (True, {"MODEL": "x"}, "7b"),
+        (False, {"MODEL": "x"}, "small"),
+        (False, {}, "tiny"),
+        (False, {"MODEL": "x", "PROFILE": "tiny"}, "tiny"),
+    ],
+)
+def test_the_profile_is_what_suits_machine_and_base(driver, given, profile, monkeypatch):
+    monkeypatch.setattr(settings, "has_nvidia_driver", lambda: driver)
+    values = Values({}, given)
+    assert values.profile == profile and values.build == Path("build") / profile
+    # Later commands without MODEL find the same folder only if they are told: what to say to them.
+    assert values.unspoken_profile == ("PROFILE=small" if profile == "small" else "")
+    assert not Values({}, {**given, "BUILD": "b"}).unspoken_profile

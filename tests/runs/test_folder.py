@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lesson.core.settings import ROOT
-from lesson.runs.folder import Run, make_run_id, set_last_run
+from lesson.core.messages import UserError
+from lesson.core.settings import ROOT, Values
+from lesson.runs.folder import Run, find_last_run, make_run_id, set_last_run
 
 
 @given(st.dictionaries(st.sampled_from(["config", "data", "base"]), st.text(max_size=5)))
@@ -32,3 +34,17 @@ def test_the_link_to_the_last_run_moves(tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         set_last_run(tmp_path, Run(folder))
         assert (tmp_path / "run").resolve() == folder.resolve()
+
+
+def test_where_another_profile_has_a_run_it_is_named(tmp_path, monkeypatch):
+    """`make chat` after `make all PROFILE=small`: BUILD follows the profile."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"run make train$"):
+        find_last_run(Values({"PROFILE": "tiny"}, {}))
+    folder = tmp_path / "build" / "small" / "runs" / "a"
+    folder.mkdir(parents=True)
+    set_last_run(tmp_path / "build" / "small", Run(folder))
+    with pytest.raises(UserError, match=r"or set PROFILE=small, where build/small has a run$"):
+        find_last_run(Values({"PROFILE": "tiny"}, {}))
+    with pytest.raises(UserError, match=r"run make train$"):
+        find_last_run(Values({"PROFILE": "tiny", "BUILD": "build/tiny"}, {}))
