@@ -56,9 +56,13 @@ def _is_hub_id(path: str) -> bool:
 def _remote_code(config: ParsedConfig) -> Violations:
     """Hub ids of strangers, and ids that cannot be told, wherever trust_remote_code would run their code."""
     for _, item, line in walk_values(config):
-        if isinstance(item, FoldedDict) and item.get("trust_remote_code"):
-            path = item.get("pretrained_model_name_or_path")
-            line = item.lines.get("pretrained_model_name_or_path", line)
+        if not isinstance(item, FoldedDict):
+            continue
+        # InternVL's model and data set run the code of their model_path without being told to.
+        vision = isinstance(item.get("type"), Ref) and "InternVL" in item["type"].name
+        if vision or item.get("trust_remote_code"):
+            key = "model_path" if vision else "pretrained_model_name_or_path"
+            path, line = item.get(key), item.lines.get(key, line)
             if isinstance(path, Unknown):
                 yield "trust-model", line, path.source
             elif isinstance(path, str) and _is_hub_id(path) and path.split("/")[0] not in HUB_OWNERS:

@@ -15,6 +15,7 @@ import hashlib
 from pathlib import Path
 
 from lesson.config.folding import LARGEST_RESULT, ConstantFolder, count_values, merge_values
+from lesson.config.names import resolve_names
 from lesson.config.parsed import ParsedConfig, Problem
 from lesson.config.syntax import SourceText
 from lesson.config.trust import MOST_PROBLEMS, judge_syntax, judge_values
@@ -61,6 +62,7 @@ def _fold(tree: ast.Module, text: SourceText, config: ParsedConfig, folder: Path
         config.problems.append(Problem("trust-size", 1, f"> {LARGEST_RESULT} values"))
         config.values = {}
         return
+    resolve_names(config)
     judge_values(config)
 
 

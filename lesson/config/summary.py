@@ -56,6 +56,11 @@ SUMMARY = {
     "evaluation_inputs": "custom_hooks[EvaluateChatHook].evaluation_inputs",
     "seed": "randomness.seed",
 }
+# Where XTuner puts them when it trains with DeepSpeed: its dump has a strategy, and an optim_wrapper without them.
+WITH_DEEPSPEED = {
+    "accumulative_counts": "strategy.gradient_accumulation_steps",
+    "max_norm": "strategy.gradient_clipping",
+}
 
 
 def lookup(config: ParsedConfig, name: str) -> tuple[object, int]:
@@ -72,6 +77,8 @@ def lookup(config: ParsedConfig, name: str) -> tuple[object, int]:
         probe = ParsedConfig("", values={"x": found[1]}, lines={"x": config.line(found[0])})
         inner = "x" + path[len(found[0]) :]
         return probe.get(inner), probe.line(inner)
+    if name in WITH_DEEPSPEED and config.get(path) is None and config.get(WITH_DEEPSPEED[name]) is not None:
+        path = WITH_DEEPSPEED[name]
     return config.get(path), config.line(path)
 
 

@@ -72,6 +72,7 @@ HOSTILE = [
     "model_resource = dict(fn=AutoModelForCausalLM.from_pretrained, args={})",
     "x = dict(trust_remote_code=True, pretrained_model_name_or_path='some/body')",
     "x = dict(trust_remote_code=True, pretrained_model_name_or_path='me/body'[::1])",
+    "from xtuner.model import InternVL_V1_5\nx = dict(type=InternVL_V1_5, model_path='some/body')",
     "x = dict(trust_remote_code=print, pretrained_model_name_or_path='some/body')",
     "_base_ = '../../etc/x.py'",
     "_base_ = ['/etc/x.py']",
