@@ -24,7 +24,7 @@ def make_submissions(folder: Path, count: int) -> None:
     folder.mkdir(parents=True)
     files = [submissions.with_name(f"星{chr(0x4E00 + number)}") for number in range(min(NAMES, count))]
     for number in range(count):
-        own = submissions.with_training(dict(files[number % NAMES]), "tiny", shift=number * 1e-5)
+        own = submissions.with_training(dict(files[number % NAMES]), "tiny", seed=number)
         own[submissions.ADAPTER] = submissions.random_adapter.__wrapped__(seed=number)
         submissions.pack(own, folder / f"{number:04}.zip", f"s{number}")
     submissions.pack(submissions.honest_7b_files(), folder.with_name("7b.zip"))

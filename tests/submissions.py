@@ -11,10 +11,12 @@ import hashlib
 import io
 import json
 import math
+import random
+import re
 import struct
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -133,12 +135,13 @@ def _measure(data: bytes, tokenizer: Path | None, template: str) -> schedule.Dat
 
 
 def with_training(
-    files: Files, profile: str, gpu: str | None = None, seconds: float = 0.5, shift: float = 0.0, fall: float = 6.0
+    files: Files, profile: str, gpu: str | None = None, seconds: float = 0.5, seed: int = 0, fall: float = 6.0
 ) -> Files:
     """`files` with log, curve and record as the run of its config on its data would have left them.
 
-    `shift` moves all losses: another run of the same. With `fall` 0 they stay where they were.
+    Another `seed` has other losses and times. With `fall` 0 the losses stay where they were.
     """
+    chance = random.Random(seed)
     config = parse_config(files[CONFIG], CONFIG)
     get = lambda name: lookup(config, name)[0]  # noqa: E731
     tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if profile == "tiny" else None
@@ -151,35 +154,27 @@ def with_training(
     curve = [
         {
             "step": step,
-            "loss": 4 * math.exp(-fall * step / total) + 0.05 + 0.01 * math.sin(step * 7) + shift,
+            "loss": (4 * math.exp(-fall * step / total) + 0.05) * chance.uniform(0.9, 1.1),
             "lr": scheduled_rate(step, total, warm, get("lr")),
             "tokens": 2048,
-            "seconds": seconds,
+            "seconds": seconds * chance.uniform(0.98, 1.02),
         }
         for step in range(1, total + 1)
     ]
-    start, log, scalars = datetime(2026, 11, 24, 12), [], []
+    log, scalars = [], []
     for step in range(5, total + 1, 5):
         last = [c["loss"] for c in curve[max(0, step - 10) : step]]
-        point = {
-            "lr": curve[step - 1]["lr"],
-            "loss": sum(last) / len(last),
-            "time": seconds,
-            "iter": step,
-            "step": step,
-        }
+        point = {"lr": curve[step - 1]["lr"], "loss": sum(last) / len(last), "time": 0.0, "iter": step, "step": step}
         scalars.append(point)
-        at = (start + timedelta(seconds=step * seconds)).strftime("%Y/%m/%d %H:%M:%S")
         log.append(
-            f"{at} - mmengine - INFO - Iter(train) [{step:3d}/{total}]  lr: {point['lr']:.4e}  eta: 0:00:01"
-            f"  time: {seconds:.4f}  data_time: 0.0022  grad_norm: 0.5410  loss: {point['loss']:.4f}\n"
+            f"2026/11/24 12:00:00 - mmengine - INFO - Iter(train) [{step:3d}/{total}]  lr: {point['lr']:.4e}"
+            f"  eta: 0:00:01  time: 0.0  data_time: 0.0022  grad_norm: 0.5410  loss: {point['loss']:.4f}\n"
         )
     record = json.loads(files[RECORD])
     losses = [c["loss"] for c in curve]
     record |= {"profile": profile, "samples": samples, "steps": total, "finished": "2026-11-24T13:00:00+00:00"}
     record["curve"] = [{key: c[key] for key in ("step", "loss", "lr")} for c in curve]
     record["loss"] = {"window": 10, "first": sum(losses[:10]) / 10, "last": sum(losses[-10:]) / 10}
-    record["seconds"] = {"wall": total * seconds + 9, "steps": round(total * seconds, 1)}
     record["machine"]["gpu"] = gpu
     head = f"2026/11/24 11:59:50 - mmengine - INFO - Num train samples {samples}\n"
     files |= {
@@ -188,7 +183,35 @@ def with_training(
         SCALARS: to_json_lines(scalars),
         CURVE: to_json_lines(curve),
     }
-    return link_hashes(files)
+    return link_hashes(with_times(files, [c["seconds"] for c in curve]))
+
+
+def with_times(files: Files, seconds: Sequence[float] = (), seed: int = 0) -> Files:
+    """`files` with the steps of log, curve, vis_data and record taking so many `seconds`, else those of another run."""
+    curve, scalars, record = from_json_lines(files[CURVE]), from_json_lines(files[SCALARS]), json.loads(files[RECORD])
+    steps = [line for line in curve if "seconds" in line]
+    chance = random.Random(seed)
+    seconds = seconds or [line["seconds"] * chance.uniform(0.9, 1.1) for line in steps]
+    for line, taken in zip(steps, seconds, strict=True):
+        line["seconds"] = taken
+    for line in (line for line in scalars if "time" in line):
+        last = seconds[max(0, line["step"] - 10) : line["step"]]
+        line["time"] = sum(last) / len(last)
+
+    def rewrite(match: re.Match) -> str:
+        step = int(match[3])
+        last = seconds[max(0, step - 10) : step]
+        at = datetime.strptime("2026/11/24 12:00:00", TIME) + timedelta(seconds=sum(seconds[:step]))
+        return f"{at:{TIME}}{match[2]}{step:3d}{match[4]}time: {sum(last) / len(last):.4f} "
+
+    log = re.sub(STEP_LINE, rewrite, files[LOG].decode())
+    record["seconds"] = {"wall": sum(seconds) + 9, "steps": round(sum(seconds), 1)}
+    changed = {CURVE: to_json_lines(curve), SCALARS: to_json_lines(scalars), RECORD: to_json(record)}
+    return files | changed | {LOG: log.encode()}
+
+
+TIME = "%Y/%m/%d %H:%M:%S"
+STEP_LINE = re.compile(r"^(\S+ \S+)( - mmengine - INFO - Iter\(train\) \[ *)(\d+)(/.*?)\btime: \S+ ", re.MULTILINE)
 
 
 def with_name(name: str) -> Files:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import multiprocessing.connection
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -14,6 +15,7 @@ from tqdm import tqdm
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.submission.judging import make_judge, rerun_if_wanted
+from lesson.submission.likeness import find_alike
 from lesson.submission.processes import LONGEST, JudgingProcess
 from lesson.submission.registry import FAILED
 from lesson.submission.reports.wording import score, visible
@@ -26,7 +28,7 @@ def judge_folder(values: Values, progress: TextIO) -> list[dict]:
     if not folder:
         raise UserError("DIR", tr("no folder is named", "没有指定目录"), "make check-all DIR=…")
     paths, rubric = list_submissions(Path(folder)), load_rubric(values.text("RUBRIC") or None)
-    verdicts = judge_all(paths, values.jobs, rubric, make_judge(rubric, values), progress)
+    verdicts = judge_all(paths, values.jobs, rubric, make_judge(rubric, values, with_sketch=True), progress)
     rerun_if_wanted(verdicts, paths, rubric, values)
     mark_copies(verdicts, rubric)
     return verdicts
@@ -75,35 +77,42 @@ def judge_all(
 
 
 def mark_copies(verdicts: Sequence[dict], rubric: dict) -> None:
-    """Fail the check `own` of submissions that share an adapter, a log or answers.
+    """Fail the check `own` of submissions that share an adapter, a log or answers, and take their sketches out.
 
     The tiny profile repeats itself to the bit: who trained the same config on the same rows has the same adapter and
     answers honestly. The same log, with its times, has only who copied it.
     """
-    groups: dict[tuple[str, str], list[dict]] = collections.defaultdict(list)
-    for verdict in verdicts:
+    same: dict[int, set[str]] = collections.defaultdict(set)
+    for i, j, parts in find_same_parts(verdicts):
+        inputs = [verdicts[n]["fingerprints"].get("inputs") for n in (i, j)]
+        may_repeat = inputs[0] is not None and inputs[0] == inputs[1]
+        for part in parts if not may_repeat else parts & {"log", "times"}:
+            same[i].add(f"{part} = {verdicts[j]['submission']}")
+            same[j].add(f"{part} = {verdicts[i]['submission']}")
+    for index, found in same.items():
+        places = sorted(found)
+        result = next(r for r in verdicts[index]["checks"] if r["check"] == "own")
+        result |= {"status": FAILED, "places": places[:20], "remedy": tr("hand in your own work", "请提交自己的成果")}
+        result["found"] = tr("the same: ", "相同：") + places[0]
+        award_points(verdicts[index], rubric)
+
+
+def find_same_parts(verdicts: Sequence[dict]) -> Iterator[tuple[int, int, set[str]]]:
+    """(i, j, parts) of all pairs i < j that share a part: adapter, log or answers byte for byte, or adapter, losses,
+    times or answers by content (likeness.py). Takes the sketches out of the verdicts."""
+    sketches = [verdict.pop("sketch", {}) for verdict in verdicts]
+    pairs: dict[tuple[int, int], set[str]] = collections.defaultdict(set)
+    for i, j, alike in find_alike(sketches):
+        pairs[i, j] |= alike.keys()
+    groups: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
+    for index, verdict in enumerate(verdicts):
         for kind in ("adapter", "log", "answers"):
             if digest := verdict["fingerprints"].get(kind):
-                groups[kind, digest].append(verdict)
-    same: dict[int, set[str]] = collections.defaultdict(set)
-    for (kind, _), group in sorted(groups.items()):
-        for verdict in group:
-            for other in group:
-                inputs = [v["fingerprints"].get("inputs") for v in (verdict, other)]
-                may_repeat = kind != "log" and inputs[0] is not None and inputs[0] == inputs[1]
-                if other is not verdict and not may_repeat:
-                    same[id(verdict)].add(f"{kind} = {other['submission']}")
-    for verdict in verdicts:
-        if id(verdict) in same:
-            places = sorted(same[id(verdict)])
-            result = next(r for r in verdict["checks"] if r["check"] == "own")
-            result |= {
-                "status": FAILED,
-                "places": places[:20],
-                "remedy": tr("hand in your own work", "请提交自己的成果"),
-            }
-            result["found"] = tr("the same, byte for byte: ", "逐字节相同：") + places[0]
-            award_points(verdict, rubric)
+                groups[kind, digest].append(index)
+    for (kind, _), group in groups.items():
+        for i, j in itertools.combinations(group, 2):
+            pairs[i, j].add(kind)
+    yield from ((i, j, parts) for (i, j), parts in sorted(pairs.items()))
 
 
 def table_lines(verdicts: Sequence[dict]) -> list[str]:

@@ -34,8 +34,8 @@ def judge_submissions(paths: Sequence[str], values: Values) -> list[dict]:
     return verdicts
 
 
-def make_judge(rubric: dict, values: Values) -> Callable[[str], dict]:
-    """A function that makes the verdict on a path. Raises UserError for settings of the staff's that name nothing.
+def make_judge(rubric: dict, values: Values, with_sketch: bool = False) -> Callable[[str], dict]:
+    """A function that makes the verdict on a path, `with_sketch` to be compared with others. Raises UserError for settings of the staff's that name nothing.
 
     Judging begins here: the checks are loaded before the first process is forked, so that each has them already.
     """
@@ -43,7 +43,7 @@ def make_judge(rubric: dict, values: Values) -> Callable[[str], dict]:
 
     staff, names = read_staff_inputs(values), names_given(values)
     load_checks()
-    return lambda path: judge_submission(path, rubric, staff, names)
+    return lambda path: judge_submission(path, rubric, staff, names, with_sketch)
 
 
 def rerun_if_wanted(verdicts: list[dict], paths: Sequence[str], rubric: dict, values: Values) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import math
+import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -236,7 +237,10 @@ class _Part:
                     continue
                 a, b = a[[p[0] for p in pairs]], b[:, [p[1] for p in pairs]]
             if len(a) >= FEWEST:
-                for other, measure in zip(group.members, self._measure(a, b).tolist(), strict=True):
+                with warnings.catch_warnings():  # nothing but NaN: it cannot be told
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    measures = self._measure(a, b).tolist()
+                for other, measure in zip(group.members, measures, strict=True):
                     if other != index and math.isfinite(measure):
                         yield other, measure
 

@@ -13,6 +13,7 @@ from lesson.core.text import shorten
 from lesson.submission.archive.opening import open_view
 from lesson.submission.blame import explain_error, is_checkers_trouble, stopped_by_content
 from lesson.submission.evidence import Evidence
+from lesson.submission.likeness import sketch_submission
 from lesson.submission.registry import FAILED, UNJUDGED, load_checks, run_checks
 from lesson.submission.scoring import make_verdict, results_unopened
 from lesson.submission.staff import StaffInputs
@@ -21,8 +22,13 @@ MOST_POINTS = 1000  # of the loss curve in a report
 MOST_ANSWERS = 60
 
 
-def judge_submission(path: str | Path, rubric: dict, staff: StaffInputs, names: dict[str, str] | None = None) -> dict:
-    """The verdict on the submission at `path`, as schemas/verdict.schema.json has it. Never raises for what is in it."""
+def judge_submission(
+    path: str | Path, rubric: dict, staff: StaffInputs, names: dict[str, str] | None = None, with_sketch: bool = False
+) -> dict:
+    """The verdict on the submission at `path`, as schemas/verdict.schema.json has it. Never raises for what is in it.
+
+    With `with_sketch` it has the key "sketch" too (likeness.py), which whoever compares submissions takes out again.
+    """
     started = time.perf_counter()
     shown = shorten(os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
     try:
@@ -31,6 +37,8 @@ def judge_submission(path: str | Path, rubric: dict, staff: StaffInputs, names: 
             results = run_checks(evidence, staff, load_checks())
             verdict = make_verdict(shown, results, rubric) | summarise(evidence)
             verdict["notes"] = view.notes[:20]
+            if with_sketch:
+                verdict["sketch"] = sketch_submission(evidence)
     except (Unreadable, FileNotFoundError) as error:
         verdict = make_verdict(shown, results_unopened(str(error)), rubric)
     except Exception as error:

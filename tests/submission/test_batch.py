@@ -17,12 +17,8 @@ from recipe import check_all
 
 def test_copies_are_found_and_an_equal_recipe_is_none(tmp_path, call):
     submissions.pack(submissions.honest_files(), tmp_path / "a", "甲")
-    submissions.pack(
-        submissions.honest_files() | {submissions.LOG: submissions.honest_files()[submissions.LOG] + b"\n"},
-        tmp_path / "b",
-        "乙",
-    )
-    assert call(check_all, str(tmp_path))[0] == 0  # same config, rows, adapter; a log of its own
+    submissions.pack(submissions.with_times(submissions.honest_files()), tmp_path / "b", "乙")
+    assert call(check_all, str(tmp_path))[0] == 0  # same config, rows, adapter; times of its own
     submissions.pack(submissions.honest_files(), tmp_path / "c", "丙")
     status, out, _ = call(check_all, str(tmp_path), "--report", str(tmp_path.with_suffix(".csv")))
     assert status == 1 and [line.split()[0] for line in out.splitlines()[:3]] == ["FAIL", "ok", "FAIL"]
@@ -45,9 +41,7 @@ def test_a_folder_of_fifty_at_a_pace_of_500_in_three_minutes(tmp_path, call):
     import time
 
     for number in range(50):
-        files = submissions.honest_files() | {
-            submissions.LOG: submissions.honest_files()[submissions.LOG] + b"\n" * number
-        }
+        files = submissions.with_times(submissions.honest_files(), seed=number)
         submissions.pack(files, tmp_path / f"{number:03}.zip", f"s{number}")
     started = time.monotonic()
     status, out, _ = call(check_all, str(tmp_path), "--jobs", "2")
