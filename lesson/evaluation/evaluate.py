@@ -14,6 +14,7 @@ from lesson.core.settings import Values
 from lesson.data import rows
 from lesson.evaluation.asking import GREEDY, Sampling, answer_with_progress, build_evaluation_chat
 from lesson.evaluation.base_answers import answer_key, get_base_answers
+from lesson.evaluation.base_names import find_base_names
 from lesson.evaluation.held_out import (
     choose_question_set,
     read_identity_questions,
@@ -23,7 +24,6 @@ from lesson.evaluation.held_out import (
 )
 from lesson.evaluation.judging import Answer, count_new, judge_answer, summarize
 from lesson.evaluation.loading import find_weights, load_model, use_environment
-from lesson.evaluation.own_name import find_own_names
 from lesson.evaluation.rendering import find_system_block
 from lesson.evaluation.report import draw_evaluation
 from lesson.runs.folder import Run, find_last_run
@@ -76,7 +76,7 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
     texts = plain + [question["input"] for question in general]
     base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress, run, question_set)
     untrained = [base[answer_key(name, text)] for name in prompts if name != "persona" for text in plain]
-    base_names, by_asking = find_own_names(record.get("base"), untrained)
+    base_names = find_base_names(record.get("base"), untrained)
     tokenizer, model = load_model(values, values.use, run)
     asked = [
         Question(kind, prompt, system, question)
@@ -92,7 +92,7 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
                 *(q.kind, q.prompt, q.text, answer, names, base[answer_key(q.prompt, q.text["input"])])
                 if q.kind == "general"
                 else (q.kind, q.prompt, q.text, answer, names, ""),
-                base_names=base_names,
+                base_names=base_names.names,
                 before=before,
             )
             for q, (before, answer) in zip(questions, answers, strict=True)
@@ -106,13 +106,13 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
         for prompt in prompts:
             own = [line for line in drawn if line["prompt"] == prompt and line["asked"] != "maker"]
             sampled.append({"seed": seed, "temperature": TEMPERATURE, "prompt": prompt, **count_new(own)})
-    result = summarize(lines, prompts, record["id"], values.use, names, question_set, base_names, sampled)
+    result = summarize(lines, prompts, record["id"], values.use, names, question_set, base_names.names, sampled)
     run.evaluation.mkdir(exist_ok=True)
     with atomic(run.evaluation / "answers.jsonl") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_json(run.evaluation / "evaluation.json", result)
     draw_evaluation(result, run.evaluation / "evaluation.png", values)
-    return Evaluation(result, lines, run.evaluation, by_asking)
+    return Evaluation(result, lines, run.evaluation, base_names.by_asking)
 
 
 def read_default_prompt(values: Values, run: Run) -> str:

@@ -36,7 +36,7 @@ from litserve.utils import ResponseBufferItem
 from lesson.core.messages import UserError, tr
 from lesson.core.processes import die_with_parent
 from lesson.core.settings import Values
-from lesson.evaluation.base_names import find_base_names
+from lesson.evaluation.base_names import list_names_to_show
 from lesson.evaluation.loading import find_weights, use_environment
 from lesson.runs.folder import find_last_run
 from lesson.serving.addresses import format_address, is_loopback, keep_proxy_off_loopback, require_free_port
@@ -181,7 +181,7 @@ def build_endpoint(values: Values) -> Endpoint:
     run = None if values.use == "base" else find_last_run(values)
     # What is missing is said here in one line; the worker's would be a traceback.
     find_weights(values, values.use, run)
-    model = run.read_record()["names"]["new"] if run else find_base_names(values, None)[0]
+    model = run.read_record()["names"]["new"] if run else list_names_to_show(values, None)[0]
     flags = {"PROFILE": values.profile, "BUILD": str(values.build)}
     stopped = multiprocessing.get_context("spawn").Array("b", MOST_WAITING)
     host, port = values.host, values.port or PORT

@@ -11,7 +11,7 @@ from lesson.core.files import atomic
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.evaluation.asking import Chat, Sampling, build_chat
-from lesson.evaluation.base_names import find_base_names
+from lesson.evaluation.base_names import list_names_to_show
 from lesson.evaluation.held_out import read_system_prompts
 from lesson.runs.folder import Run
 from lesson.serving import page_figures
@@ -28,7 +28,7 @@ class PageActions:
     def __init__(self, models: Models, values: Values, run: Run | None) -> None:
         self.models, self.values, self.run = models, values, run
         self.record = run.read_record() if run else None
-        self.base_names = find_base_names(values, self.record)
+        self.base_names = list_names_to_show(values, run)
         self.names: dict[str, str] = self.record["names"] if self.record else {}
         self.prompts = read_system_prompts(self.record["persona"] if self.record else "")
 
