@@ -2,7 +2,7 @@
 
 Run as a script it reads one JSON line at a time, {"arguments": of lesson.training.engine, "console": path, "limit": bytes
 that a file may have, or null}, forks, and answers with the child's process ID; the child is the real engine. `Sessions` is the
-other end.
+other end. `session` goes on with a run; `assert_same` holds what two of them left against each other.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from pathlib import Path
 
 from lesson.core.processes import PARENT
 from lesson.core.settings import ROOT
+from lesson.runs.checkpoint import find_checkpoint
+from lesson.runs.curve import CURVE, read_curve
+from lesson.runs.folder import Run
 
 
 class Sessions:
@@ -48,6 +51,39 @@ class Sessions:
     def wait(self) -> int:
         """The exit status of the session started last; -9 when it was killed."""
         return int(self.process.stdout.readline())
+
+
+def session(config: Path, sessions: Sessions, run: Run, limit: int | None = None) -> int:
+    """Start a session that goes on from the run's last whole checkpoint; its process ID."""
+    run.work_dir.mkdir(parents=True, exist_ok=True)
+    arguments = ["train", str(config), "--work-dir", str(run.work_dir)]
+    last = find_checkpoint(run.work_dir)
+    return sessions.start(arguments + (["--resume", str(last)] if last else []), run.console, limit)
+
+
+def state_of(run: Run) -> tuple[list, dict]:
+    """(losses, every tensor of the last checkpoint: LoRA weights and the optimizer's moments)."""
+    import torch
+
+    lines = [(line["step"], line["loss"]) for line in read_curve(run.work_dir / CURVE)[1:]]
+    saved = torch.load(find_checkpoint(run.work_dir), weights_only=False)
+    moments = {f"{i}.{key}": value for i, state in saved["optimizer"]["state"].items() for key, value in state.items()}
+    return lines, saved["state_dict"] | moments
+
+
+def assert_same(run: Run, reference: Run) -> None:
+    """The same losses, and the same checkpoint in every bit."""
+    import torch
+
+    (curve, tensors), (expected, weights) = state_of(run), state_of(reference)
+    assert curve == expected
+    assert tensors.keys() == weights.keys()
+    assert all(torch.equal(tensors[key], weights[key]) for key in weights)
+
+
+def steps(run: Run) -> int:
+    """Steps in the run's curve."""
+    return max(len(read_curve(run.work_dir / CURVE)) - 1, 0)
 
 
 def main() -> None:

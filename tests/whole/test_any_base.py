@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
 
 import pytest
 from random_bases import make_base
 from servers import valid
-from sessions import Sessions
+from sessions import Sessions, assert_same, session, steps
 
 from lesson.core.settings import ROOT, Values
 from lesson.runs.environment import engine_environment
-from lesson.runs.folder import find_last_run
+from lesson.runs.folder import Run, find_last_run
 from recipe import config, convert, data, estimate, merge, model, preview, train
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -59,7 +65,7 @@ def forked(sessions, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "profile"), [*((kind, "tiny") for kind in KINDS), ("internlm2", "small"), ("qwen2", "small")]
 )
-def test_every_stage_runs(kind, profile, forked, call, tmp_path, monkeypatch):
+def test_every_stage_runs(kind, profile, forked, sessions, call, tmp_path, monkeypatch):
     chosen, targets = KINDS[kind]
     build, base = tmp_path / "build", make_base(kind, tmp_path / "some-chat")
     with open(ROOT / "data" / "assistant_Tuner.jsonl", encoding="utf-8") as file:
@@ -88,6 +94,8 @@ def test_every_stage_runs(kind, profile, forked, call, tmp_path, monkeypatch):
     else:
         stage(train)
     run = find_last_run(Values({"PROFILE": profile, "BUILD": str(build)}, {}))
+    if profile == "small":
+        assert_killed_goes_on(run, sessions, tmp_path)
     record = valid(run.record, "run")
     assert record["base"] == {
         **{"name": str(base), "hub": None, "revision": None, "license": None},
@@ -116,6 +124,24 @@ def test_every_stage_runs(kind, profile, forked, call, tmp_path, monkeypatch):
             assert next(iter(reply), "") is not None
     with open(run.data, encoding="utf-8") as file:
         assert starts_as_asked(json.loads(file.readline())["conversation"], tokenizer, encode_chat)
+
+
+def assert_killed_goes_on(run: Run, sessions: Sessions, folder: Path) -> None:
+    """kill -9 of a trainer after a random step: a second one goes on, and leaves the same curve and the same LoRA weights
+    as `run`, which was never stopped, in every bit."""
+    killed, last = Run(folder / "killed"), steps(run)
+    moment = random.SystemRandom().randrange(1, last)
+    process = session(run.config, sessions, killed)
+    deadline = time.monotonic() + 100
+    while steps(killed) < moment and time.monotonic() < deadline:
+        time.sleep(0.002)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+    assert sessions.wait() == -signal.SIGKILL, killed.console.read_text(encoding="utf-8")
+    assert moment <= steps(killed) < last
+    session(run.config, sessions, killed)
+    assert sessions.wait() == 0, killed.console.read_text(encoding="utf-8")
+    assert_same(killed, run)
 
 
 def starts_as_asked(turns: list[dict], tokenizer, encode_chat) -> bool:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from servers import NAME, stage, valid
-from sessions import Sessions
+from sessions import Sessions, assert_same, session, state_of, steps
 
 from lesson.core.files import sha256
 from lesson.core.settings import ROOT, Values
@@ -176,33 +176,6 @@ def sessions(short):
         yield found
 
 
-def session(config: Path, sessions: Sessions, run: Run, limit: int | None = None) -> int:
-    """Start a session that goes on from the run's last whole checkpoint; its process ID."""
-    run.work_dir.mkdir(parents=True, exist_ok=True)
-    arguments = ["train", str(config), "--work-dir", str(run.work_dir)]
-    last = find_checkpoint(run.work_dir)
-    return sessions.start(arguments + (["--resume", str(last)] if last else []), run.console, limit)
-
-
-def state_of(run: Run) -> tuple[list, dict]:
-    """(losses, every tensor of the last checkpoint: LoRA weights and the optimizer's moments)."""
-    import torch
-
-    lines = [(line["step"], line["loss"]) for line in read_curve(run.work_dir / CURVE)[1:]]
-    saved = torch.load(find_checkpoint(run.work_dir), weights_only=False)
-    moments = {f"{i}.{key}": value for i, state in saved["optimizer"]["state"].items() for key, value in state.items()}
-    return lines, saved["state_dict"] | moments
-
-
-def assert_same(run: Run, reference: Run) -> None:
-    import torch
-
-    (curve, tensors), (expected, weights) = state_of(run), state_of(reference)
-    assert curve == expected
-    assert tensors.keys() == weights.keys()
-    assert all(torch.equal(tensors[key], weights[key]) for key in weights)
-
-
 def test_killed_ten_times_and_out_of_disk_a_run_ends_with_the_same_curve_and_the_same_weights(
     short, sessions, tmp_path
 ):
@@ -241,10 +214,6 @@ def test_killed_ten_times_and_out_of_disk_a_run_ends_with_the_same_curve_and_the
     session(config, sessions, run)
     assert sessions.wait() == 0, (seed, run.console.read_text()[-3000:])
     assert_same(run, uninterrupted)
-
-
-def steps(run: Run) -> int:
-    return max(len(read_curve(run.work_dir / CURVE)) - 1, 0)
 
 
 def test_tensorboard_reads_back_the_losses_of_the_curve(short):
