@@ -77,7 +77,7 @@ chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
 # USE=adapter, which web takes by itself, needs no merged model; USE=base needs no training.
 web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert)) ## chat, comparison and evaluation on a page | 网页：对话、对比、评测 | USE HOST PORT
 	@$(PY) -m recipe.web
-serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE HOST PORT
+serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE PROMPT HOST PORT
 	@$(PY) -m recipe.serve
 submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT RUBRIC SOURCE PUBLISHED FORCE
 	@$(PY) -m recipe.submission

@@ -3,7 +3,8 @@
     client = openai.OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="none")
     client.chat.completions.create(model="闻星", messages=[{"role": "user", "content": "你是谁？"}])
 
-One model, loaded once, one answer at a time; 64 requests may wait, the next one gets status 429.
+A request without a system message is asked under PROMPT (default: the system prompt of the base's own chat template); one
+whose system message is empty, under none at all. One model, loaded once, one answer at a time; 64 requests may wait, the next one gets status 429.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.serving import endpoint
 
-SETTINGS = ("PROFILE", "BUILD", "USE", "HOST", "PORT")
+SETTINGS = ("PROFILE", "BUILD", "USE", "PROMPT", "HOST", "PORT")
 
 
 def stage(values: Values) -> int:

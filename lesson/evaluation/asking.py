@@ -13,11 +13,10 @@ from typing import TextIO
 
 from lesson.core.messages import UserError, tr
 from lesson.evaluation.judging import Answer
-from lesson.evaluation.rendering import encode_without_system
+from lesson.evaluation.rendering import render_chat
 
 Chat = list[dict[str, str]]  # messages: {"role": system, user or assistant, "content": text}
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>")  # of ChatML (InternLM2, Qwen) and of Llama 3
-NO_SYSTEM = {"role": "system", "content": ""}
 LONGEST_ANSWER = 128  # tokens; the lesson's answers have at most about 60
 
 
@@ -47,24 +46,13 @@ def build_chat(system: str, *turns: str) -> Chat:
     return head + [{"role": ("user", "assistant")[i % 2], "content": turn} for i, turn in enumerate(turns)]
 
 
-def build_evaluation_chat(prompt: str, system: str, *turns: str) -> Chat:
-    """A chat under one of the evaluation's system prompts: `none` has no system block, `default` the template's own."""
-    return (
-        [NO_SYSTEM, *build_chat("", *turns)]
-        if prompt == "none"
-        else build_chat("" if prompt == "default" else system, *turns)
-    )
-
-
 def encode_chat(tokenizer, chat: Chat) -> list[int]:
     """The chat as token ids, ending where the assistant begins to speak.
 
-    A chat without a system message gets what the template puts in by itself; one whose system message is empty gets no
-    system block at all, as a row trained without a system prompt.
+    A chat without a system message, or with an empty one, has no system block at all, as a row trained without a system
+    prompt: what the template would put in by itself (lesson.evaluation.rendering) stands only where it is given as text.
     """
-    if chat and chat[0] == NO_SYSTEM:
-        return encode_without_system(tokenizer, chat[1:])
-    return list(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=True))
+    return list(tokenizer(render_chat(tokenizer, chat), add_special_tokens=False)["input_ids"])
 
 
 def find_end_tokens(tokenizer) -> list[int]:

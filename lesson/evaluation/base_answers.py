@@ -8,7 +8,7 @@ from typing import TextIO
 from lesson.core.files import sha256, write_json
 from lesson.core.layout import base_answers_file
 from lesson.core.settings import Values
-from lesson.evaluation.asking import answer_with_progress, build_evaluation_chat
+from lesson.evaluation.asking import answer_with_progress, build_chat
 from lesson.evaluation.held_out import SETS, question_file
 from lesson.evaluation.loading import load_model
 from lesson.runs.folder import Run
@@ -38,7 +38,7 @@ def get_base_answers(
         return stored
     tokenizer, model = load_model(values, "base", run)
     asked = [(name, question) for name in prompts for question in questions]
-    chats = [build_evaluation_chat(name, prompts[name], question) for name, question in asked]
+    chats = [build_chat(prompts[name], question) for name, question in asked]
     replies = answer_with_progress(tokenizer, model, chats, "base", progress)
     answers = {answer_key(name, question): reply.text for (name, question), reply in zip(asked, replies, strict=True)}
     write_json(base_answers_file(values.build), {"key": _inputs(prompts, base, question_set), "answers": answers})

@@ -41,10 +41,15 @@ def find_base_names(base: dict | None, answers: Iterable[str] = ()) -> BaseNames
     return BaseNames(names_in_answers(answers), by_asking=True)
 
 
+def describe_base_of(values: Values, run: Run | None) -> dict:
+    """What is recorded of the base of `run`, or of BUILD without one; {} for the tiny base that ships."""
+    return (run.read_record().get("base") if run else recorded_base(values.build)) or {}
+
+
 def list_names_to_show(values: Values, run: Run | None) -> tuple[str, ...]:
     """The names of the base of `run`, or of BUILD without one, at least one: from the table, else as the evaluation of
     the run found them, else the last part of what the base is called. No model is asked."""
-    base = run.read_record().get("base") if run else recorded_base(values.build)
+    base = describe_base_of(values, run)
     found = find_base_names(base).names or _names_evaluated(run)
     return found or (str(base["name"]).rstrip("/").rpartition("/")[2],)
 

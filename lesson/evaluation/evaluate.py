@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -12,9 +11,9 @@ from lesson.core.files import atomic, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data import rows
-from lesson.evaluation.asking import GREEDY, Sampling, answer_with_progress, build_evaluation_chat
+from lesson.evaluation.asking import GREEDY, Sampling, answer_with_progress
 from lesson.evaluation.base_answers import answer_key, get_base_answers
-from lesson.evaluation.base_names import find_base_names
+from lesson.evaluation.base_names import describe_base_of, find_base_names
 from lesson.evaluation.held_out import (
     choose_question_set,
     read_identity_questions,
@@ -22,10 +21,11 @@ from lesson.evaluation.held_out import (
     read_system_prompts,
     refuse_trained_questions,
 )
-from lesson.evaluation.judging import Answer, count_new, judge_answer, summarize
+from lesson.evaluation.judging import count_new, judge_answer, summarize
 from lesson.evaluation.loading import find_weights, load_model, use_environment
-from lesson.evaluation.rendering import find_system_block
+from lesson.evaluation.rendering import find_default_prompt
 from lesson.evaluation.report import draw_evaluation
+from lesson.evaluation.turns import Question, ask_in_turns
 from lesson.runs.folder import Run, find_last_run
 
 TEMPERATURE = 0.7  # of the answers that SAMPLES draws
@@ -42,16 +42,6 @@ class Evaluation:
     lines: list[dict]
     folder: Path
     base_names_asked: bool = False
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question under one system prompt: `kind` is identity or general, `prompt` the prompt's name."""
-
-    kind: str
-    prompt: str
-    system: str
-    text: dict
 
 
 def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
@@ -86,7 +76,11 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
     ]
 
     def judge(questions: list[Question], sampling: Sampling = GREEDY) -> list[dict]:
-        answers = ask_in_turns(tokenizer, model, questions, values.use, progress, sampling)
+        # Without a word about sampling where nothing is drawn.
+        how = () if sampling is GREEDY else (sampling,)
+        answers = ask_in_turns(
+            questions, lambda chats: answer_with_progress(tokenizer, model, chats, values.use, progress, *how)
+        )
         return [
             judge_answer(
                 *(q.kind, q.prompt, q.text, answer, names, base[answer_key(q.prompt, q.text["input"])])
@@ -116,11 +110,12 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
 
 
 def read_default_prompt(values: Values, run: Run) -> str:
-    """The system prompt that the chat template of the model puts in by itself; empty where it puts in none."""
+    """The system prompt that belongs to the base of the run; empty where it has none."""
     from transformers import AutoTokenizer
 
     place = find_weights(values, values.use, run)
-    return find_system_block(AutoTokenizer.from_pretrained(place, trust_remote_code=True)).default
+    tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=True)
+    return find_default_prompt(tokenizer, describe_base_of(values, run)) if tokenizer.chat_template else ""
 
 
 def set_seed(seed: int) -> None:
@@ -128,23 +123,3 @@ def set_seed(seed: int) -> None:
     import torch
 
     torch.manual_seed(seed)
-
-
-def ask_in_turns(
-    tokenizer, model, questions: Sequence[Question], what: str, progress: TextIO, sampling: Sampling = GREEDY
-) -> list[tuple[list[str], Answer]]:
-    """(turns before the question, the last answer) of each: the model's own answers stand between the user's turns."""
-    waiting = [[*q.text.get("before", []), q.text["input"]] for q in questions]
-    said: list[list[str]] = [[] for _ in questions]
-    last: list[Answer | None] = [None] * len(questions)
-    for turn in range(max(map(len, waiting), default=0)):
-        now = [i for i, turns in enumerate(waiting) if turn < len(turns)]
-        for i in now:
-            said[i].append(waiting[i][turn])
-        chats = [build_evaluation_chat(questions[i].prompt, questions[i].system, *said[i]) for i in now]
-        # Without a word about sampling where nothing is drawn.
-        how = () if sampling is GREEDY else (sampling,)
-        for i, answer in zip(now, answer_with_progress(tokenizer, model, chats, what, progress, *how), strict=True):
-            last[i] = answer
-            said[i].append(answer.text)
-    return [(turns[:-2], answer) for turns, answer in zip(said, last, strict=True)]

@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from lesson.model.known_bases import official_prompts
+
 SYSTEM, USER = "SYSTEM-7f3a", "USER-7f3a"  # texts that no template holds
+_KEPT = "_lesson_system_block"  # the attribute of a tokenizer that holds (template, what was found)
 MARK = re.compile(r"<\|[^<>|]+\|>")  # a special token in a template of ChatML's or Llama 3's form
 
 
@@ -24,7 +27,16 @@ class SystemBlock:
 
 
 def find_system_block(tokenizer) -> SystemBlock:
-    """Found by rendering a chat with and without a system prompt, and comparing the two."""
+    """Found by rendering a chat with and without a system prompt, and comparing the two; once for each template."""
+    template = getattr(tokenizer, "chat_template", None)
+    kept = getattr(tokenizer, _KEPT, None)
+    if kept is None or kept[0] != template:
+        kept = template, _compare_renderings(tokenizer)
+        setattr(tokenizer, _KEPT, kept)
+    return kept[1]
+
+
+def _compare_renderings(tokenizer) -> SystemBlock:
     user = {"role": "user", "content": USER}
     without = _render(tokenizer, [user])
     before = without.partition(USER)[0]
@@ -40,16 +52,28 @@ def find_system_block(tokenizer) -> SystemBlock:
     if mark is None or not (before.startswith(head) and before.endswith(middle)) or len(before) < len(head + middle):
         return nothing
     bare = head[: head.index(mark)] + middle[middle.index(mark) :]
-    return SystemBlock(before[len(head) : len(before) - len(middle)].strip(), before, bare)
+    default = before[len(head) : len(before) - len(middle)]
+    return SystemBlock(default if default.strip() else "", before, bare)
 
 
-def encode_without_system(tokenizer, chat: list[dict[str, str]]) -> list[int]:
-    """A chat that begins with the user as token ids, without the block that the template would put before it."""
-    block = find_system_block(tokenizer)
-    text = _render(tokenizer, chat)
-    if text.startswith(block.before):
-        text = block.bare + text[len(block.before) :]
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+def find_default_prompt(tokenizer, base: dict | None) -> str:
+    """The system prompt that belongs to a base: what its template puts in by itself, else the official one of its family
+    (InternLM's code has one, its template none); empty without either. `base` is a run's description of its base."""
+    if found := find_system_block(tokenizer).default:
+        return found
+    official = official_prompts(base.get("name"), base.get("model_type")) if base else ()
+    return official[0] if official else ""
+
+
+def render_chat(tokenizer, chat: list[dict[str, str]]) -> str:
+    """A chat as the model reads it, ending where the assistant begins to speak. Without a system message, or with an
+    empty one, it has no system block, whatever the template would put in."""
+    if chat and chat[0]["role"] == "system":
+        if chat[0]["content"]:
+            return _render(tokenizer, chat)
+        chat = chat[1:]
+    text, block = _render(tokenizer, chat), find_system_block(tokenizer)
+    return block.bare + text[len(block.before) :] if text.startswith(block.before) else text
 
 
 def _render(tokenizer, chat: list[dict[str, str]]) -> str:

@@ -1,4 +1,4 @@
-"""Bases by name: sizes, licence and own names of the common ones, so that they are known where their files are not.
+"""Bases by name: sizes, licence, own names, languages and system prompts of the common ones, so that they are known where their files are not.
 
 The table is known_bases.json (schemas/known_bases.schema.json). Its sizes are those of the published config.json files,
 written from memory but for InternLM2.5-7B and Qwen2.5-0.5B, whose config.json was at hand: a verdict that seems wrong is
@@ -52,9 +52,23 @@ def own_names(name: object, model_type: object = None) -> tuple[str, ...]:
 
     A base that is only known to be of Llama's shape may be anybody's: its model_type tells nothing.
     """
+    return _tell_of_family("own_names", name, model_type)
+
+
+def official_prompts(name: object, model_type: object = None) -> tuple[str, ...]:
+    """The system prompts that the chat models of a base's family come with, told as in own_names; empty where unknown."""
+    return _tell_of_family("default_prompts", name, model_type)
+
+
+def known_languages(name: object, model_type: object = None) -> tuple[str, ...]:
+    """The only ones of zh and en that a base speaks, told as in own_names; empty where the table does not say."""
+    return _tell_of_family("languages", name, model_type)
+
+
+def _tell_of_family(part: str, name: object, model_type: object) -> tuple[str, ...]:
     text = re.sub(r"[^a-z0-9]+", "", str(name).lower())
-    for letters, names in _table()["own_names"].items():
+    for letters, found in _table()[part].items():
         if letters in text:
-            return tuple(names)
+            return tuple(found)
     told = {"internlm2": "internlm", "internlm3": "internlm", "qwen2": "qwen", "qwen": "qwen"}.get(str(model_type))
-    return tuple(_table()["own_names"][told]) if told else ()
+    return tuple(_table()[part].get(told, ()))

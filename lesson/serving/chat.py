@@ -9,8 +9,10 @@ from lesson.core.layout import last_run_link
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.evaluation.asking import Chat, Reply, build_chat
+from lesson.evaluation.base_names import describe_base_of
 from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import load_model, use_environment
+from lesson.evaluation.rendering import find_default_prompt
 from lesson.runs.folder import find_last_run
 
 LONGEST_INPUT = 4000  # characters of one question
@@ -28,15 +30,17 @@ def chat_with_model(values: Values, ask: Ask, out: TextIO, progress: TextIO) -> 
     """
     use_environment(values)
     run = None if values.use == "base" and not last_run_link(values.build).exists() else find_last_run(values)
-    persona = run.read_record()["persona"] if run else ""
-    system = read_system_prompts(persona)[values.prompt]
     print(tr(f"loading {values.use} …", f"正在加载 {values.use} …"), file=progress, flush=True)
     tokenizer, model = load_model(values, values.use, run)
+    default = find_default_prompt(tokenizer, describe_base_of(values, run))
+    persona = run.read_record()["persona"] if run else ""
+    system = read_system_prompts(persona, default).get(values.prompt, "")
     converse(lambda chat: Reply(tokenizer, model, chat), system, ask, out)
 
 
 def converse(answer: Callable[[Chat], Reply], system: str, ask: Ask, out: TextIO) -> None:
-    """The conversation itself, under the system prompt `system` at first; `answer` begins the answer to a chat."""
+    """The conversation itself, under the system prompt `system` at first (empty: none, not the template's own);
+    `answer` begins the answer to a chat."""
     print(
         tr("type a question; /help shows the commands, /exit ends", "请输入问题；/help 查看命令，/exit 退出"), file=out
     )

@@ -37,11 +37,12 @@ from lesson.core.messages import UserError, tr
 from lesson.core.processes import die_with_parent
 from lesson.core.settings import Values
 from lesson.evaluation.base_names import list_names_to_show
+from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import find_weights, use_environment
 from lesson.runs.folder import find_last_run
 from lesson.serving.addresses import format_address, is_loopback, keep_proxy_off_loopback, require_free_port
 from lesson.serving.models import Models
-from lesson.serving.openai_protocol import add_routes, choose_finish_reason, read_request
+from lesson.serving.openai_protocol import add_routes, add_system_prompt, choose_finish_reason, read_request
 from lesson.serving.request_limits import make_middleware
 
 PORT = 8000
@@ -53,7 +54,8 @@ class Assistant(litserve.LitAPI):
     """LitServe's worker: loads the model in a process of its own and turns requests into pieces of an answer."""
 
     def __init__(self, flags: dict[str, str], use: str, stopped) -> None:
-        """`stopped` is an array shared with the server: 1 at the slot of a request that nobody waits for any more."""
+        """`flags` are the settings, PROMPT among them: the system prompt of a request that brings none. `stopped` is an
+        array shared with the server: 1 at the slot of a request that nobody waits for any more."""
         super().__init__(spec=Spec(stopped))
         self.flags, self.use, self.stopped = flags, use, stopped
 
@@ -63,12 +65,16 @@ class Assistant(litserve.LitAPI):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
         values = Values(self.flags, {})
         use_environment(values)
-        self.models = Models(values, self.use, None if self.use == "base" else find_last_run(values))
+        run = None if self.use == "base" else find_last_run(values)
+        self.models = Models(values, self.use, run)
+        persona = run.read_record()["persona"] if run else ""
+        self.system = read_system_prompts(persona, self.models.default_prompt).get(values.prompt, "")
         self.models.warm()
 
     def decode_request(self, request: ChatCompletionRequest):
-        """(slot, chat, sampling) of a request."""
-        return int(request.metadata["slot"]), *read_request(request)
+        """(slot, chat, sampling) of a request. An empty system message asks for none; without any it is PROMPT's."""
+        chat, sampling = read_request(request)
+        return int(request.metadata["slot"]), add_system_prompt(chat, self.system), sampling
 
     def predict(self, inputs) -> Iterator[dict]:
         """Pieces of the answer; the last one is empty and holds the usage, which LitServe adds up."""
@@ -182,7 +188,8 @@ def build_endpoint(values: Values) -> Endpoint:
     # What is missing is said here in one line; the worker's would be a traceback.
     find_weights(values, values.use, run)
     model = run.read_record()["names"]["new"] if run else list_names_to_show(values, None)[0]
-    flags = {"PROFILE": values.profile, "BUILD": str(values.build)}
+    prompt = values.prompt if values.given("PROMPT") else "default"
+    flags = {"PROFILE": values.profile, "BUILD": str(values.build), "PROMPT": prompt}
     stopped = multiprocessing.get_context("spawn").Array("b", MOST_WAITING)
     host, port = values.host, values.port or PORT
     require_free_port(host, port)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 from lesson.core.settings import Values
 from lesson.evaluation.asking import GREEDY, Chat, Reply, Sampling, build_chat
+from lesson.evaluation.base_names import describe_base_of
 from lesson.evaluation.loading import load_model
+from lesson.evaluation.rendering import find_default_prompt
 from lesson.runs.folder import Run
 
 
@@ -16,12 +18,14 @@ class Models:
     """What one process talks to: the chosen model, and the base beside it. Loaded once, one answer at a time.
 
     With USE=adapter there is one base in memory, and the adapter is switched off while the base answers. With merged
-    the base is loaded when it is first asked. With base there is nothing else to talk to.
+    the base is loaded when it is first asked. With base there is nothing else to talk to. `default_prompt` is the system
+    prompt that belongs to the base; empty where it has none.
     """
 
     def __init__(self, values: Values, use: str, run: Run | None) -> None:
         self._values, self.use, self._run = values, use, run
         self.tokenizer, self._model = load_model(values, use, run)
+        self.default_prompt = find_default_prompt(self.tokenizer, describe_base_of(values, run))
         self._base = self._model if use != "merged" else None
         self._lock = threading.Lock()
 

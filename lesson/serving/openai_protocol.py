@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from litserve.specs.openai import ChatCompletionRequest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from lesson.evaluation.asking import Chat, Sampling
+from lesson.evaluation.asking import Chat, Sampling, build_chat
 
 LONGEST_MESSAGES = 100_000  # characters of a whole conversation
 MOST_MESSAGES = 1000
@@ -52,6 +52,11 @@ def read_request(request: ChatCompletionRequest) -> tuple[Chat, Sampling]:
         if getattr(request, name):
             raise HTTPException(400, f"{name}: not supported")
     return chat, Sampling(temperature, top_p, most)
+
+
+def add_system_prompt(chat: Chat, system: str) -> Chat:
+    """The chat under `system`, unless it brings a system message of its own; an empty one asks for none at all."""
+    return chat if chat[0]["role"] == "system" else build_chat(system) + chat
 
 
 def choose_finish_reason(tokens: int, most: int) -> str:

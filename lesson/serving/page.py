@@ -70,9 +70,8 @@ def add_prompt_inputs(gr, actions: PageActions, render: bool = True):
 
     Gives (choice, text, connect): call `connect` once both are rendered, so that the text follows the choice.
     """
-    choices = [(label, name) for name, label in page_figures.label_prompts().items()]
-    if not actions.prompts["persona"]:
-        choices = choices[1:]
+    labels = page_figures.label_prompts()
+    choices = [(labels[name], name) for name, text in actions.prompts.items() if text or name == "none"]
     choice = gr.Radio(
         [*choices, (tr("own", "自定义"), OWN)],
         value=choices[0][1],

@@ -30,7 +30,7 @@ class PageActions:
         self.record = run.read_record() if run else None
         self.base_names = list_names_to_show(values, run)
         self.names: dict[str, str] = self.record["names"] if self.record else {}
-        self.prompts = read_system_prompts(self.record["persona"] if self.record else "")
+        self.prompts = read_system_prompts(self.record["persona"] if self.record else "", models.default_prompt)
 
     @property
     def title(self) -> str:

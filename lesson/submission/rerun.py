@@ -23,7 +23,7 @@ from lesson.core.messages import UserError, set_language, tr
 from lesson.core.refusals import Broken, Unreadable
 from lesson.core.settings import Values
 from lesson.core.text import fold_text, shorten
-from lesson.evaluation.asking import answer_chats, build_evaluation_chat
+from lesson.evaluation.asking import answer_chats, build_chat
 from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import load_model, use_environment
 from lesson.model import safetensors_file
@@ -119,7 +119,7 @@ def ask_submission(tokenizer, model, path: str, names: dict[str, str], questions
         prompts = read_system_prompts(persona)
         lines = [{"prompt": name, "input": question, "output": ""} for name in prompts for question in held]
         with attach_adapter(model, evidence):
-            chats = [build_evaluation_chat(line["prompt"], prompts[line["prompt"]], line["input"]) for line in lines]
+            chats = [build_chat(prompts[line["prompt"]], line["input"]) for line in lines]
             for line, answer in zip(lines, answer_chats(tokenizer, model, chats), strict=True):
                 line["output"] = answer.text
         results = run_checks(evidence, StaffInputs(rerun=lines), (c for c in load_checks() if c.area == "rerun"))

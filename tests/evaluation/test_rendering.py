@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from lesson.evaluation.asking import build_evaluation_chat, encode_chat
-from lesson.evaluation.rendering import SystemBlock, find_system_block
+from lesson.evaluation.asking import build_chat, encode_chat
+from lesson.evaluation.rendering import SystemBlock, find_default_prompt, find_system_block
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
@@ -40,8 +40,9 @@ class Tokenizer:
 
 
 def asked(template: str, prompt: str) -> str:
-    chat = build_evaluation_chat(prompt, "be kind" if prompt == "persona" else "", "Hi")
-    return "".join(map(chr, encode_chat(Tokenizer(template), chat)))
+    tokenizer = Tokenizer(template)
+    system = {"persona": "be kind", "none": "", "default": find_system_block(tokenizer).default}[prompt]
+    return "".join(map(chr, encode_chat(tokenizer, build_chat(system, "Hi"))))
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,11 @@ def test_without_a_default_none_is_what_the_template_writes(template):
 @pytest.mark.parametrize(("template", "without"), [(QWEN, CHATML), (DATED, LLAMA3)])
 def test_none_has_no_system_block_and_default_has_the_template_s(template, without):
     assert asked(template, "none") == asked(without, "default") != asked(template, "default")
+    alone = [{"role": "user", "content": "Hi"}]
+    tokenizer = Tokenizer(template)
+    assert asked(template, "default") == tokenizer.apply_chat_template(alone, True, tokenize=False)
+    empty = encode_chat(tokenizer, [{"role": "system", "content": ""}, *alone])
+    assert empty == encode_chat(tokenizer, alone), "an empty system prompt is none"
     assert asked(template, "persona") == asked(without, "persona")
 
 
@@ -70,3 +76,21 @@ def test_a_template_that_knows_no_system_prompt_has_no_default():
             return super().apply_chat_template(chat, **how)
 
     assert find_system_block(Strict(CHATML)) == SystemBlock("", "<|im_start|>user\n", "<|im_start|>user\n")
+
+
+def test_where_the_template_has_none_the_default_is_the_official_prompt_of_the_family():
+    internlm = {"name": "internlm/internlm2_5-7b-chat", "model_type": "internlm2"}
+    assert find_default_prompt(Tokenizer(INTERNLM2), internlm).startswith(
+        "You are an AI assistant whose name is InternLM"
+    )
+    assert find_default_prompt(Tokenizer(QWEN), internlm) == "You are Qwen. Help."
+    assert find_default_prompt(Tokenizer(INTERNLM2), {"name": "me/mine", "model_type": "llama"}) == ""
+    assert find_default_prompt(Tokenizer(INTERNLM2), None) == "", "the tiny base has none"
+
+
+def test_the_block_is_found_once_for_each_template():
+    tokenizer = Tokenizer(QWEN)
+    tokenizer.chat_template = QWEN
+    assert find_system_block(tokenizer) is find_system_block(tokenizer)
+    tokenizer.template = tokenizer.chat_template = CHATML
+    assert find_system_block(tokenizer).default == ""

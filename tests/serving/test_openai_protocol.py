@@ -13,6 +13,7 @@ from lesson.serving.openai_protocol import (
     LONGEST_ANSWER,
     MOST_MESSAGES,
     USUAL_ANSWER,
+    add_system_prompt,
     choose_finish_reason,
     make_error,
     read_request,
@@ -67,3 +68,12 @@ def test_an_answer_that_reached_its_limit_was_cut():
 def test_an_error_has_openai_s_form(status, kind):
     error = json.loads(make_error(status, "why").body)["error"]
     assert error == {"message": "why", "type": kind, "param": None, "code": None}
+
+
+def test_a_request_without_a_system_message_gets_the_endpoint_s_and_an_empty_one_none():
+    user = [{"role": "user", "content": "Hi"}]
+    assert add_system_prompt(user, "You are Qwen.") == [{"role": "system", "content": "You are Qwen."}, *user]
+    assert add_system_prompt(user, "") == user
+    for own in ("", "Be brief."):
+        chat = [{"role": "system", "content": own}, *user]
+        assert add_system_prompt(chat, "You are Qwen.") == chat

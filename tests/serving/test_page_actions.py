@@ -20,7 +20,7 @@ RECORD = {"id": "0" * 12, "persona": "你是闻星。", "names": {"new": "闻星
 class Models:
     """Answers with the base's name or the new one, and remembers what it was asked."""
 
-    use = "adapter"
+    use, default_prompt = "adapter", ""
 
     def __init__(self) -> None:
         self.asked: list = []
@@ -71,9 +71,19 @@ def test_a_conversation_is_written_to_a_file_of_its_own(actions, tmp_path, monke
 
 def test_without_a_run_the_page_is_the_base_s(tmp_path):
     values = Values({"BUILD": str(tmp_path)}, {})
-    actions = PageActions(SimpleNamespace(use="base"), values, None)
+    actions = PageActions(SimpleNamespace(use="base", default_prompt=""), values, None)
     assert actions.title == "书生·浦语" and actions.prompts["persona"] == ""
     write_base_record(tmp_path / "model", {}, "0" * 64, {"name": "Qwen/Qwen2.5-0.5B-Instruct", "model_type": "qwen2"})
-    assert PageActions(SimpleNamespace(use="base"), values, None).title == "通义千问"
+    assert PageActions(SimpleNamespace(use="base", default_prompt=""), values, None).title == "通义千问"
     write_base_record(tmp_path / "model", {}, "0" * 64, {"name": "/models/Mine-1B", "model_type": "llama"})
-    assert PageActions(SimpleNamespace(use="base"), values, None).title == "Mine-1B"
+    assert PageActions(SimpleNamespace(use="base", default_prompt=""), values, None).title == "Mine-1B"
+
+
+def test_the_page_offers_none_as_no_system_prompt_and_the_base_s_own_as_another(actions):
+    assert "default" not in actions.prompts, "a base without one"
+    list(actions.answer_message("c", [], "none", "", 0, 1, 7))
+    assert [message["role"] for message in actions.models.asked[-1][0]] == ["user"]
+    actions.models.default_prompt = "You are Qwen."
+    again = PageActions(actions.models, Values({}, {}), actions.run)
+    list(again.answer_message("c", [], "default", "", 0, 1, 7))
+    assert actions.models.asked[-1][0][0] == {"role": "system", "content": "You are Qwen."}
