@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lesson.config.arguments import check_arguments
 from lesson.config.context import ConfigContext
 from lesson.config.lesson_rules import check_evaluation, check_model, check_rows, check_structure
 from lesson.config.parsed import ParsedConfig, Ref
@@ -77,7 +78,7 @@ def apply_rules(config: ParsedConfig, context: ConfigContext) -> ConfigVerdict:
     if config.values:
         data = _measure_data(config, context)
         result.schedule = _plan_training(config, data, context)
-        for rules in (check_structure, check_model, check_rows, check_evaluation, check_training):
+        for rules in (check_structure, check_arguments, check_model, check_rows, check_evaluation, check_training):
             found += (Violation(*broken) for broken in rules(config, data, context))
         found += check_steps(config, result.schedule)
     for rule, line, what, advice in sorted(dict.fromkeys(found), key=lambda item: item.line):

@@ -1,15 +1,17 @@
 """Folding: the few statements that a config needs, computed the way Python would, with every size bounded.
 
-What is not followed becomes an Unknown. Nothing is called but the functions of BUILTINS, on folded scalars.
+What is not followed becomes an Unknown. Nothing is called but the functions of BUILTINS, on folded scalars. Where Python
+would stop, as at 1 / 0, or compute without end, as at 10**10**8, the config gets a Problem.
 """
 
 from __future__ import annotations
 
 import ast
 import operator
+import re
 
-from lesson.config.parsed import FoldedDict, ParsedConfig, Ref, Unknown
-from lesson.config.syntax import BUILTINS, SourceText, bound_names
+from lesson.config.parsed import FoldedDict, ParsedConfig, Problem, Ref, Unknown
+from lesson.config.syntax import BUILTINS, PYTHON_NAMES, SourceText, bound_names
 
 LARGEST_RESULT = 20_000  # folded values in all; a stock config has 200
 LONGEST_SEQUENCE = 10_000  # characters or elements that folding may build
@@ -22,6 +24,11 @@ _BINARY = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
+    ast.LShift: operator.lshift,
+    ast.RShift: operator.rshift,
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+    ast.BitXor: operator.xor,
 }
 _COMPARE = {
     ast.Eq: operator.eq,
@@ -35,6 +42,7 @@ _COMPARE = {
 }
 _UNARY = {ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Not: operator.not_}
 _SCALAR = (str, int, float, bool, type(None))
+_WIDE = re.compile(r"\d{5,}|\*")  # in a format: a width that fills memory
 
 
 class ConstantFolder:
@@ -43,6 +51,16 @@ class ConstantFolder:
     def __init__(self, config: ParsedConfig, text: SourceText) -> None:
         self.config, self.source = config, text
         self.env: dict[str, object] = {name: Ref(full) for name, full in config.imports.items()}
+
+    def stop(self, node: ast.AST, error: Exception) -> None:
+        """Python stops at `node` when it loads the config."""
+        message = str(error).replace(FoldedDict.__name__, "dict")
+        found = f"{self.source(node)}: {type(error).__name__}: {message}"
+        self.config.problems.append(Problem("cannot-load", node.lineno, found[:200]))
+
+    def refuse_size(self, node: ast.AST) -> None:
+        """Loading the config would take more time or memory than any config needs."""
+        self.config.problems.append(Problem("trust-size", node.lineno, self.source(node)))
 
     def fold_block(self, statements: list[ast.stmt]) -> None:
         for statement in statements:
@@ -57,7 +75,7 @@ class ConstantFolder:
                 case ast.AugAssign(target=ast.Name(id=name), op=op, value=value):
                     old, new = self.env.get(name, Unknown(name)), self.value(value)
                     lists = isinstance(old, list) and isinstance(new, list) and isinstance(op, ast.Add)
-                    if lists and len(old) + len(new) <= LONGEST_SEQUENCE:
+                    if lists and not _too_large(op, old, new):
                         old += new  # in place, as Python does it
                     else:
                         self.bind(name, self.binary(op, old, new, statement), statement.lineno)
@@ -89,6 +107,8 @@ class ConstantFolder:
                 return (value,)
             case ast.Name(id=name) if name in self.env:
                 return (self.env[name],)
+            case ast.Name(id=name) if name not in PYTHON_NAMES:
+                self.config.problems.append(Problem("undefined", node.lineno, self.source(node)))
             case ast.Attribute(value=inner, attr=attribute):
                 base = self.value(inner)
                 return (Ref(f"{base.name}.{attribute}"),) if isinstance(base, Ref) else None
@@ -102,13 +122,18 @@ class ConstantFolder:
                 pairs = [(None, a) for a in args]
                 return self.dict([*pairs, *((k.arg and ast.Constant(k.arg), k.value) for k in keywords)])
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in BUILTINS:
-                return self.builtin(name, self.value(argument))
+                return self.builtin(node, name, self.value(argument))
             case ast.UnaryOp(op=op, operand=operand) if type(op) in _UNARY:
                 inner = self.value(operand)
                 if isinstance(op, ast.Not):
                     known = self.truth(inner)
                     return None if known is None else (not known,)
-                return (_UNARY[type(op)](inner),) if isinstance(inner, int | float) else None
+                if isinstance(inner, Unknown | Ref):
+                    return None
+                try:
+                    return (_UNARY[type(op)](inner),)
+                except TypeError as error:
+                    return self.stop(node, error)
             case ast.BinOp(left=left, op=op, right=right):
                 result = self.binary(op, self.value(left), self.value(right), node)
                 return None if isinstance(result, Unknown) else (result,)
@@ -122,14 +147,14 @@ class ConstantFolder:
                         return (folded,)
                 return (folded,)
             case ast.Compare(left=left, ops=[op], comparators=[right]):
-                return self.compare(op, self.value(left), self.value(right))
+                return self.compare(node, op, self.value(left), self.value(right))
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 known = self.truth(self.value(test))
                 return None if known is None else (self.value(body if known else orelse),)
             case ast.Subscript(value=inner, slice=index):
-                return self.item(self.value(inner), self.value(index))
+                return self.item(node, self.value(inner), self.value(index))
             case ast.JoinedStr(values=parts):
-                return self.text(parts)
+                return self.text(node, parts)
         return None
 
     def dict(self, pairs: list[tuple[ast.expr | None, ast.expr]]) -> tuple[object] | None:
@@ -152,70 +177,92 @@ class ConstantFolder:
             result.lines[key] = line
         return (result,)
 
-    @staticmethod
-    def builtin(name: str, argument: object) -> tuple[object] | None:
+    def builtin(self, node: ast.Call, name: str, argument: object) -> tuple[object] | None:
         if isinstance(argument, (*_SCALAR, list, tuple)) and (name == "len" or isinstance(argument, _SCALAR)):
             try:
                 return (BUILTINS[name](argument),)
-            except (ValueError, TypeError, OverflowError):
-                return None
+            except (ValueError, TypeError, OverflowError) as error:
+                self.stop(node, error)
         return None
 
     def binary(self, op: ast.operator, left: object, right: object, node: ast.AST) -> object:
         unknown = Unknown(self.source(node))
-        if type(op) not in _BINARY:
+        known = all(isinstance(side, (*_SCALAR, list, tuple, FoldedDict)) for side in (left, right))
+        if type(op) not in _BINARY or not known:
             return unknown
-        numbers = all(isinstance(x, int | float) for x in (left, right))
-        if isinstance(op, ast.Pow) and not (numbers and abs(right) <= 64 and abs(left) <= 2**16):
+        if _too_large(op, left, right):
+            self.refuse_size(node)
             return unknown
-        if not numbers:
-            sequences = type(left) is type(right) and isinstance(left, str | list | tuple)
-            if not (sequences and isinstance(op, ast.Add) and len(left) + len(right) <= LONGEST_SEQUENCE):
-                return unknown
+        nested = isinstance(op, ast.Mod) and isinstance(left, str) and isinstance(right, list | tuple | dict)
+        if nested or (isinstance(left, dict) and isinstance(right, dict)):
+            return unknown  # a text of what may be nested; two dicts made one
         try:
             result = _BINARY[type(op)](left, right)
-        except (ArithmeticError, TypeError, ValueError):
+        except (ArithmeticError, TypeError, ValueError) as error:
+            self.stop(node, error)
             return unknown
-        if isinstance(result, complex) or (isinstance(result, int) and abs(result) > LARGEST_NUMBER):
+        if isinstance(result, int) and abs(result) > LARGEST_NUMBER:
+            self.refuse_size(node)
             return unknown
-        return result
+        return unknown if isinstance(result, complex) else result
 
-    @staticmethod
-    def compare(op: ast.cmpop, left: object, right: object) -> tuple[object] | None:
+    def compare(self, node: ast.Compare, op: ast.cmpop, left: object, right: object) -> tuple[object] | None:
         scalars = isinstance(left, (*_SCALAR, Ref)) and isinstance(right, (*_SCALAR, Ref))
         if scalars and type(op) in _COMPARE:
             try:
                 return (_COMPARE[type(op)](left, right),)
-            except TypeError:
-                return None
+            except TypeError as error:
+                return None if isinstance(left, Ref) or isinstance(right, Ref) else self.stop(node, error)
         listed = isinstance(right, list | tuple) and all(isinstance(x, (*_SCALAR, Ref)) for x in right)
         if isinstance(op, ast.In | ast.NotIn) and isinstance(left, (*_SCALAR, Ref)) and listed:
             return ((left in right) == isinstance(op, ast.In),)
         return None
 
-    @staticmethod
-    def item(container: object, index: object) -> tuple[object] | None:
+    def item(self, node: ast.Subscript, container: object, index: object) -> tuple[object] | None:
         try:
             if isinstance(container, str | list | tuple | FoldedDict) and isinstance(index, str | int):
                 return (container[index],)
-        except (LookupError, TypeError):
-            pass
+        except (LookupError, TypeError) as error:
+            self.stop(node, error)
         return None
 
-    def text(self, parts: list[ast.expr]) -> tuple[object] | None:
+    def text(self, node: ast.JoinedStr, parts: list[ast.expr]) -> tuple[object] | None:
         result = ""
         for part in parts:
+            if len(result) > LONGEST_SEQUENCE:
+                return self.refuse_size(node)
             match part:
                 case ast.Constant(value=str() as text):
                     result += text
                 case ast.FormattedValue(value=value, conversion=-1, format_spec=None):
                     folded = self.value(value)
-                    if not isinstance(folded, str | int | float):
+                    if not isinstance(folded, _SCALAR):
                         return None
                     result += str(folded)
+                case ast.FormattedValue(format_spec=spec) if spec and _WIDE.search(ast.unparse(spec)):
+                    return self.refuse_size(node)
                 case _:
                     return None
-        return (result,) if len(result) <= LONGEST_SEQUENCE else None
+        return (result,) if len(result) <= LONGEST_SEQUENCE else self.refuse_size(node)
+
+
+def _too_large(op: ast.operator, left: object, right: object) -> bool:
+    """Whether the result of an operation would be far beyond what a config holds: told before it is computed."""
+    sizes = [len(side) if isinstance(side, str | list | tuple) else None for side in (left, right)]
+    if all(isinstance(side, int) for side in (left, right)):
+        if isinstance(op, ast.Pow):
+            return abs(left) > 1 and right > 0 and (abs(left).bit_length() - 1) * right > 64
+        return isinstance(op, ast.LShift) and left != 0 and right > 64
+    match op:
+        case ast.Add():
+            return None not in sizes and sum(sizes) > LONGEST_SEQUENCE
+        case ast.Mult():
+            for size, times in zip(sizes, (right, left), strict=True):
+                if size is not None and isinstance(times, int) and size * times > LONGEST_SEQUENCE:
+                    return True
+        case ast.Mod() if isinstance(left, str):
+            return bool(_WIDE.search(left)) or (isinstance(right, str) and len(right) * len(left) > LONGEST_SEQUENCE)
+    return False
 
 
 def merge_values(below: dict, above: dict) -> dict:

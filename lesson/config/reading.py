@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import warnings
 from pathlib import Path
 
 from lesson.config.folding import LARGEST_RESULT, ConstantFolder, count_values, merge_values
@@ -20,6 +21,8 @@ from lesson.config.parsed import ParsedConfig, Problem
 from lesson.config.syntax import SourceText
 from lesson.config.trust import MOST_PROBLEMS, judge_syntax, judge_values
 
+# Names that mmengine keeps for itself (mmengine/config/config.py, RESERVED_KEYS): Config.fromfile raises KeyError.
+RESERVED = ("filename", "text", "pretty_text", "env_variables")
 LARGEST_SOURCE = 64 * 1024  # bytes; XTuner's longest stock config has 20 KB
 
 
@@ -38,6 +41,7 @@ def parse_config(data: bytes, file: str, folder: Path | None = None, _depth: int
     try:
         source = data.decode("utf-8")  # as mmengine does: a coding cookie is a comment to it
         tree, text = ast.parse(source), SourceText(source)
+        _compile(tree)
         config.source = source
         judge_syntax(tree, source, text, config)
         _fold(tree, text, config, folder, _depth)
@@ -51,6 +55,13 @@ def parse_config(data: bytes, file: str, folder: Path | None = None, _depth: int
     return config
 
 
+def _compile(tree: ast.Module) -> None:
+    """Raise SyntaxError for what only Python's compiler refuses, as a keyword that stands twice in a call."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compile(tree, "config", "exec", dont_inherit=True)
+
+
 def _fold(tree: ast.Module, text: SourceText, config: ParsedConfig, folder: Path | None, depth: int) -> None:
     """Fold the statements into `config.values`, with those of its `_base_` files below, and judge the values."""
     ConstantFolder(config, text).fold_block(tree.body)
@@ -58,6 +69,9 @@ def _fold(tree: ast.Module, text: SourceText, config: ParsedConfig, folder: Path
     config.base = [b for b in ([base] if isinstance(base, str) else base or []) if isinstance(b, str)]
     for name in config.base:
         _inherit(config, name, folder, depth)
+    for name in filter(config.values.__contains__, RESERVED):
+        found = f"{name}: KeyError: {name} is reserved for config file"
+        config.problems.append(Problem("cannot-load", config.lines.get(name, 1), found))
     if count_values(config.values) > LARGEST_RESULT:
         config.problems.append(Problem("trust-size", 1, f"> {LARGEST_RESULT} values"))
         config.values = {}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 from collections.abc import Callable, Iterator
 
 BUILTINS: dict[str, Callable] = {"int": int, "float": float, "str": str, "bool": bool, "len": len, "abs": abs}
+PYTHON_NAMES = frozenset(dir(builtins))  # what Python knows without an import
 
 
 class SourceText:

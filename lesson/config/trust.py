@@ -7,14 +7,13 @@ the recipe adds to them.
 from __future__ import annotations
 
 import ast
-import builtins
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from lesson.config.parsed import ParsedConfig, Problem, Ref, Unknown, as_json, walk_values
-from lesson.config.syntax import BUILTINS, SourceText, bound_names
+from lesson.config.syntax import BUILTINS, PYTHON_NAMES, SourceText, bound_names
 
 MOST_PROBLEMS = 50  # of one config; what comes after them is not told
 _TABLE = json.loads(Path(__file__).with_name("trust.json").read_text(encoding="utf-8"))
@@ -38,7 +37,6 @@ _EXPRESSIONS = (
     *(ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Compare, ast.IfExp),
     *(ast.Subscript, ast.Slice, ast.JoinedStr, ast.FormattedValue, ast.Name, ast.Attribute, ast.Call),
 )
-_PYTHON_BUILTINS = frozenset(dir(builtins))
 
 
 def judge_syntax(tree: ast.Module, source: str, text: SourceText, config: ParsedConfig) -> None:
@@ -74,12 +72,12 @@ def judge_syntax(tree: ast.Module, source: str, text: SourceText, config: Parsed
             case ast.Attribute() if node not in chained:
                 _judge_chain(node, chained, config, problem)
             case ast.Name(id=name, ctx=ast.Load()) if name not in bound:
-                if name not in _PYTHON_BUILTINS:
+                if name not in PYTHON_NAMES:
                     problem("undefined", node)
                 elif name not in ("dict", *BUILTINS):
                     problem("trust-name", node)
         for name in bound_names(node):
-            if name in _PYTHON_BUILTINS or (name.startswith("__") and name.endswith("__")):
+            if name in PYTHON_NAMES or (name.startswith("__") and name.endswith("__")):
                 problem("trust-name", node, f"{name} = …")
 
 

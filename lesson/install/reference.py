@@ -97,6 +97,12 @@ COMMANDS = (
         "重新生成 golden 文件；`--check` 只说明有何不同",
     ),
     (
+        "signatures",
+        "[--check]",
+        "write what the installed packages accept in a config again; `--check` only says what differs",
+        "重新记录已安装的包在配置里接受什么；`--check` 只说明有何不同",
+    ),
+    (
         "docs",
         "[--check]",
         "write these pages again; `--check` only says which differ",

@@ -158,7 +158,7 @@ def test_hub_id_is_an_error_offline_only():
 def test_parts_that_training_needs():
     assert broken_rules("x = 1") == ["not-training"] * 4 + ["seed"]
     assert broken_rules(DONE.replace("load_from = None", "load_from = 'a.pth'")) == ["loads-pickle"]
-    assert broken_rules(DONE.replace("max_length = 2048", "max_length = 2 ** 99")) == ["unfolded"]
+    assert broken_rules(DONE.replace("max_length = 2048", "max_length = 2 ** 99")) == ["trust-size", "unfolded"]
 
 
 def test_start_is_fast_and_imports_nothing_heavy(tmp_path):

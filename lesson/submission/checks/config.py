@@ -20,7 +20,7 @@ def _config_errors(evidence: Evidence) -> list[ConfigFinding]:
 
 
 def _is_trust(rule: str) -> bool:
-    return rule.startswith("trust-") or rule in ("syntax", "undefined", "base")
+    return rule.startswith("trust-") or rule in ("syntax", "undefined", "cannot-load", "base")
 
 
 def _require_none(found: list[ConfigFinding], pass_text: str) -> str:
