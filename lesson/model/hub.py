@@ -30,6 +30,7 @@ CODE = ("configuration_*.py", "modeling_*.py", "tokenization_*.py")
 CODE_OWNERS = ("internlm", "Shanghai_AI_Laboratory")
 ATTEMPTS = 5
 PAUSE = 1.0  # seconds before another attempt
+SILENCE = 20.0  # seconds without a byte after which a hub is given up; huggingface_hub waits for ever in some places
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+    _limit_silence()
     for attempt in range(1, ATTEMPTS + 1):
         try:
             info = HfApi(endpoint=endpoint).model_info(name, revision=asked, files_metadata=True)
@@ -134,6 +136,22 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
             "再次运行同一命令即可续传；HF_ENDPOINT 可指定镜像，HUB=modelscope 换用另一个仓库",
         ),
     )
+
+
+def _limit_silence() -> None:
+    """Let every request of huggingface_hub that names no timeout have one: asking what a revision is names none."""
+    from huggingface_hub import configure_http_backend
+    from huggingface_hub.utils import _http
+
+    def start_session(factory=_http._default_backend_factory):
+        session = factory()
+        send = session.send
+        session.send = lambda request, **options: send(
+            request, **{**options, "timeout": options.get("timeout") or SILENCE}
+        )
+        return session
+
+    configure_http_backend(start_session)
 
 
 def _from_modelscope(name: str, asked: str, folder: Path, report: Callable[[str], None]) -> str:

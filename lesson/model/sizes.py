@@ -9,6 +9,8 @@ from pathlib import Path
 from lesson.core.layout import base_model
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
+from lesson.model.base_record import recorded_base
+from lesson.model.known_bases import BASE_SIZES, family_and_size
 from lesson.model.shape import shape_of
 from lesson.model.tiny_base import SHIPPED
 
@@ -23,12 +25,19 @@ class BaseSizes:
 
 
 def read_base_sizes(values: Values) -> BaseSizes:
-    """The sizes of the base that will be trained: MODEL's folder, else BUILD/model, else at tiny the one that ships."""
-    places = [Path(values.model)] if values.model else []
-    places += [base_model(values.build), *([SHIPPED] if values.profile == "tiny" else [])]
+    """The sizes of the base that will be trained: MODEL's, else those of BUILD/model, else at tiny of the one that ships.
+
+    Those of a MODEL that was named by its name on a hub are known before it is downloaded, where it is in the table.
+    """
+    there = base_model(values.build)
+    places = [there, *([SHIPPED] if values.profile == "tiny" else [])]
+    if values.model and recorded_base(values.build).get("named") != values.model:
+        places = [Path(values.model)]
     for folder in places:
         if (folder / "config.json").is_file():
             return sizes_of(folder)
+    if (known := family_and_size(values.model)) in BASE_SIZES:
+        return BaseSizes(shape_of(BASE_SIZES[known], values.model).parameters)
     return BaseSizes()
 
 

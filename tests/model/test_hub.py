@@ -48,11 +48,14 @@ FILES = {
 
 class Hub:
     """The hub at a port of this machine. `breaks` holds how many bytes of the weights each next answer gives before the
-    connection is dropped (None: all); `asked` lists (method, path, Range)."""
+    connection is dropped (None: all); `silent` names what is begun and then left without a byte: "weights" or "listing",
+    once each. `asked` lists (method, path, Range)."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str | None]] = []
         self.breaks: list[int | None] = []
+        self.silent: list[str] = []
+        self.ended = threading.Event()
         self.status = 200
         self.weights = FILES["model.safetensors"]
         owner = self
@@ -77,7 +80,7 @@ class Hub:
                 if match := re.fullmatch(rf"/api/models/{NAME}/revision/([^/]+)", path):
                     if match[1] not in ("main", COMMIT):
                         return self.give(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
-                    return self.give(200, owner.listing(), {}, body)
+                    return self.give(200, owner.listing(), {}, body, silent=owner.falls_silent("listing"))
                 match = re.fullmatch(rf"/{NAME}/resolve/{COMMIT}/(.+)", path)
                 if not match or match[1] not in FILES:
                     return self.give(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body)
@@ -90,23 +93,40 @@ class Hub:
                     headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
                 if body and match[1] == "model.safetensors" and owner.breaks:
                     cut = owner.breaks.pop(0)
-                return self.give(206 if start else 200, content[start:], headers, body, cut)
+                silent = body and match[1] == "model.safetensors" and owner.falls_silent("weights")
+                return self.give(206 if start else 200, content[start:], headers, body, cut, silent)
 
-            def give(self, status: int, content: bytes, headers: dict, body: bool, cut: int | None = None) -> None:
+            def give(
+                self,
+                status: int,
+                content: bytes,
+                headers: dict,
+                body: bool,
+                cut: int | None = None,
+                silent: bool = False,
+            ) -> None:
                 self.send_response(status)
                 for key, value in {"Content-Length": str(len(content)), "Accept-Ranges": "bytes", **headers}.items():
                     self.send_header(key, value)
                 self.end_headers()
                 if body:
-                    self.wfile.write(content[:cut])
+                    self.wfile.write(content[: len(content) // 2 if silent else cut])
                     self.wfile.flush()
+                if silent:
+                    owner.ended.wait(30)
                 if cut is not None:
                     self.close_connection = True
                     self.connection.close()
 
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def falls_silent(self, what: str) -> bool:
+        if what in self.silent:
+            self.silent.remove(what)
+            return True
+        return False
 
     def listing(self) -> bytes:
         siblings = [{"rfilename": name, "size": len(content)} for name, content in FILES.items()]
@@ -129,6 +149,7 @@ def server(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     yield started
+    started.ended.set()
     started.server.shutdown()
     started.server.server_close()
 
@@ -181,6 +202,27 @@ def test_a_break_within_one_call_is_mended_by_itself(server, fetch, monkeypatch)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     server.breaks = [100_000, 50_000]
     assert fetch()[0] == 0
+
+
+@pytest.mark.parametrize("what", [pytest.param("weights", marks=pytest.mark.slow), "listing"])
+def test_a_hub_that_falls_silent_is_asked_again(what, server, fetch, monkeypatch):
+    """Half of an answer, then no byte: after the timeout the download goes on with what is missing."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
+    monkeypatch.setattr(hub, "SILENCE", 0.2)
+    server.silent = [what]
+    assert fetch()[0] == 0 and not server.silent
+    ranges = [r for method, path, r in server.asked if method == "GET" and path.endswith("model.safetensors")]
+    assert len(ranges) == (2 if what == "weights" else 1)
+    assert what == "listing" or int(re.match(r"bytes=(\d+)-", ranges[1])[1]) > 100_000
+
+
+def test_a_hub_that_stays_silent_is_one_line_with_a_remedy(server, fetch, monkeypatch):
+    monkeypatch.setattr(hub, "SILENCE", 0.05)
+    server.silent = ["listing"] * hub.ATTEMPTS
+    status, _, err = fetch()
+    assert status == 2 and "broke off" in err and "HF_ENDPOINT" in err and not server.silent
 
 
 def test_weights_that_differ_from_the_hubs_hash_are_refused(server, fetch, tmp_path):
