@@ -8,6 +8,8 @@ from pathlib import Path
 from lesson.config.parsed import FoldedDict, ParsedConfig, Ref, as_json
 from lesson.config.reading import read_config
 
+MOST_DATASETS = 100
+
 
 def training_dataset(config: ParsedConfig) -> tuple[str, FoldedDict] | None:
     """(path, dict) of the data set that is trained on: the dataloader's, or the first of its ConcatDataset."""
@@ -92,6 +94,36 @@ def data_file(config: ParsedConfig) -> str | None:
     while isinstance(found, dict | list | tuple) and len(found) == 1:
         found = next(iter(found.values() if isinstance(found, dict) else found))
     return found if isinstance(found, str) else None
+
+
+def training_datasets(config: ParsedConfig) -> list[FoldedDict]:
+    """All data sets that are trained on, those inside of ConcatDataset, of any depth."""
+    found, waiting = [], [config.get("train_dataloader.dataset")]
+    while waiting:
+        item = waiting.pop(0)
+        inner = item.get("datasets") if isinstance(item, FoldedDict) else None
+        if isinstance(inner, list | tuple):
+            waiting += list(inner)[:MOST_DATASETS]
+        elif isinstance(item, FoldedDict):
+            found.append(item)
+    return found[:MOST_DATASETS]
+
+
+def name_data_sources(config: ParsedConfig) -> list[str]:
+    """The local files and folders that are trained on, of all data sets: their data_files, else their path."""
+    found: list[str] = []
+    for dataset in training_datasets(config):
+        load = dataset.get("dataset")
+        if not isinstance(load, FoldedDict):
+            continue
+        waiting = [load.get("data_files") or load.get("data_dir") or load.get("path")]
+        while waiting and len(found) < MOST_DATASETS:
+            item = waiting.pop(0)
+            if isinstance(item, str):
+                found.append(item)
+            elif isinstance(item, dict | list | tuple):
+                waiting += list(item.values() if isinstance(item, dict) else item)[:MOST_DATASETS]
+    return found
 
 
 def summarise_config(config: ParsedConfig) -> dict[str, object]:

@@ -28,6 +28,7 @@ from lesson.submission.archive.view import PICKLES, View
 from lesson.submission.documents import parse_document
 from lesson.submission.parts import MANIFEST, PARTS
 from lesson.submission.plain_folder import find_parts
+from lesson.submission.text_lines import read_text_lines
 from lesson.submission.training_log import Point, TrainingLog, drop_repeated, read_log, read_point
 
 LARGEST_DOCUMENT = 8 << 20  # bytes of a JSON document; a run record has 20 KB
@@ -47,6 +48,8 @@ class Evidence:
         self.given_names = names or {}
         self.parts: dict[str, str] = {}  # part → file
         self.earlier: dict[str, list[str]] = {}  # files that come before a part's: of the sessions before a resume
+        self.more_data: list[str] = []  # files of rows besides the part "data"
+        self.pointers: list[str] = []  # files that are not there: Git LFS left a pointer
         self.manifest: dict | None = None
         self.manifest_error: str | None = None
         if MANIFEST in view.entries:
@@ -57,7 +60,9 @@ class Evidence:
         if self.manifest or self.manifest_error:
             self.parts = {part: name for part, (name, _, _) in PARTS.items() if name in view.entries}
         else:
-            self.parts, self.earlier = find_parts(view)
+            found = find_parts(view)
+            self.parts, self.earlier, self.more_data = found.parts, found.earlier, found.more_data
+            self.pointers = found.pointers
         self.pickles = sorted(name for name in view.entries if name.lower().endswith(PICKLES))
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -72,24 +77,7 @@ class Evidence:
     def lines(self, part: str, most: int = MOST_LINES) -> Iterator[tuple[int, bytes]]:
         """(number, line) of a text file; too long a line, or too many, raise Broken."""
         for name in [*self.earlier.get(part, []), self.parts[part]]:
-            yield from self._lines_of_file(name, most)
-
-    def _lines_of_file(self, name: str, most: int) -> Iterator[tuple[int, bytes]]:
-        try:
-            with self.view.open(name) as stream:
-                for number, line in rows.read_lines(stream):
-                    if line is None:
-                        raise Broken(
-                            tr(
-                                f"{name}:{number}: a line of more than {rows.LONGEST_LINE} bytes",
-                                f"{name}:{number}：一行超过 {rows.LONGEST_LINE} 字节",
-                            )
-                        )
-                    if number > most:
-                        raise Broken(tr(f"{name}: more than {most} lines", f"{name}：超过 {most} 行"))
-                    yield number, line
-        except Unreadable as error:
-            raise Broken(str(error)) from None
+            yield from read_text_lines(self.view, name, most)
 
     def objects(self, part: str) -> Iterator[tuple[int, dict]]:
         """(line, object) of a JSON Lines file, of bounded size."""

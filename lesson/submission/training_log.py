@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lesson.core.refusals import Broken
 from lesson.core.text import shorten
 
 STEP = re.compile(
-    r"(\d{4}/\d\d/\d\d \d\d:\d\d:\d\d) - mmengine - INFO - (?:Iter|Epoch)\(train\) (?:\[\d+\])?\[ *(\d{1,9})/ *(\d{1,9})\] (.{0,400})"
+    r"((?:\d{4}/)?\d\d/\d\d \d\d:\d\d:\d\d) - mmengine - INFO - (?:Iter|Epoch)\(train\) (?:\[\d+\])?\[ *(\d{1,9})/ *(\d{1,9})\] (.{0,400})"
 )
 FIELD = re.compile(r"\b(lr|time|loss|grad_norm): +(\S{1,30})")
 KEPT = re.compile(r"Iter\(train\)|Epoch\(train\)|Num train samples|Saving checkpoint at|GPU number")
@@ -39,16 +40,18 @@ class TrainingLog:
     sessions: int
     samples: int | None  # that were trained on; None where the log does not say it
     gpus: int
+    dated: bool = True  # False for what the console showed, whose times have no year
 
 
 def read_log(lines: Iterable[tuple[int, bytes]], name: str) -> TrainingLog:
     """The log in the numbered `lines` of a file. Raises Broken for a step whose time or figures are none."""
-    points, samples, gpus = [], None, 1
+    points, samples, gpus, dated = [], None, 1, True
     for number, line in lines:
         text = line[:1000].decode(errors="replace")
         if match := STEP.search(text):
             try:
-                at = datetime.strptime(match[1], "%Y/%m/%d %H:%M:%S")
+                at = _read_time(match[1])
+                dated &= match[1].count("/") == 2
                 fields = {key: float(value) for key, value in FIELD.findall(match[4])}
             except ValueError as error:
                 raise Broken(f"{name}:{number}: {shorten(str(error))}") from None
@@ -59,7 +62,19 @@ def read_log(lines: Iterable[tuple[int, bytes]], name: str) -> TrainingLog:
         elif match := re.search(r"GPU number: (\d{1,5})", text):
             gpus = max(int(match[1]), 1)
     sessions = 1 + sum(b.step <= a.step for a, b in itertools.pairwise(points))
-    return TrainingLog(drop_repeated(points), sessions, samples, gpus)
+    return TrainingLog(drop_repeated(points), sessions, samples, gpus, dated)
+
+
+def _read_time(text: str) -> datetime:
+    """A time of a log; of one without a year, the last that was. Raises ValueError."""
+    if text.count("/") == 2:
+        return datetime.strptime(text, "%Y/%m/%d %H:%M:%S")
+    now = datetime.now()
+    for year in range(now.year, now.year - 5, -1):  # 29 February is not in every one
+        with contextlib.suppress(ValueError):
+            if (at := datetime.strptime(f"{year}/{text}", "%Y/%m/%d %H:%M:%S")) < now + timedelta(days=1):
+                return at
+    raise ValueError(text)
 
 
 def read_point(line: dict, where: str, seconds: str) -> Point:

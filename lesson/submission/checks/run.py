@@ -271,7 +271,9 @@ def times(evidence: Evidence, staff: StaffInputs) -> str:
         )
     if record := evidence.sound_record:
         finished_at = datetime.fromisoformat(record["finished"]).replace(tzinfo=None)
-        if abs(finished_at - points[-1].at) > timedelta(days=1):  # the log's clock is local, the record's UTC
+        if evidence.log.dated and abs(finished_at - points[-1].at) > timedelta(
+            days=1
+        ):  # the log's clock is local, the record's UTC
             raise Failed(
                 tr(
                     f"the log ends {points[-1].at}, the record {finished_at}",
