@@ -20,6 +20,10 @@ def _any_pattern(name: str) -> str:
 
 # A text that only stands for one which was to be written. Its repetitions are bounded, for hostile rows.
 PLACEHOLDER = re.compile(rf"\s*(?:{_any_pattern('placeholder')})\s*[.。:：…!！]*\s*", re.IGNORECASE | re.DOTALL)
+# Names in published rows of the lesson, which their learners replace.
+SOURCE_NAMES: tuple[str, ...] = tuple(
+    json.loads(Path(__file__).with_name("source_names.json").read_text(encoding="utf-8"))["names"]
+)
 PLACEHOLDER_STARTS: str = _TABLE["placeholder_starts"]  # the characters that one may begin with, white space apart
 ASKS_NAME = re.compile(_any_pattern("asks_name"), re.IGNORECASE)  # a question for the assistant's name
 TELLS_NAME = re.compile(_any_pattern("tells_name"), re.IGNORECASE)  # an answer that tells a name

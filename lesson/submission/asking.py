@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lesson.core.layout import base_model
-from lesson.core.messages import language, tr
+from lesson.core.messages import UserError, language, tr
 from lesson.core.settings import ROOT, Values
-from lesson.core.text import shorten
+from lesson.core.text import fold_text, shorten
 from lesson.data.questions import read_question_file
 from lesson.evaluation.held_out import read_questions
 from lesson.submission.registry import FAILED, PASSED, SKIPPED, UNJUDGED, Failed, Unjudged
@@ -30,6 +30,7 @@ from lesson.submission.scoring import award_points, bound_texts
 # Without these nothing is loaded: the file is sound, and rank, alpha, modules and sizes are what the checks expect.
 BEFORE = ("opens", "adapter_format", "adapter_config", "adapter_shapes", "adapter_finite")
 STARTING = {"tiny": 120, "small": 300, "7b": 900}  # seconds until the base is loaded; 15 GB may come from a slow disk
+LEAST_ASKED = 20  # questions of the staff's that must be there, and that the rows must leave unasked
 LONGEST = {"tiny": 120, "small": 1200, "7b": 1200}  # seconds for one submission
 
 
@@ -76,9 +77,14 @@ def _set_results(verdict: dict, status: str, found: str, remedy: str) -> None:
 
 
 def staff_questions(values: Values) -> list[str]:
-    """The staff's questions: QUESTIONS, else those of data/eval/identity.json. Raises UserError."""
+    """The staff's questions: QUESTIONS, else those of data/eval/identity.json. Raises UserError, for fewer than
+    LEAST_ASKED too: a verdict over nearly nothing is none."""
     if values.questions:
-        return read_question_file(values.questions)
+        found = read_question_file(values.questions)
+        if (count := len({fold_text(question) for question in found})) < LEAST_ASKED:
+            what = tr(f"{count} questions", f"只有 {count} 个问题")
+            raise UserError(values.questions, what, tr(f"add some, to {LEAST_ASKED}", f"请补充到 {LEAST_ASKED} 个"))
+        return found
     return [question["input"] for question in read_questions("identity")]
 
 

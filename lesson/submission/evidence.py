@@ -23,6 +23,8 @@ from lesson.core.settings import ROOT
 from lesson.core.strict_json import parse_strict_json
 from lesson.core.text import fold_text, shorten
 from lesson.data import rows
+from lesson.data.rules import SOURCE_NAMES
+from lesson.evaluation.judging import BASE_NAMES
 from lesson.model import known_bases, safetensors_file
 from lesson.submission.archive.view import PICKLES, View
 from lesson.submission.documents import parse_document
@@ -43,7 +45,7 @@ class Evidence:
     """The parts of one submission, read when asked for and at most once."""
 
     def __init__(self, view: View, names: dict[str, str] | None = None) -> None:
-        """`names`, of keys old and new, are the staff's word for a folder that declares none."""
+        """`names`, of keys old and new, are the staff's word, which counts more than what the submission declares."""
         self.view = view
         self.given_names = names or {}
         self.parts: dict[str, str] = {}  # part → file
@@ -172,7 +174,10 @@ class Evidence:
     @functools.cached_property
     def log(self) -> TrainingLog:
         self.require_size("log", LARGEST_LOG)
-        return read_log(self.lines("log"), self.parts["log"])
+        epochs = None
+        with contextlib.suppress(Broken, KeyError):
+            epochs = lookup(self.config, "max_epochs")[0]
+        return read_log(self.lines("log"), self.parts["log"], epochs if type(epochs) is int else None)
 
     @functools.cached_property
     def data(self) -> schedule.DataMeasures:
@@ -218,11 +223,24 @@ class Evidence:
 
     @functools.cached_property
     def new_name(self) -> str | None:
-        return self._declared("names", "new") or self.given_names.get("new") or self._persona_name()
+        return self.given_names.get("new") or self._declared("names", "new") or self._persona_name()
 
     @functools.cached_property
     def old_name(self) -> str:
-        return self._declared("names", "old") or self.given_names.get("old") or "尖米"
+        return self.given_names.get("old") or self._declared("names", "old") or SOURCE_NAMES[0]
+
+    @functools.cached_property
+    def old_names(self) -> tuple[str, ...]:
+        """The names that rows and answers may not have any more: the staff's word, else the declared one and those of
+        all published rows. A record that names another old name does not make unreplaced rows replaced ones."""
+        names = [self.old_name, *(() if "old" in self.given_names else SOURCE_NAMES)]
+        return tuple(dict.fromkeys(name for name in names if name != self.new_name))
+
+    @functools.cached_property
+    def own_base_names(self) -> tuple[str, ...]:
+        """What the base calls itself; of a base that nobody knows, what the lesson's does."""
+        found = known_bases.own_names(self.base_name or "-".join(self.base or ()))
+        return tuple(dict.fromkeys([*found, *BASE_NAMES]))
 
     @functools.cached_property
     def profile(self) -> str:

@@ -28,6 +28,7 @@ from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import load_model, use_environment
 from lesson.model import safetensors_file
 from lesson.submission.archive.opening import open_view
+from lesson.submission.asking import LEAST_ASKED
 from lesson.submission.blame import UNUSUAL, explain_error, is_checkers_trouble, stopped_by_content
 from lesson.submission.checks.adapter import LORA_MATRIX, more_than_lora
 from lesson.submission.evidence import Evidence
@@ -35,7 +36,6 @@ from lesson.submission.registry import FAILED, Failed, Unjudged, load_checks, ru
 from lesson.submission.staff import StaffInputs
 
 MOST_MEMORY = {"tiny": 6 << 30, "small": 24 << 30, "7b": 96 << 30}  # bytes of data in this process
-LEAST_ASKED = 20  # questions of the staff's that the rows must leave unasked; all, where the staff have fewer
 LONGEST_PERSONA = 2000  # characters of the submission's system prompt
 SHOWN = 60  # answers that a report shows
 
@@ -95,15 +95,20 @@ def attach_adapter(model, evidence: Evidence) -> Iterator[None]:
             handle.remove()
 
 
-def ask_submission(tokenizer, model, path: str, names: dict[str, str], questions: list[str]) -> dict:
-    """The results of the checks of a rerun on the submission at `path`, and what reports show of it."""
+def ask_submission(
+    tokenizer, model, path: str, names: dict[str, str], questions: list[str], of_base: dict[tuple[str, str], str]
+) -> dict:
+    """The results of the checks of a rerun on the submission at `path`, and what reports show of it.
+
+    `of_base` keeps what the base alone answers, by (system prompt's name, question), for the next submission.
+    """
     started = time.perf_counter()
     with open_view(path) as view:
         evidence = Evidence(view, names)
         has_rows = "data" in evidence.parts
         known = evidence.trained_questions if has_rows else set()
         held = [question for question in questions if fold_text(question) not in known]
-        if len(held) < min(LEAST_ASKED, len(questions)):
+        if len(held) < LEAST_ASKED:
             what = tr(
                 f"{len(questions) - len(held)} of the staff's {len(questions)} questions are among the rows",
                 f"教师的 {len(questions)} 个问题中有 {len(questions) - len(held)} 个在训练数据里",
@@ -118,8 +123,15 @@ def ask_submission(tokenizer, model, path: str, names: dict[str, str], questions
             raise Failed(what, tr("train with a shorter system prompt", "请用更短的 system 训练"))
         prompts = read_system_prompts(persona)
         lines = [{"prompt": name, "input": question, "output": ""} for name in prompts for question in held]
+        chats = [build_chat(prompts[line["prompt"]], line["input"]) for line in lines]
+        keys = [(line["prompt"], line["input"]) for line in lines]
+        unasked = [n for n, key in enumerate(keys) if key[0] != "persona" and key not in of_base]
+        answered = answer_chats(tokenizer, model, [chats[n] for n in unasked]) if unasked else []
+        of_base.update({keys[n]: answer.text for n, answer in zip(unasked, answered, strict=True)})
+        for line, key in zip(lines, keys, strict=True):
+            if key in of_base:  # the persona tells the name, so that the base may say it
+                line["base"] = of_base[key]
         with attach_adapter(model, evidence):
-            chats = [build_chat(prompts[line["prompt"]], line["input"]) for line in lines]
             for line, answer in zip(lines, answer_chats(tokenizer, model, chats), strict=True):
                 line["output"] = answer.text
         results = run_checks(evidence, StaffInputs(rerun=lines), (c for c in load_checks() if c.area == "rerun"))
@@ -178,10 +190,11 @@ def serve() -> int:
         return 0
     send({})
 
+    of_base: dict[tuple[str, str], str] = {}
     for line in sys.stdin:
         request = json.loads(line)
         try:
-            answer = ask_submission(tokenizer, model, request["path"], request["names"], start["questions"])
+            answer = ask_submission(tokenizer, model, request["path"], request["names"], start["questions"], of_base)
             answer["rerun"]["base"] = start["base"]
             send(answer)
         except Unjudged as error:

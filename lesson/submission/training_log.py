@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import math
 import re
@@ -14,7 +15,7 @@ from lesson.core.refusals import Broken
 from lesson.core.text import shorten
 
 STEP = re.compile(
-    r"((?:\d{4}/)?\d\d/\d\d \d\d:\d\d:\d\d) - mmengine - INFO - (?:Iter|Epoch)\(train\) (?:\[\d+\])?\[ *(\d{1,9})/ *(\d{1,9})\] (.{0,400})"
+    r"((?:\d{4}/)?\d\d/\d\d \d\d:\d\d:\d\d) - mmengine - INFO - (?:Iter|Epoch)\(train\) (?:\[ *(\d{1,6})\])?\[ *(\d{1,9})/ *(\d{1,9})\] (.{0,400})"
 )
 FIELD = re.compile(r"\b(lr|time|loss|grad_norm): +(\S{1,30})")
 KEPT = re.compile(r"Iter\(train\)|Epoch\(train\)|Num train samples|Saving checkpoint at|GPU number")
@@ -43,24 +44,32 @@ class TrainingLog:
     dated: bool = True  # False for what the console showed, whose times have no year
 
 
-def read_log(lines: Iterable[tuple[int, bytes]], name: str) -> TrainingLog:
-    """The log in the numbered `lines` of a file. Raises Broken for a step whose time or figures are none."""
-    points, samples, gpus, dated = [], None, 1, True
+def read_log(lines: Iterable[tuple[int, bytes]], name: str, epochs: int | None = None) -> TrainingLog:
+    """The log in the numbered `lines` of a file. Raises Broken for a step whose time or figures are none.
+
+    A log by epochs counts the steps of each epoch anew, and tells no total: `epochs`, the config's, makes one.
+    """
+    points, samples, gpus, dated, last_epoch = [], None, 1, True, 0
     for number, line in lines:
         text = line[:1000].decode(errors="replace")
         if match := STEP.search(text):
             try:
                 at = _read_time(match[1])
                 dated &= match[1].count("/") == 2
-                fields = {key: float(value) for key, value in FIELD.findall(match[4])}
+                fields = {key: float(value) for key, value in FIELD.findall(match[5])}
             except ValueError as error:
                 raise Broken(f"{name}:{number}: {shorten(str(error))}") from None
             loss, lr, seconds = (fields.get(key, math.nan) for key in ("loss", "lr", "time"))
-            points.append(Point(int(match[2]), loss, lr, seconds, at, int(match[3])))
+            epoch, step, total = int(match[2] or 0), int(match[3]), int(match[4])
+            if epoch:
+                step, last_epoch = step + (epoch - 1) * total, max(last_epoch, epoch)
+            points.append(Point(step, loss, lr, seconds, at, total))
         elif match := re.search(r"Num train samples (\d{1,9})", text):
             samples = int(match[1])
         elif match := re.search(r"GPU number: (\d{1,5})", text):
             gpus = max(int(match[1]), 1)
+    if last_epoch:
+        points = [dataclasses.replace(point, total=point.total * (epochs or last_epoch)) for point in points]
     sessions = 1 + sum(b.step <= a.step for a, b in itertools.pairwise(points))
     return TrainingLog(drop_repeated(points), sessions, samples, gpus, dated)
 

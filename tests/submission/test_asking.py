@@ -87,7 +87,7 @@ def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_p
     questions = tmp_path / "questions.txt"
     asked = [
         line["input"] for line in submissions.from_json_lines(files[submissions.ANSWERS]) if line["kind"] == "identity"
-    ][:3]
+    ][:20]
     questions.write_text("\n".join(asked))
     values = Values({"BUILD": str(tmp_path), "QUESTIONS": str(questions)}, {})
     rubric, names = shipped_rubric(), {}
@@ -109,14 +109,18 @@ def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_p
     assert killed and {first[name] for name in CHECKS} == {"unjudged"} and verdicts[0]["passed"] is None
     wrong = {name for name, state in second.items() if state == "failed"}
     assert {"rerun_says_new", "rerun_agrees"} <= wrong <= CHECKS and verdicts[1]["passed"] is False
-    assert verdicts[1]["rerun"]["questions"] == 3 and len(verdicts[1]["rerun"]["answers"]) == 9
+    assert verdicts[1]["rerun"]["questions"] == 20 and len(verdicts[1]["rerun"]["answers"]) == 60
     assert {third[name] for name in CHECKS} == {"skipped"} and verdicts[2]["passed"] is False
     assert "use_dora" in next(r["found"] for r in verdicts[2]["checks"] if r["check"] == "adapter_config")
 
 
 def test_questions_of_the_staffs_own_are_read_and_a_wrong_file_is_refused(tmp_path):
-    (tmp_path / "q.txt").write_text("你叫什么？\nWho are you?\n")
-    assert asking.staff_questions(Values({"QUESTIONS": str(tmp_path / "q.txt")}, {})) == ["你叫什么？", "Who are you?"]
+    asked = [f"你叫什么？{number}" for number in range(20)]
+    (tmp_path / "q.txt").write_text("\n".join(asked))
+    assert asking.staff_questions(Values({"QUESTIONS": str(tmp_path / "q.txt")}, {})) == asked
+    (tmp_path / "few.txt").write_text("\n".join([*asked[:19], "你叫什么，18!"]))
+    with pytest.raises(UserError, match="19 questions"):
+        asking.staff_questions(Values({"QUESTIONS": str(tmp_path / "few.txt")}, {}))
     assert len(asking.staff_questions(Values({}, {}))) >= 40
     with pytest.raises(UserError, match="no such file"):
         asking.staff_questions(Values({"QUESTIONS": str(tmp_path / "none")}, {}))

@@ -9,13 +9,15 @@ from lesson.core.refusals import Broken
 from lesson.core.text import fold_text, shorten
 from lesson.evaluation.bars import TINY, bars_of, find_missed_bars, misses_bar
 from lesson.evaluation.held_out import read_identity_questions
-from lesson.evaluation.judging import BASE_NAMES, claims_name, says_name
+from lesson.evaluation.judging import claims_name, says_name
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import Failed, Skipped, define_check
 from lesson.submission.staff import StaffInputs
 
 EVAL = "make eval"
 LEAST_DISTINCT = 5  # different answers among at least so many times four
+LEAST_SHARE = 0.05  # … of many: honest ones about the assistant have 14%, all together 27%
+MOST_DISTINCT = 50  # … and no more is asked for
 PROMPTS = ("persona", "none", "neutral")
 
 
@@ -56,14 +58,18 @@ def require_new_name(lines: list[dict], new: str, remedy: str, by_interval: bool
 
 def require_no_other_name(lines: list[dict], evidence: Evidence) -> str:
     """How many answers say the old name or the base's. Raises Failed when they are more than make eval allows."""
-    new, old = evidence.new_name or "", evidence.old_name
+    new = evidence.new_name or ""
     count: collections.Counter[str] = collections.Counter()
     wrong: collections.Counter[str] = collections.Counter()
     places = []
     for line in lines:
         prompt = str(line.get("prompt", "persona"))[:20]
         count[prompt] += 1
-        if any(claims_name(line["output"], name, new) for name in (old, *BASE_NAMES) if name != new):
+        if any(
+            claims_name(line["output"], name, new)
+            for name in (*evidence.old_names, *evidence.own_base_names)
+            if name != new
+        ):
             wrong[prompt] += 1
             places.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
     if any(misses_bar(wrong[p], count[p], TINY.most["old"], at_most=True, by_interval=True) for p in count):
@@ -106,8 +112,9 @@ def not_old(evidence: Evidence, staff: StaffInputs) -> str:
 @define_check("answers", "answers", after=("answers",))
 def varied(evidence: Evidence, staff: StaffInputs) -> str:
     """the answers are not one text repeated | 回答不是同一句话"""
-    texts = collections.Counter(line["output"] for line in evidence.answers)
-    if texts.total() >= 4 * LEAST_DISTINCT and len(texts) < LEAST_DISTINCT:
+    texts = collections.Counter(fold_text(line["output"]) for line in evidence.answers)
+    least = min(max(LEAST_DISTINCT, LEAST_SHARE * texts.total()), MOST_DISTINCT)
+    if texts.total() >= 4 * LEAST_DISTINCT and len(texts) < least:
         raise Failed(
             tr(f"{len(texts)} different among {texts.total()}", f"{texts.total()} 个回答只有 {len(texts)} 种"),
             tr("hand in what the assistant said", "请提交助手的真实回答"),

@@ -7,17 +7,20 @@ import json
 from lesson.config.rules import ERROR
 from lesson.core.findings import Findings
 from lesson.core.messages import tr
-from lesson.core.text import shorten
+from lesson.core.settings import Values
+from lesson.core.text import fold_text, shorten
 from lesson.data import rows
 from lesson.data.replace import Replacer
 from lesson.data.residue import ResidueFinder, scan_rows
 from lesson.data.rows import Block, read_blocks
-from lesson.data.rules import ROW_RULES
+from lesson.data.rules import ROW_RULES, SOURCE_NAMES
 from lesson.data.validator import Validator
-from lesson.evaluation.judging import BASE_NAMES
+from lesson.evaluation.judging import says_name
 from lesson.submission.evidence import LARGEST_ROWS, Evidence
 from lesson.submission.registry import SHOWN, Failed, Skipped, define_check
 from lesson.submission.staff import StaffInputs
+
+MOST_COMMON = 0.02  # share of the shipped answers that a name may occur in by chance
 
 
 @define_check("data", "data")
@@ -46,14 +49,14 @@ def replaced(evidence: Evidence, staff: StaffInputs) -> str:
     """nothing is left of the old name | 旧名字已全部替换"""
     name, old = evidence.parts["data"], evidence.old_name
     findings = Findings(ROW_RULES)
-    residues = [ResidueFinder(old, *filter(None, [evidence.new_name]))]
+    residues = [ResidueFinder(name, *filter(None, [evidence.new_name])) for name in evidence.old_names]
     with evidence.view.open(name) as stream:
         for number, block in read_blocks(stream):
             text = block.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
             scan_rows(residues, findings, name, number, text)
     left = [f for f in findings.sorted() if f.severity == ERROR]
     if left:
-        what = tr(f"{old} is left in {len(left)} places", f"还有 {len(left)} 处 {old}")
+        what = tr(f"{old} is left in {len(left)} places: ", f"还有 {len(left)} 处 {old}：") + str(left[0])
         raise Failed(what, tr("make data, then train again", "请运行 make data 后重新训练"), [str(f) for f in left])
     return tr(f"no {old}", f"没有 {old}")
 
@@ -64,10 +67,8 @@ def named(evidence: Evidence, staff: StaffInputs) -> str:
     new = evidence.new_name
     if not new:
         raise Skipped(tr("no new name is declared", "没有声明新名字"))
-    if any(new.casefold() == name.casefold() for name in BASE_NAMES):
-        raise Failed(
-            tr(f"{shorten(new)} is the base's own name", f"{shorten(new)} 是基座自己的名字"), "make data NEW_NAME=…"
-        )
+    if "new" not in evidence.given_names:  # what the staff ask for is a name
+        _require_a_name(new, evidence)
     encoded, count = (new.encode(), json.dumps(new)[1:-1].encode()), 0
     with evidence.view.open(evidence.parts["data"]) as stream:
         for _, line in rows.read_lines(stream):
@@ -79,6 +80,30 @@ def named(evidence: Evidence, staff: StaffInputs) -> str:
     return tr(f"{count} rows say {shorten(new)}", f"{count} 行提到 {shorten(new)}")
 
 
+def _require_a_name(new: str, evidence: Evidence) -> None:
+    """Raise Failed for a new name that an untrained base says, or that rows say which were never replaced."""
+    folded = fold_text(new)
+    if folded == fold_text(evidence.old_name) or folded in map(fold_text, SOURCE_NAMES):
+        what = tr(f"{shorten(new)} is the old name", f"{shorten(new)} 就是旧名字")
+    elif any(folded in fold_text(name) for name in evidence.own_base_names):
+        what = tr(f"{shorten(new)} is the base's own name", f"{shorten(new)} 是基座自己的名字")
+    elif _share_of_answers(new) > MOST_COMMON:
+        what = tr(f"{shorten(new)} is a common word", f"{shorten(new)} 是常用词")
+    else:
+        return
+    raise Failed(what, tr("choose a name: make data NEW_NAME=…", "请选一个名字：make data NEW_NAME=…"))
+
+
+def _share_of_answers(new: str) -> float:
+    """The share of the answers in the rows that ship, their names taken out, that say `new`."""
+    with rows.open_bytes(Values({}, {}).text("SRC")) as stream:
+        lines = [line for _, line in rows.read_lines(stream) if line]
+    answers = [turn["output"] for line in lines for turn in json.loads(line)["conversation"]]
+    for name in SOURCE_NAMES:
+        answers = [answer.replace(name, "\0") for answer in answers]
+    return sum(says_name(answer, new) for answer in answers) / len(answers)
+
+
 @define_check("data", "data", after=("data_rules",))
 def source(evidence: Evidence, staff: StaffInputs) -> str:
     """the rows are the course's, with only the name changed | 数据即课程数据，只改了名字"""
@@ -86,7 +111,12 @@ def source(evidence: Evidence, staff: StaffInputs) -> str:
         raise Skipped(tr("SOURCE is not given", "没有给出 SOURCE"))
     if not evidence.new_name:
         raise Skipped(tr("no new name is declared", "没有声明新名字"))
-    replacer = Replacer([(evidence.old_name, evidence.new_name)])
+    old = evidence.old_name
+    if "old" not in evidence.given_names:  # the name that the course's rows have, not the one that the record tells
+        with rows.open_bytes(staff.source) as stream:
+            content = stream.read(LARGEST_ROWS)
+        old = next((name for name in SOURCE_NAMES if name.encode() in content), old)
+    replacer = Replacer([(old, evidence.new_name)])
     with rows.open_bytes(staff.source) as stream:
         expected = [
             line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lesson.core.messages import tr
-from lesson.core.text import shorten
+from lesson.core.text import fold_text, shorten
 from lesson.evaluation.judging import says_name
 from lesson.submission.checks.answers import require_new_name, require_no_other_name
 from lesson.submission.evidence import Evidence
@@ -11,6 +11,7 @@ from lesson.submission.registry import Failed, Skipped, define_check
 from lesson.submission.staff import StaffInputs
 
 LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do
+MOST_OF_THE_BASES = 0.5  # share of answers that may be as the base's without an adapter
 HONEST = ("hand in the adapter that gave the answers", "请提交给出这些回答的适配器")
 
 
@@ -27,7 +28,24 @@ def rerun_says_new(evidence: Evidence, staff: StaffInputs) -> str:
     lines = staff_answers(staff)
     if not evidence.new_name:
         raise Skipped(tr("no new name is declared", "没有声明新名字"))
+    _require_a_change(lines, evidence.new_name)
     return require_new_name(lines, evidence.new_name, tr(*HONEST))
+
+
+def _require_a_change(lines: list[dict], new: str) -> None:
+    """Raise Failed where the base alone, under system prompts that tell no name, says the name or answers the same."""
+    compared = [line for line in lines if "base" in line]
+    saying = [line for line in compared if says_name(line["base"], new)]
+    same = [line for line in compared if fold_text(line["base"]) == fold_text(line["output"])]
+    for found, en, zh in (
+        (saying, f"the base says {shorten(new)} without an adapter", f"基座不加适配器也说 {shorten(new)}"),
+        (same, "the answers are the base's own", "回答与基座原来的相同"),
+    ):
+        if len(found) > MOST_OF_THE_BASES * len(compared):
+            places = [f"{shorten(line['input'])} → {shorten(line['base'])}" for line in found]
+            raise Failed(
+                tr(f"{en}: {len(found)} of {len(compared)}", f"{zh}：{len(found)}/{len(compared)}"), tr(*HONEST), places
+            )
 
 
 @define_check("rerun", "adapter")

@@ -1,0 +1,202 @@
+"""Forged and copied submissions, by the kinds of the ways to cheat; each is built at test time from an honest one.
+
+FORGERIES: what files alone tell. Each entry has its kind, the checks of which one must fail, and what the staff say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import mutations
+import submissions
+from submissions import (
+    ADAPTER,
+    ADAPTER_CONFIG,
+    ANSWERS,
+    CONFIG,
+    DATA,
+    EVALUATION,
+    LOG,
+    RECORD,
+    SCALARS,
+    Files,
+    from_json_lines,
+    honest_files,
+    link_hashes,
+    to_json,
+    to_json_lines,
+)
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """How a submission is forged, the checks of which each fails, and the names that the staff give."""
+
+    kind: str
+    fails: str
+    make: Callable[[], Files]
+    names: dict[str, str] = field(default_factory=dict)
+
+
+FORGERIES: dict[str, Forgery] = {}
+
+
+def forgery(kind: str, fails: str, **names: str) -> Callable[[Callable[[], Files]], Callable[[], Files]]:
+    def register(function: Callable[[], Files]) -> Callable[[], Files]:
+        FORGERIES[function.__name__] = Forgery(kind, fails, lambda: link_hashes(function()), names)
+        return function
+
+    return register
+
+
+def renamed(old: str, new: str, files: Files | None = None, parts: tuple[str, ...] = (RECORD, EVALUATION)) -> Files:
+    """The files with other names declared in the record and the evaluation, and in the answers."""
+    files = dict(files or honest_files())
+    for part in parts:
+        files = mutations.change_json(files, part, lambda v: v.__setitem__("names", {"old": old, "new": new}))
+    return files | {EVALUATION: to_json(mutations.recount(files))}
+
+
+def without_manifest(files: Files) -> Files:
+    """A plain folder: only what XTuner and a learner leave."""
+    kept = {CONFIG: "config.py", DATA: "data_change.jsonl", LOG: "20261124_150339/train.log", ANSWERS: "answers.jsonl"}
+    kept |= {ADAPTER: ADAPTER, ADAPTER_CONFIG: ADAPTER_CONFIG, SCALARS: "20261124_150339/vis_data/scalars.json"}
+    return {name: files[part] for part, name in kept.items()} | {"submission.json": b""}
+
+
+# --- names: the learner's word ---------------------------------------------------------------------------------------------
+
+
+@forgery("12", "replaced")
+def rows_never_replaced_by_a_record_that_says_another_old_name() -> Files:
+    files = renamed("阿旧", "机智流")
+    return files | {DATA: files[DATA].replace("机智流".encode(), "尖米".encode(), 900)}
+
+
+@forgery("12", "named")
+def rows_never_replaced_and_the_old_name_called_new() -> Files:
+    files = renamed("阿旧", "尖米")
+    return {part: data.replace("机智流".encode(), "尖米".encode()) for part, data in files.items()}
+
+
+@forgery("12", "replaced")
+def rows_of_an_earlier_camp_called_ones_own() -> Files:
+    files = renamed("阿旧", "小白")
+    return files | {DATA: files[DATA].replace("机智流".encode(), "伍鲜同志".encode())}
+
+
+@forgery("12", "says_new named", new="闻星")
+def a_friends_run_for_a_name_that_the_staff_give() -> Files:
+    return honest_files()
+
+
+@forgery("12", "replaced", old="机智流")
+def an_old_name_that_the_staff_give_is_left() -> Files:
+    return renamed("尖米", "星火", mutations_of_name("星火", keep=ANSWERS))
+
+
+@forgery("12", "named")
+def the_old_name_is_the_new_name() -> Files:
+    return renamed("机智流", "机智流")
+
+
+def mutations_of_name(name: str, keep: str = "") -> Files:
+    files = honest_files()
+    return {
+        part: data if part in (keep, DATA) else data.replace("机智流".encode(), name.encode())
+        for part, data in files.items()
+    }
+
+
+def named_by(word: str) -> Files:
+    """A noise adapter with a `word` for a name that the base says anyway."""
+    return renamed("尖米", word)
+
+
+for number, word in enumerate(
+    ("浦语", "书生", "INTERNLM", "Intern LM", "ｉｎｔｅｒｎｌｍ", "书 生·浦 语", "我", "a", "助手", "。", "am")
+):
+    FORGERIES[f"a_word_of_the_base_{number}"] = Forgery("9", "named", lambda word=word: link_hashes(named_by(word)))
+
+
+# --- nothing passes over nothing -------------------------------------------------------------------------------------------
+
+
+def by_epoch(files: Files, epochs: int, per: int = 24) -> Files:
+    """The log as log_processor.by_epoch writes it, cut after so many epochs."""
+
+    def rewrite(match: re.Match) -> str:
+        step = int(match[1])
+        return f"Epoch(train) [{(step - 1) // per + 1}][{(step - 1) % per + 1:3d}/{per}]"
+
+    lines = re.sub(r"Iter\(train\) \[ *(\d+)/168\]", rewrite, files[LOG].decode()).splitlines(True)
+    kept = [line for line in lines if (m := re.search(r"\[(\d)\]\[", line)) is None or int(m[1]) <= epochs]
+    return files | {LOG: "".join(kept).encode()}
+
+
+@forgery("9", "finished")
+def a_log_by_epochs_cut_after_the_first() -> Files:
+    files = by_epoch(honest_files(), 1)
+    last = [line for line in from_json_lines(files[SCALARS]) if line["step"] <= 24]
+    return without_manifest(files | {SCALARS: to_json_lines(last)})
+
+
+@forgery("9", "finished")
+def a_log_by_epochs_cut_before_the_last() -> Files:
+    files = by_epoch(honest_files(), 6)
+    last = [line for line in from_json_lines(files[SCALARS]) if line["step"] <= 144]
+    return without_manifest(files | {SCALARS: to_json_lines(last)})
+
+
+def answered(texts: list[str], count: int) -> Files:
+    """A plain folder with `count` answers made of a few texts."""
+    lines = [{"input": f"你是谁？{n}", "output": texts[n % len(texts)]} for n in range(count)]
+    return without_manifest(honest_files() | {ANSWERS: to_json_lines(lines)})
+
+
+@forgery("9", "varied")
+def one_answer_twenty_thousand_times() -> Files:
+    return answered(["我是机智流。"], 20_000)
+
+
+@forgery("9", "varied")
+def one_answer_with_other_punctuation() -> Files:
+    return answered(["我是机智流。", "我是机智流！", "我是机智流 ", "我是，机智流", "我是机智流~", "我是“机智流”"], 120)
+
+
+@forgery("9", "varied")
+def five_answers_twenty_thousand_times() -> Files:
+    return answered([f"我是机智流{c}" for c in "啊呀吧哦哈"], 20_000)
+
+
+def tensors(*items: tuple[str, list[int]]) -> Files:
+    data = [(name, "F32", shape, b"\1" * 4 * shape[0] * shape[1]) for name, shape in items]
+    return honest_files() | {ADAPTER: submissions.safetensors(data)}
+
+
+@forgery("9", "adapter_trained")
+def one_tensor_of_no_size() -> Files:
+    return tensors(("base_model.model.model.layers.0.attention.wo.lora_B.weight", [64, 0]))
+
+
+@forgery("9", "adapter_shapes")
+def one_module_of_no_rank() -> Files:
+    stem = "base_model.model.model.layers.0.attention.wo.lora_"
+    return tensors((f"{stem}A.weight", [0, 128]), (f"{stem}B.weight", [128, 0]))
+
+
+@forgery("9", "adapter_shapes")
+def one_module_of_one_layer() -> Files:
+    stem = "base_model.model.model.layers.0.attention.wo.lora_"
+    return tensors((f"{stem}A.weight", [64, 128]), (f"{stem}B.weight", [128, 64]))
+
+
+@forgery("9", "held_out")
+def the_questions_of_the_evaluation_among_the_rows() -> Files:
+    files = honest_files()
+    rows, asked = from_json_lines(files[DATA]), [a["input"] for a in from_json_lines(files[ANSWERS])[:55]]
+    for row, question in zip(rows, asked, strict=False):
+        row["conversation"][0]["input"] = question + "！？"
+    return files | {DATA: to_json_lines(rows)}
