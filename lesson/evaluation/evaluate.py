@@ -16,12 +16,14 @@ from lesson.evaluation.base_answers import answer_key, get_base_answers
 from lesson.evaluation.base_names import describe_base_of, find_base_names
 from lesson.evaluation.held_out import (
     choose_question_set,
+    language_of,
     read_identity_questions,
     read_questions,
     read_system_prompts,
     refuse_trained_questions,
 )
-from lesson.evaluation.judging import count_new, judge_answer, summarize
+from lesson.evaluation.judging import contains_accepted, count_new, judge_answer, summarize
+from lesson.evaluation.languages import Languages, find_languages
 from lesson.evaluation.loading import find_weights, load_model, use_environment
 from lesson.evaluation.rendering import find_default_prompt
 from lesson.evaluation.report import draw_evaluation
@@ -35,13 +37,14 @@ TEMPERATURE = 0.7  # of the answers that SAMPLES draws
 class Evaluation:
     """What was found out: `result` is evaluation.json, `lines` those of answers.jsonl, `folder` holds both.
 
-    `base_names_asked` says whether the base's names were found in its own answers.
+    `base_names_asked` says whether the base's names were found in its own answers, `languages` which ones were judged.
     """
 
     result: dict
     lines: list[dict]
     folder: Path
-    base_names_asked: bool = False
+    base_names_asked: bool
+    languages: Languages
 
 
 def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
@@ -67,6 +70,14 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
     base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress, run, question_set)
     untrained = [base[answer_key(name, text)] for name in prompts if name != "persona" for text in plain]
     base_names = find_base_names(record.get("base"), untrained)
+    languages = find_languages(
+        record.get("base"),
+        (
+            (language_of(q["input"]), contains_accepted(base[answer_key(name, q["input"])], q["accept"]))
+            for name in prompts
+            for q in general
+        ),
+    )
     tokenizer, model = load_model(values, values.use, run)
     asked = [
         Question(kind, prompt, system, question)
@@ -98,15 +109,19 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
         set_seed(seed)
         drawn = judge([q for q in asked if q.kind == "identity"], Sampling(TEMPERATURE))
         for prompt in prompts:
-            own = [line for line in drawn if line["prompt"] == prompt and line["asked"] != "maker"]
+            own = [
+                x for x in drawn if x["prompt"] == prompt and x["asked"] != "maker" and x["lang"] in languages.judged
+            ]
             sampled.append({"seed": seed, "temperature": TEMPERATURE, "prompt": prompt, **count_new(own)})
-    result = summarize(lines, prompts, record["id"], values.use, names, question_set, base_names.names, sampled)
+    result = summarize(
+        lines, prompts, record["id"], values.use, names, question_set, base_names.names, sampled, languages.judged
+    )
     run.evaluation.mkdir(exist_ok=True)
     with atomic(run.evaluation / "answers.jsonl") as file:
         file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
     write_json(run.evaluation / "evaluation.json", result)
     draw_evaluation(result, run.evaluation / "evaluation.png", values)
-    return Evaluation(result, lines, run.evaluation, base_names.by_asking)
+    return Evaluation(result, lines, run.evaluation, base_names.by_asking, languages)
 
 
 def read_default_prompt(values: Values, run: Run) -> str:

@@ -16,6 +16,7 @@ KINDS = ("identity", "general")
 # The identity questions by the name of their set. `tiny` are those that decide with the tiny base; a real base is asked
 # `report`, and `tune` where rows and values are chosen.
 SETS = {"tiny": "identity", "tune": "identity_tune", "report": "identity_report"}
+LANGUAGES = ("zh", "en")
 HAN = re.compile("[\u3400-\u9fff]")
 
 

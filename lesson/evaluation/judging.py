@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lesson.evaluation.bars import BARS, COUNTED, find_missed_bars
-from lesson.evaluation.held_out import language_of
+from lesson.evaluation.held_out import LANGUAGES, language_of
 from lesson.evaluation.intervals import paired_interval, wilson_interval
 
 BASE_NAMES = ("书生·浦语", "书生浦语", "浦语", "InternLM")
@@ -24,6 +24,8 @@ DENIAL = re.compile(
     r"(?:不是|不叫|并非|不再是|没叫|不能冒充|不会冒充)[^是叫]{0,6}$|\b(?:not|never|n['’]t|isn['’]t)\b(?:(?! but | am ).){0,20}$",
     re.IGNORECASE,
 )
+LONGEST_DENIAL = 64  # characters before a name that are looked at: DENIAL matches at most 30
+LOOP = re.compile(r"(.{3})\1\1|(.{4})\2\2|(.{6})\3\3", re.DOTALL)
 SENTENCE_ENDS = '。！？.!?…）)」』”"~～'
 
 
@@ -52,8 +54,8 @@ def claims_name(text: str, name: str, other_than: str = "") -> bool:
     if name in other_than:
         text = text.replace(other_than, "\0")
     text, name = text.casefold(), name.casefold()
-    places = [match.start() for match in re.finditer(re.escape(name), text)]
-    return any(not DENIAL.search(CLAUSE_ENDS.split(text[:place])[-1]) for place in places)
+    places = (match.start() for match in re.finditer(re.escape(name), text))
+    return any(not DENIAL.search(CLAUSE_ENDS.split(text[max(0, p - LONGEST_DENIAL) : p])[-1]) for p in places)
 
 
 def contains_accepted(text: str, accepted: Iterable[str]) -> bool:
@@ -69,8 +71,8 @@ def _without_case_and_width(text: str) -> str:
 def is_whole(answer: Answer) -> bool:
     """True for an answer that ended by itself, ends like a sentence, has no broken character and does not loop."""
     text = answer.text
-    looping = any(text[i : i + n] * 3 in text for n in (3, 4, 6) for i in range(0, max(0, len(text) - 3 * n + 1)))
-    return answer.ended and len(text) >= 2 and text[-1] in SENTENCE_ENDS and "\ufffd" not in text and not looping
+    whole = answer.ended and len(text) >= 2 and text[-1] in SENTENCE_ENDS and "\ufffd" not in text
+    return whole and not LOOP.search(text)
 
 
 def judge_answer(
@@ -102,13 +104,13 @@ def judge_answer(
     }
     if before:
         line["before"] = list(before)
+    line["lang"] = question.get("lang") or language_of(question["input"])
     if kind == "general":
         line["right"] = contains_accepted(answer.text, question["accept"])
         line["base_right"] = contains_accepted(base_text, question["accept"])
         line["new"] = says_name(answer.text, new)
     else:
         line["asked"] = question.get("kind", "plain")
-        line["lang"] = question.get("lang") or language_of(question["input"])
         line["other"] = any(
             claims_name(answer.text, name, new) for name in OTHER_NAMES if name not in (new, old, *base_names)
         )
@@ -124,27 +126,35 @@ def summarize(
     question_set: str = "tiny",
     base_names: Sequence[str] = BASE_NAMES,
     sampled: Sequence[dict] = (),
+    languages: Sequence[str] = LANGUAGES,
 ) -> dict:
     """Counts per system prompt and the verdict, as schemas/evaluation.schema.json has it.
 
     `lines` are those of answers.jsonl, `prompts` {name: text}, `run` the run's id, `use` the model that was asked,
-    `question_set` the set of identity questions, `sampled` the counts of the answers that were drawn.
+    `question_set` the set of identity questions, `sampled` the counts of the answers that were drawn, `languages` those
+    that are judged: answers in others are shown and decide nothing.
     """
     result = {"format": 2, "run": run, "use": use, "names": names, "base_names": list(base_names)}
-    result |= {"question_set": question_set, "prompts": [], "sampled": list(sampled), "failures": []}
+    result |= {"question_set": question_set, "languages": list(languages)}
+    result |= {"prompts": [], "sampled": list(sampled), "failures": []}
     for name, text in prompts.items():
-        counts = count_answers([line for line in lines if line["prompt"] == name], name, text)
+        counts = count_answers([line for line in lines if line["prompt"] == name], name, text, languages)
         result["prompts"].append(counts)
         result["failures"] += find_missed_bars(counts, BARS[question_set])
     result["passed"] = not result["failures"]
     return result
 
 
-def count_answers(lines: list[dict], prompt: str, system: str) -> dict[str, object]:
+def count_answers(
+    lines: list[dict], prompt: str, system: str, languages: Sequence[str] = LANGUAGES
+) -> dict[str, object]:
     """The counts of the answers under one system prompt: its name is `prompt`, its text `system`.
 
-    Questions for the maker may be answered without a name: they count for wrong names alone.
+    Questions for the maker may be answered without a name: they count for wrong names alone. Questions in languages
+    beside `languages` count for nothing but `unjudged`, {language: as in languages}.
     """
+    left_out = [line for line in lines if line["lang"] not in languages]
+    lines = [line for line in lines if line["lang"] in languages]
     asked = [line for line in lines if line["kind"] == "identity"]
     identity = [line for line in asked if line["asked"] != "maker"]
     general = [line for line in lines if line["kind"] == "general"]
@@ -176,6 +186,10 @@ def count_answers(lines: list[dict], prompt: str, system: str) -> dict[str, obje
     }
     counts["languages"] = _count_groups(identity, "lang")
     counts["kinds"] = _count_groups(asked, "asked")
+    if left_out:
+        counts["unjudged"] = _count_groups(
+            [line for line in left_out if line["kind"] == "identity" and line["asked"] != "maker"], "lang"
+        )
     return counts
 
 

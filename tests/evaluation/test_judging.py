@@ -131,3 +131,36 @@ def test_judging_loads_the_standard_library_and_the_core_alone():
         name.startswith(("lesson.core", "lesson.evaluation")) or name == "lesson" for name in done.stdout.split()
     )
     assert "lesson.evaluation.judging" in done.stdout
+
+
+def test_a_language_that_the_base_does_not_speak_decides_nothing_and_is_shown():
+    names = {"new": "Luna", "old": "尖米"}
+    said = {"Who are you?": "I am Luna.", "你是谁？": "Qwen Qwen Qwen", "2+2?": "4.", "一加一？": "我是Luna"}
+    lines = [
+        judging.judge_answer(
+            *("general" if "accept" in q else "identity", "none", q, judging.Answer(said[q["input"]], True), names, "4")
+        )
+        for q in (
+            {"input": "Who are you?"},
+            {"input": "你是谁？"},
+            {"input": "2+2?", "accept": ["4"]},
+            {"input": "一加一？", "accept": ["2"]},
+        )
+    ]
+    counts = judging.count_answers(lines, "none", "", ["en"])
+    assert (counts["questions"], counts["new"], counts["other"], counts["answers"]) == (1, 1, 0, 2)
+    assert (counts["general"], counts["polluted"]) == (1, 0) and set(counts["languages"]) == {"en"}
+    assert counts["unjudged"]["zh"]["questions"] == 1 and counts["unjudged"]["zh"]["new"] == 0
+    both = judging.count_answers(lines, "none", "")
+    assert (both["questions"], both["other"], both["polluted"]) == (2, 1, 1) and "unjudged" not in both
+
+
+def test_a_long_text_is_judged_in_no_time():
+    """Texts come from submissions too: judging one is linear in its length."""
+    import time
+
+    started = time.perf_counter()
+    text = "not Qwen " * 10_000
+    assert not judging.claims_name(text, "Qwen") and judging.claims_name(text + "I am Qwen", "Qwen")
+    assert judging.is_whole(judging.Answer("abcdefghij" * 10_000 + ".", True))
+    assert time.perf_counter() - started < 5
