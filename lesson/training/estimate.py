@@ -18,6 +18,7 @@ from lesson.core.layout import config_file
 from lesson.core.machine import available_memory, first_gpu, has_nvidia_driver
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import GPUS, Values
+from lesson.model.base_record import recorded_base
 from lesson.model.choice import chosen_base_config
 from lesson.model.known_bases import BASE_SIZES, family_and_size
 from lesson.model.shape import Shape, lora_parameters, shape_of
@@ -106,7 +107,8 @@ def _zero_stage(values: Values) -> int:
 
 def _read_shape(config: ParsedConfig, values: Values) -> Shape:
     named = lookup(config, "model_path")[0]
-    for folder in (values.model, None if values.model else named):
+    linked = not values.model or recorded_base(values.build).get("named") == values.model
+    for folder in (values.model, named if linked else None):
         if isinstance(folder, str) and folder and (file := Path(folder) / "config.json").is_file():
             remedy = tr("set MODEL= to the folder of the base model", "请用 MODEL= 指定基座模型目录")
             content = read_json(file, remedy)

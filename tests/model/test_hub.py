@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import http.server
 import json
 import re
 import struct
 import sys
-import threading
 import types
 from pathlib import Path
 
 import pytest
+from hub_server import COMMIT, Hub, use_in_this_process
 
 from lesson.model import hub
 from recipe import model
 
-COMMIT = "a1" * 20
 NAME = "Somebody/Some-0.5B-Chat"
 SIZES = {
     "hidden_size": 64,
@@ -46,112 +43,13 @@ FILES = {
 }
 
 
-class Hub:
-    """The hub at a port of this machine. `breaks` holds how many bytes of the weights each next answer gives before the
-    connection is dropped (None: all); `silent` names what is begun and then left without a byte: "weights" or "listing",
-    once each. `asked` lists (method, path, Range)."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, str, str | None]] = []
-        self.breaks: list[int | None] = []
-        self.silent: list[str] = []
-        self.ended = threading.Event()
-        self.status = 200
-        self.weights = FILES["model.safetensors"]
-        owner = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_) -> None:
-                pass
-
-            def do_HEAD(self) -> None:
-                self.answer(body=False)
-
-            def do_GET(self) -> None:
-                self.answer(body=True)
-
-            def answer(self, body: bool) -> None:
-                path = self.path.partition("?")[0]
-                owner.asked.append((self.command, path, self.headers.get("Range")))
-                if owner.status != 200:
-                    return self.give(owner.status, b"{}", {}, body)
-                if match := re.fullmatch(rf"/api/models/{NAME}/revision/([^/]+)", path):
-                    if match[1] not in ("main", COMMIT):
-                        return self.give(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
-                    return self.give(200, owner.listing(), {}, body, silent=owner.falls_silent("listing"))
-                match = re.fullmatch(rf"/{NAME}/resolve/{COMMIT}/(.+)", path)
-                if not match or match[1] not in FILES:
-                    return self.give(404, b"{}", {"X-Error-Code": "RepoNotFound"}, body)
-                content = owner.weights if match[1] == "model.safetensors" else FILES[match[1]]
-                headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
-                cut = None
-                start = 0
-                if asked := self.headers.get("Range"):
-                    start = int(re.match(r"bytes=(\d+)-", asked)[1])
-                    headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-                if body and match[1] == "model.safetensors" and owner.breaks:
-                    cut = owner.breaks.pop(0)
-                silent = body and match[1] == "model.safetensors" and owner.falls_silent("weights")
-                return self.give(206 if start else 200, content[start:], headers, body, cut, silent)
-
-            def give(
-                self,
-                status: int,
-                content: bytes,
-                headers: dict,
-                body: bool,
-                cut: int | None = None,
-                silent: bool = False,
-            ) -> None:
-                self.send_response(status)
-                for key, value in {"Content-Length": str(len(content)), "Accept-Ranges": "bytes", **headers}.items():
-                    self.send_header(key, value)
-                self.end_headers()
-                if body:
-                    self.wfile.write(content[: len(content) // 2 if silent else cut])
-                    self.wfile.flush()
-                if silent:
-                    owner.ended.wait(30)
-                if cut is not None:
-                    self.close_connection = True
-                    self.connection.close()
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def falls_silent(self, what: str) -> bool:
-        if what in self.silent:
-            self.silent.remove(what)
-            return True
-        return False
-
-    def listing(self) -> bytes:
-        siblings = [{"rfilename": name, "size": len(content)} for name, content in FILES.items()]
-        sha = hashlib.sha256(FILES["model.safetensors"]).hexdigest()
-        for file in siblings:
-            if file["rfilename"] == "model.safetensors":
-                file["lfs"] = {"sha256": sha, "size": file["size"], "pointerSize": 134}
-        return json.dumps({"id": NAME, "sha": COMMIT, "siblings": siblings}).encode()
-
-
 @pytest.fixture
 def server(monkeypatch):
-    from huggingface_hub import constants
-
-    started = Hub()
-    monkeypatch.setenv("HF_ENDPOINT", started.url)
-    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 16 * 1024)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(hub, "PAUSE", 0.0)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "HF_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    yield started
-    started.ended.set()
-    started.server.shutdown()
-    started.server.server_close()
+    with Hub(NAME, FILES) as started:
+        monkeypatch.setenv("HF_ENDPOINT", started.url)
+        use_in_this_process(monkeypatch)
+        monkeypatch.setattr(hub, "PAUSE", 0.0)
+        yield started
 
 
 @pytest.fixture
@@ -226,10 +124,10 @@ def test_a_hub_that_stays_silent_is_one_line_with_a_remedy(server, fetch, monkey
 
 
 def test_weights_that_differ_from_the_hubs_hash_are_refused(server, fetch, tmp_path):
-    server.weights = FILES["model.safetensors"][:-1] + b"?"
+    server.files = FILES | {"model.safetensors": FILES["model.safetensors"][:-1] + b"?"}
     status, _, err = fetch()
     assert status == 2 and "differs from what the hub has" in err
-    server.weights = FILES["model.safetensors"]
+    server.files = FILES
     assert fetch()[0] == 0, "the next call fetches it anew"
 
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hub_server import COMMIT, Hub, use_in_this_process
 from random_bases import make_base
 from servers import valid
 from sessions import Sessions, assert_same, session, steps
@@ -32,6 +33,7 @@ KINDS = {
     ),
 }
 KINDS["qwen2"] = KINDS["llama"]
+NAME = "Somebody/Some-Chat"  # of the base that is downloaded
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +80,26 @@ def test_every_stage_runs(kind, profile, forked, sessions, call, tmp_path, monke
         return out
 
     stage(data, "--src", str(tmp_path / "few.jsonl"), "--new-name", "闻星")
-    assert f"BASE_CONFIG={chosen}" in stage(model, "--model", str(base))
+    by_name = (kind, profile) == (
+        "qwen2",
+        "small",
+    )  # from a hub, and MODEL= stands before every stage, as with make all
+    name, hub, revision = str(base), None, None
+    if by_name:
+        name, hub, revision = NAME, "huggingface", COMMIT
+        monkeypatch.setenv("MODEL", NAME)
+        with Hub(NAME, {path.name: path for path in base.iterdir()}) as server:
+            monkeypatch.setenv("HF_ENDPOINT", server.url)
+            use_in_this_process(monkeypatch)
+            assert f"BASE_CONFIG={chosen}" in stage(model)
+    else:
+        assert f"BASE_CONFIG={chosen}" in stage(model, "--model", str(base))
     assert "⟦" in stage(preview)
     stage(config, "--max-length", "256", "--epochs", "2", "--warmup", "0.4", "--batch", "2")
     assert "parameters" in stage(estimate)
-    if kind == "qwen2":  # a config of one's own, which names the base where it lies: BUILD/model is not needed
+    if (
+        kind == "qwen2" and not by_name
+    ):  # a config of one's own, which names the base where it lies: BUILD/model is not needed
         made = build / "config" / f"{chosen}_copy.py"
         own = tmp_path / "my.py"
         own.write_text(made.read_text(encoding="utf-8").replace(f"'{build / 'model'}'", f"'{base}'"), encoding="utf-8")
@@ -98,14 +115,14 @@ def test_every_stage_runs(kind, profile, forked, sessions, call, tmp_path, monke
         assert_killed_goes_on(run, sessions, tmp_path)
     record = valid(run.record, "run")
     assert record["base"] == {
-        **{"name": str(base), "hub": None, "revision": None, "license": None},
+        **{"name": name, "hub": hub, "revision": revision, "license": None},
         "model_type": json.loads((base / "config.json").read_text())["model_type"],
     }
     assert record["config"].startswith(chosen)
     stage(convert)
     adapter = json.loads((run.adapter / "adapter_config.json").read_text())
-    assert adapter["base_model_name_or_path"] == str(base) and set(adapter["target_modules"]) == targets
-    assert f"`{base}`" in (run.adapter / "README.md").read_text(encoding="utf-8")
+    assert adapter["base_model_name_or_path"] == name and set(adapter["target_modules"]) == targets
+    assert f"`{name}`" in (run.adapter / "README.md").read_text(encoding="utf-8")
     assert "differ from the base's" in stage(merge)
 
     monkeypatch.chdir(tmp_path)  # the adapter names a base that is found from any folder
@@ -114,7 +131,7 @@ def test_every_stage_runs(kind, profile, forked, sessions, call, tmp_path, monke
     from lesson.evaluation.asking import Reply, answer_chats, build_chat, encode_chat
     from lesson.evaluation.loading import load_model
 
-    if kind != "internlm2":
+    if kind != "internlm2" and not by_name:
         AutoPeftModelForCausalLM.from_pretrained(run.adapter)
     for use in ("adapter", "merged"):
         tokenizer, loaded = load_model(Values({"PROFILE": profile, "BUILD": str(build)}, {}), use, run)
