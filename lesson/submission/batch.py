@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import collections
-import itertools
 import multiprocessing.connection
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -14,12 +13,12 @@ from tqdm import tqdm
 
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
+from lesson.submission.copies import mark_copies
 from lesson.submission.judging import make_judge, rerun_if_wanted
-from lesson.submission.likeness import find_alike
 from lesson.submission.processes import LONGEST, JudgingProcess
 from lesson.submission.registry import FAILED
 from lesson.submission.reports.wording import score, visible
-from lesson.submission.scoring import award_points, load_rubric
+from lesson.submission.scoring import load_rubric
 
 
 def judge_folder(values: Values, progress: TextIO) -> list[dict]:
@@ -74,45 +73,6 @@ def judge_all(
             for process in running.values():
                 process.stop()
     return [verdicts[index] for index in range(len(paths))]
-
-
-def mark_copies(verdicts: Sequence[dict], rubric: dict) -> None:
-    """Fail the check `own` of submissions that share an adapter, a log or answers, and take their sketches out.
-
-    The tiny profile repeats itself to the bit: who trained the same config on the same rows has the same adapter and
-    answers honestly. The same log, with its times, has only who copied it.
-    """
-    same: dict[int, set[str]] = collections.defaultdict(set)
-    for i, j, parts in find_same_parts(verdicts):
-        inputs = [verdicts[n]["fingerprints"].get("inputs") for n in (i, j)]
-        may_repeat = inputs[0] is not None and inputs[0] == inputs[1]
-        for part in parts if not may_repeat else parts & {"log", "times"}:
-            same[i].add(f"{part} = {verdicts[j]['submission']}")
-            same[j].add(f"{part} = {verdicts[i]['submission']}")
-    for index, found in same.items():
-        places = sorted(found)
-        result = next(r for r in verdicts[index]["checks"] if r["check"] == "own")
-        result |= {"status": FAILED, "places": places[:20], "remedy": tr("hand in your own work", "请提交自己的成果")}
-        result["found"] = tr("the same: ", "相同：") + places[0]
-        award_points(verdicts[index], rubric)
-
-
-def find_same_parts(verdicts: Sequence[dict]) -> Iterator[tuple[int, int, set[str]]]:
-    """(i, j, parts) of all pairs i < j that share a part: adapter, log or answers byte for byte, or adapter, losses,
-    times or answers by content (likeness.py). Takes the sketches out of the verdicts."""
-    sketches = [verdict.pop("sketch", {}) for verdict in verdicts]
-    pairs: dict[tuple[int, int], set[str]] = collections.defaultdict(set)
-    for i, j, alike in find_alike(sketches):
-        pairs[i, j] |= alike.keys()
-    groups: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
-    for index, verdict in enumerate(verdicts):
-        for kind in ("adapter", "log", "answers"):
-            if digest := verdict["fingerprints"].get(kind):
-                groups[kind, digest].append(index)
-    for (kind, _), group in groups.items():
-        for i, j in itertools.combinations(group, 2):
-            pairs[i, j].add(kind)
-    yield from ((i, j, parts) for (i, j), parts in sorted(pairs.items()))
 
 
 def table_lines(verdicts: Sequence[dict]) -> list[str]:

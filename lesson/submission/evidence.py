@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -199,6 +200,22 @@ class Evidence:
         return found
 
     @functools.cached_property
+    def rows_digest(self) -> str:
+        """SHA-256 of what the rows say, whatever their bytes: line ends, spaces and the order of keys are no rows."""
+        digest = hashlib.sha256()
+        for name in [self.parts["data"], *self.more_data]:
+            with self.view.open(name) as stream:
+                for _, line in rows.read_lines(stream):
+                    if line is None or not line.strip():
+                        continue
+                    try:
+                        line = json.dumps(json.loads(line), sort_keys=True).encode()
+                    except (ValueError, RecursionError):
+                        line = line.strip()
+                    digest.update(line + b"\n")
+        return digest.hexdigest()
+
+    @functools.cached_property
     def fingerprints(self) -> dict[str, str]:
         """SHA-256 by which two submissions are recognised as one. The log's holds times, which never repeat."""
         found = {part: self.view.sha256(self.parts[part]) for part in COPIED if part in self.parts}
@@ -249,7 +266,7 @@ class Evidence:
             return declared
         try:  # samples of 512 tokens, and no base named: the tiny one; anything else is taken for the lesson's
             named = known_bases.family_and_size(lookup(self.config, "model_path")[0])
-            if str(self.config.get("model.type")).endswith("SmallFinetune"):
+            if getattr(self.config.get("model.type"), "name", "").endswith("SmallFinetune"):
                 return "small"
             return "tiny" if self.config.get("max_length") == 512 and named is None else "7b"
         except (Broken, KeyError):

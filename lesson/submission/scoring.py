@@ -12,6 +12,9 @@ from lesson.submission.documents import load_schema
 from lesson.submission.registry import FAILED, PASSED, SKIPPED, UNJUDGED, check_names, empty_result, load_checks
 
 OPTIONAL = ("source", "manifest")  # skipped, they are no loss; so are all of a rerun that was not asked for
+# A check that says that the work is another's. It is not required, since there may be nothing to compare with; but who is
+# accused does not pass.
+ACCUSING = ("own",)
 RUBRIC = ROOT / "rubric" / "default.toml"
 
 
@@ -90,7 +93,8 @@ def award_points(verdict: dict, rubric: dict) -> None:
     status = {result["check"]: result["status"] for result in results}
     got, of = sum(r["points"] for r in results), sum(r["of"] for r in results)
     not_asked_for = {result["check"] for result in results if _not_asked_for(result, verdict)}
-    required = [status[name] for name in rubric["required"] if name not in not_asked_for]
+    required = [status[name] for name in rubric["required"] if name not in (*not_asked_for, *ACCUSING)]
+    required += [FAILED for name in ACCUSING if status.get(name) == FAILED]
     passed: bool | None = all(s == PASSED for s in required) and got * 100 >= rubric["threshold"] * of
     lost = sum(r["of"] for r in results if r["status"] == FAILED)
     open_yet = UNJUDGED in status.values() and FAILED not in required

@@ -13,13 +13,15 @@ from lesson.core.text import shorten
 from lesson.submission.archive.opening import open_view
 from lesson.submission.blame import explain_error, is_checkers_trouble, stopped_by_content
 from lesson.submission.evidence import Evidence
+from lesson.submission.identity import identify_training
 from lesson.submission.likeness import sketch_submission
 from lesson.submission.registry import FAILED, UNJUDGED, load_checks, run_checks
-from lesson.submission.scoring import make_verdict, results_unopened
+from lesson.submission.scoring import make_verdict, printable, results_unopened
 from lesson.submission.staff import StaffInputs
 
 MOST_POINTS = 1000  # of the loss curve in a report
 MOST_ANSWERS = 60
+LONGEST_PATH = 300  # characters that a report shows of where a submission lies
 
 
 def judge_submission(
@@ -27,10 +29,11 @@ def judge_submission(
 ) -> dict:
     """The verdict on the submission at `path`, as schemas/verdict.schema.json has it. Never raises for what is in it.
 
-    With `with_sketch` it has the key "sketch" too (likeness.py), which whoever compares submissions takes out again.
+    With `with_sketch` it has the keys "sketch" (likeness.py) and "identity" (identity.py) too, which whoever compares
+    submissions takes out again.
     """
     started = time.perf_counter()
-    shown = shorten(os.fspath(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    shown = _show_path(os.fspath(path))
     try:
         with open_view(path) as view:
             evidence = Evidence(view, names)
@@ -39,6 +42,7 @@ def judge_submission(
             verdict["notes"] = view.notes[:20]
             if with_sketch:
                 verdict["sketch"] = sketch_submission(evidence)
+                verdict["identity"] = identify_training(evidence)
     except (Unreadable, FileNotFoundError) as error:
         verdict = make_verdict(shown, results_unopened(str(error)), rubric)
     except Exception as error:
@@ -47,6 +51,12 @@ def judge_submission(
         verdict = make_verdict(shown, results_unopened(why, UNJUDGED if ours else FAILED), rubric)
     verdict["seconds"] = round(time.perf_counter() - started, 3)
     return verdict
+
+
+def _show_path(path: str) -> str:
+    """The path, printable; of a long one the end, which tells whose it is."""
+    text = path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return printable(text if len(text) <= LONGEST_PATH else "…" + text[-LONGEST_PATH:])
 
 
 def summarise(evidence: Evidence) -> dict:
