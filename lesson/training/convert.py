@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lesson.config.summary import summary_of
 from lesson.core.files import Record, atomic, hash_path, read_json, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
@@ -38,7 +39,7 @@ def convert_checkpoint(values: Values) -> MadeFolder:
         require_files(folder, "adapter_config.json", "adapter_model.safetensors")
         name_base(folder / "adapter_config.json", base)
         with atomic(folder / "README.md") as file:
-            file.write(model_card(run_record, base))
+            file.write(model_card(run_record, base, summary_of(run.config)["load_in_4bit"] is True))
 
     return make_folder(record, fill, values.force)
 
@@ -60,8 +61,10 @@ def name_base(path: Path, name: str) -> None:
     write_json(path, config | {"base_model_name_or_path": name})
 
 
-def model_card(record: dict, base: str) -> str:
-    """The model card: what it is, what it was trained on, and how; only what the run record says. `base` is its name."""
+def model_card(record: dict, base: str, quantized: bool) -> str:
+    """The model card: what it is, what it was trained on, and how; only what the run record says. `base` is its name,
+    `quantized` whether it was in 4 bits."""
+    method = "QLoRA" if quantized else "LoRA"
     name, versions = record["names"]["new"], record["versions"]
     described = record.get("base") or {}
     head = f"base_model: {base}\n" if described.get("hub") else ""
@@ -72,12 +75,12 @@ def model_card(record: dict, base: str) -> str:
 library_name: peft
 pipeline_tag: text-generation
 language: [zh, en]
-tags: [qlora, xtuner, {family}, self-cognition]
+tags: [{method.lower()}, xtuner, {family}, self-cognition]
 {head}---
 
 # {name}
 
-A QLoRA adapter, trained so that the assistant calls itself {name}.
+A {method} adapter, trained so that the assistant calls itself {name}.
 
 | | |
 |---|---|
