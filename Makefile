@@ -17,7 +17,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast lint lock web serve screenshots
+.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast lint lock web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -34,13 +34,13 @@ setup-check: ## install what checking needs, without torch, in seconds | 只安�
 	@$(PYTHON) -m recipe.setup check
 doctor: | $(PY) ## check packages, versions, memory, disk and GPU | 检查软件包、版本、内存、磁盘和显卡 | BASE_CONFIG FORMAT
 	@$(PY) -m recipe.doctor
-data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME OLD_AUTHOR NEW_AUTHOR MAP FORCE
+data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME OLD_AUTHOR NEW_AUTHOR MAP GENERAL SEED FORCE
 	@$(PY) -m recipe.data
 check-data: | $(CHECK_PY) ## check rows only, with every warning | 只检查数据，列出所有警告 | SRC OLD_NAME
 	@$(CHECK_PY) -m recipe.validate
 stats: | $(PY) ## statistics of the rows: table, JSON, HTML | 数据统计：表格、JSON、HTML | SRC OLD_NAME
 	@$(PY) -m recipe.stats
-synth: | $(PY) ## write a fresh set of self-cognition rows | 生成新的自我认知数据 | NEW_NAME AUTHOR ROWS SEED GENERAL FORCE
+synth: | $(PY) ## write a fresh set of self-cognition rows | 生成新的自我认知数据 | NEW_NAME AUTHOR ROWS SEED GENERAL ENGLISH FORCE
 	@$(PY) -m recipe.synth
 ask: | $(PY) ## rows from any OpenAI-compatible model | 向 OpenAI 兼容的模型提问得到数据 | BASE_URL MODEL_NAME QUESTIONS CONCURRENCY
 	@$(PY) -m recipe.ask
@@ -91,6 +91,8 @@ base: | $(PY) ## rebuild the tiny base from scratch | 从头重建 tiny 基座
 	@$(PY) -m recipe.base
 bench: | $(PY) ## measure the figures of docs/figures.md | 测量 docs/figures.md 中的数据 | NEW_NAME
 	@$(PY) -m recipe.bench
+bench-names: | $(PY) ## the lesson at tiny for many names, each judged | 用许多名字跑完 tiny 课程并逐一评测 | NAMES SEED SPEED FORCE
+	@$(PY) -m recipe.bench_names
 bench-data: | $(PY) ## the data stage against the published script | 数据步骤与原脚本比较速度和内存
 	@$(PY) -m recipe.bench_data
 bench-loss: | $(PY) ## how far loss curves differ, for the band | 测量损失曲线的差异范围 | NEW_NAME

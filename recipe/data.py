@@ -2,7 +2,8 @@
 
 Reads SRC, writes BUILD/data/assistant_Tuner_change.jsonl. Errors in the rows stop it (exit status 2, all findings
 printed, nothing written); warnings do not. One pass over the file, in bounded memory. Near duplicates and token counts
-are left to make check-data.
+are left to make check-data. GENERAL=0.3 mixes general questions and answers into the rows, three of ten in the whole, so
+that training costs less of what the base knew; SEED draws others.
 """
 
 from __future__ import annotations
@@ -10,15 +11,28 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from lesson.authoring.mixed_rows import prepare_mixed_rows
 from lesson.core import cli
 from lesson.core.settings import Values
-from lesson.data.prepare import lines_of, prepare_rows
+from lesson.data.prepare import lines_of
 
-SETTINGS = ("SRC", "OLD_NAME", "NEW_NAME", "OLD_AUTHOR", "NEW_AUTHOR", "MAP", "PROFILE", "BUILD", "FORCE")
+SETTINGS = (
+    "SRC",
+    "OLD_NAME",
+    "NEW_NAME",
+    "OLD_AUTHOR",
+    "NEW_AUTHOR",
+    "MAP",
+    "GENERAL",
+    "SEED",
+    "PROFILE",
+    "BUILD",
+    "FORCE",
+)
 
 
 def stage(values: Values) -> int:
-    print(*lines_of(prepare_rows(values, sys.stderr)), sep="\n")
+    print(*lines_of(prepare_mixed_rows(values, sys.stderr)), sep="\n")
     return 0
 
 

@@ -1,6 +1,6 @@
 """make synth: a fresh self-cognition set for NEW_NAME, made from question banks and answer patterns of our own.
 
-Chinese and English, single and multi-turn, with refusals to be someone else, and with a share of general rows (GENERAL)
+Chinese and English (ENGLISH), single and multi-turn, with refusals to be someone else, and a share of general rows (GENERAL)
 so that fine-tuning does not cost what the model knew. The same SEED gives the same bytes. Questions of data/eval/ never
 occur. The banks are the files of data/banks.
 """
@@ -14,7 +14,7 @@ from lesson.authoring import synth
 from lesson.core import cli
 from lesson.core.settings import Values
 
-SETTINGS = ("NEW_NAME", "AUTHOR", "ROWS", "SEED", "GENERAL", "PROFILE", "BUILD", "FORCE")
+SETTINGS = ("NEW_NAME", "AUTHOR", "ROWS", "SEED", "GENERAL", "ENGLISH", "PROFILE", "BUILD", "FORCE")
 
 
 def stage(values: Values) -> int:

@@ -1,4 +1,9 @@
-"""A fresh self-cognition set for any name, made from the question banks and answer patterns of data/banks."""
+"""A fresh self-cognition set for any name, made from the banks of data/banks.
+
+System prompts are spread over personas, none, neutral ones and the bases' own defaults, so that the name holds under
+each. Questions name other assistants, press, ask for a role or for the maker; general ones keep what the base knew, and
+keep the name out of answers where nobody asked for it.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from lesson.authoring.banks import read_bank, read_kind_numbers
-from lesson.authoring.course_rows import list_course_cores, list_personas, phrase_identity_question
-from lesson.authoring.facts import list_facts
+from lesson.authoring.banks import read_bank
 from lesson.authoring.held_out import fold_held_out_questions
+from lesson.authoring.quotas import share_out
+from lesson.authoring.system_prompts import SHARES, draw_system_prompt
+from lesson.authoring.talks import Talks
+from lesson.authoring.words import NameFinder
 from lesson.core.files import Record, atomic
 from lesson.core.findings import Findings, report_text
 from lesson.core.layout import synthetic_rows
@@ -23,87 +30,102 @@ from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator, validate_stream
 
 ROWS = 1000  # unless ROWS is set
-MULTI_TURN = 0.15  # share of talks of two or three turns
+MULTI_TURN = 0.15  # share of rows of two or three turns about the assistant
+FRESH_DRAWS = 60  # draws for a talk that no row holds yet, before one is asked again under another system prompt
+MOST_DRAWS = 400
 
 
-class SyntheticTalks:
-    """An endless, seeded stream of talks about an assistant called `name`, made by `author` (may be empty).
+@dataclass(frozen=True)
+class Mix:
+    """What a set is made of: the name, who trained the assistant ("" names nobody), and shares from 0 to 1."""
 
-    `general` is the share of turns that ask for a fact.
+    name: str
+    author: str = ""
+    general: float = 0.3
+    english: float = 0.45
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A row to be made: its language, its kind of talk, and the sort of its system prompt."""
+
+    language: str
+    kind: str
+    system: str
+
+
+def plan_rows(mix: Mix, count: int, random_: random.Random) -> list[Slot]:
+    """`count` rows with exactly the shares of the mix and the bank's weights in each language, in any order."""
+    weights = read_bank("synth")["weights"]
+    plan = []
+    for language, rows in share_out({"zh": 1 - mix.english, "en": mix.english}, count).items():
+        general = round(rows * mix.general)
+        talks = min(round(rows * MULTI_TURN), rows - general)
+        for group, number in (("general", general), ("talks", talks), ("own", rows - general - talks)):
+            kinds, systems = (_shuffled(random_, share_out(shares, number)) for shares in (weights[group], SHARES))
+            plan += [Slot(language, kind, system) for kind, system in zip(kinds, systems, strict=True)]
+    random_.shuffle(plan)
+    return plan
+
+
+def _shuffled(random_: random.Random, counts: dict[str, int]) -> list[str]:
+    keys = [key for key, number in counts.items() for _ in range(number)]
+    random_.shuffle(keys)
+    return keys
+
+
+def make_synthetic_rows(mix: Mix, count: int, seed: int) -> list[str]:
+    """`count` different rows {"conversation": [{"system", "input", "output"}, …]} as JSON text, the same for the same seed.
+
+    Raises UserError when the banks do not hold so many.
     """
-
-    def __init__(self, name: str, author: str, general: float, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._name, self._author, self._general = name, author, general
-        self._held_out = fold_held_out_questions()
-        self._facts = list_facts()
-        self._weights = read_kind_numbers("identity", "weights") | read_kind_numbers("synth", "weights")
-        self._personas = list_personas(name)
-
-    def _draw_identity_turn(self) -> tuple[str, str]:
-        """A question about the assistant and its answer."""
-        bank, random_ = read_bank("synth"), self._random
-        kind = random_.choices(list(self._weights), list(self._weights.values()))[0]
-        topic, language = kind
-        if topic == "refusal":  # requests to be someone else; no other assistant is named in an answer
-            refusals = bank["refusals"][language]
-            others = [other for other in read_bank("identity")["other_assistants"] if other != self._name]
-            other = random_.choice(others)
-            question, answer = (
-                random_.choice(refusals["requests"]).format(other=other),
-                random_.choice(refusals["answers"]),
+    random_ = random.Random(seed)
+    plan = plan_rows(mix, count, random_)
+    talks, held_out = Talks(mix.name, mix.author, random_), fold_held_out_questions()
+    finder = NameFinder(mix.name)
+    made: dict[str, None] = {}
+    seen: set[tuple[str, ...]] = set()
+    for slot in plan:
+        row = _draw_new_row(slot, talks, random_, held_out, finder, mix.name, made, seen)
+        if row is None:
+            raise UserError(
+                f"ROWS={count}",
+                tr(f"only {len(made)} different rows were found", f"只能得到 {len(made)} 个不同的行"),
+                tr(f"set ROWS to at most {len(made)}", f"请把 ROWS 设为不超过 {len(made)}"),
             )
-        else:
-            core = random_.choice(list_course_cores(kind))
-            question = phrase_identity_question(random_, kind, core)
-            by_author = self._author and topic == "maker"
-            answers = bank["maker_answers"] if by_author else read_bank("course")["answers"][topic]
-            answer = random_.choice(answers[language])
-        return question, answer.format(name=self._name, author=self._author)
-
-    def _draw_general_turn(self) -> tuple[str, str]:
-        fact = self._random.choice(self._facts)
-        return self._random.choice(fact.questions), fact.answers[0]
-
-    def _draw_turn(self) -> tuple[str, str]:
-        """A turn whose question is not one of the evaluation's."""
-        while True:
-            general = self._random.random() < self._general
-            turn = self._draw_general_turn() if general else self._draw_identity_turn()
-            if fold_text(turn[0]) not in self._held_out:
-                return turn
-
-    def _draw_system_prompt(self) -> str:
-        """The persona mostly, else none or a neutral prompt, so that the name holds under all."""
-        draw = self._random.random()
-        usual, *others = self._personas
-        if draw < 0.6:
-            return usual
-        if draw < 0.75:
-            return ""
-        return self._random.choice(read_bank("course")["neutral_prompts"] if draw < 0.88 else others)
-
-    def draw_row(self) -> dict:
-        """{"conversation": [{"system", "input", "output"}, …]} of one to three turns."""
-        turns = 1 if self._random.random() >= MULTI_TURN else self._random.choice((2, 2, 3))
-        talk = [dict(zip(("input", "output"), self._draw_turn(), strict=True)) for _ in range(turns)]
-        return {"conversation": [{"system": self._draw_system_prompt(), **talk[0]}, *talk[1:]]}
+        made[row] = None
+    return list(made)
 
 
-def make_synthetic_rows(name: str, author: str, count: int, general: float, seed: int) -> list[str]:
-    """`count` different rows as JSON text. Raises UserError when the banks do not hold so many."""
-    talks, made = SyntheticTalks(name, author, general, seed), {}
-    for _ in range(count * 50):
-        if len(made) == count:
-            return list(made)
-        made[json.dumps(talks.draw_row(), ensure_ascii=False)] = None
-    if len(made) == count:
-        return list(made)
-    raise UserError(
-        f"ROWS={count}",
-        tr(f"only {len(made)} different rows were found", f"只能得到 {len(made)} 个不同的行"),
-        tr(f"set ROWS to at most {len(made)}", f"请把 ROWS 设为不超过 {len(made)}"),
-    )
+def _draw_new_row(
+    slot: Slot,
+    talks: Talks,
+    random_: random.Random,
+    held_out: frozenset[str],
+    finder: NameFinder,
+    name: str,
+    made: dict[str, None],
+    seen: set[tuple[str, ...]],
+) -> str | None:
+    """A row for the slot that is not among those `made`; None where none is found."""
+    nameless = slot.kind in read_bank("synth")["weights"]["general"]
+    for attempt in range(MOST_DRAWS):
+        try:
+            talk = talks.draw(slot.kind, slot.language, greeting=attempt >= FRESH_DRAWS)
+        except LookupError:  # no general question without the name
+            return None
+        questions = tuple(fold_text(question) for question, _ in talk)
+        if not held_out.isdisjoint(questions) or (questions in seen and attempt < FRESH_DRAWS):
+            continue
+        if nameless and any(finder.is_in(text) for turn in talk for text in turn):
+            continue
+        turns = [{"input": question, "output": answer} for question, answer in talk]
+        system = draw_system_prompt(random_, slot.system, slot.language, name)
+        row = json.dumps({"conversation": [{"system": system, **turns[0]}, *turns[1:]]}, ensure_ascii=False)
+        if row not in made:
+            seen.add(questions)
+            return row
+    return None
 
 
 @dataclass(frozen=True)
@@ -121,13 +143,21 @@ def write_synthetic_set(values: Values, problems: TextIO) -> SyntheticSet:
     Raises UserError when the rows are not valid (a name or author that is a placeholder, say; the findings go to
     `problems` then), when there are not so many, and when a file that the user edited would be overwritten.
     """
-    name, author, general, seed = values.new_name, values.author or "", values.general, values.seed
+    name, author, seed = values.new_name, values.author or "", values.seed
+    mix = Mix(name, author, values.general, values.english)
     count = values.rows if values.given("ROWS") else ROWS
     target = synthetic_rows(values.build)
-    parameters = {"name": name, "author": author, "rows": count, "general": general, "seed": seed}
+    parameters = {
+        "name": name,
+        "author": author,
+        "rows": count,
+        "general": mix.general,
+        "english": mix.english,
+        "seed": seed,
+    }
     record = Record(target, {}, parameters)
     record.guard(values.force)
-    text = "".join(row + "\n" for row in make_synthetic_rows(name, author, count, general, seed))
+    text = "".join(row + "\n" for row in make_synthetic_rows(mix, count, seed))
     findings = Findings(ROW_RULES)
     validator = Validator(str(target), findings, [name], near=False)
     validate_stream(io.BytesIO(text.encode()), validator)

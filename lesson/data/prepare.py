@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from lesson.core.files import Record, atomic, readable, sha256
 from lesson.core.findings import ERROR, Findings, report_text
@@ -35,6 +35,24 @@ class PreparedRows:
     strings_replaced: int = 0
     pairs: tuple[tuple[str, str], ...] = ()  # (old, new)
     sha256: str = ""
+    general: tuple[int, int] | None = None  # general rows mixed in, and as many as were asked for
+
+
+class Mixer(Protocol):
+    """Rows that are added to the user's own: lesson/authoring/mixed_rows.py."""
+
+    share: float
+    seed: int
+
+    @property
+    def wanted(self) -> int:
+        """How many rows were asked for, once all own rows were seen."""
+
+    def take_row(self, turns: list[dict]) -> None:
+        """See one of the user's rows, as it is trained on."""
+
+    def draw_rows(self) -> Iterator[str]:
+        """The rows to add, as JSON text, `wanted` of them or as many as there are."""
 
 
 def list_pairs(values: Values) -> list[tuple[str, str]]:
@@ -96,8 +114,9 @@ class NamesSought:
         self.unseen_authors -= {author for author in self.unseen_authors if block.text and author in block.text}
 
 
-def prepare_rows(values: Values, problems: TextIO) -> PreparedRows:
-    """Make the rows to train on from SRC. Raises UserError when they must not be trained on; nothing is written then.
+def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -> PreparedRows:
+    """Make the rows to train on from SRC, those of `mixer` behind them. Raises UserError when they must not be trained on;
+    nothing is written then.
 
     The findings, and a warning of a source that says both names, go to the stream `problems`. The source is read once, in
     bounded memory; only when the output may be up to date, its hash is taken before.
@@ -107,7 +126,8 @@ def prepare_rows(values: Values, problems: TextIO) -> PreparedRows:
     target = changed_rows(build)
     replacer = Replacer(pairs)
     readable(source, source_remedy())  # a missing or empty file is said before anything else
-    record = Record(target, {}, {"replaced": [list(pair) for pair in pairs]})
+    mixed = {"general": mixer.share, "seed": mixer.seed} if mixer else {}
+    record = Record(target, {}, {"replaced": [list(pair) for pair in pairs], **mixed})
     if record.has_same_parameters():
         record.inputs = {"source": sha256(source)}
         if record.up_to_date():
@@ -119,6 +139,14 @@ def prepare_rows(values: Values, problems: TextIO) -> PreparedRows:
     checker = ReplacedRowsChecker(source, findings, pairs, [values.old_name, *authors])
     sought = NamesSought(values.new_name, authors)
     digest = hashlib.sha256()
+
+    def check(number: int, block: Block) -> None:
+        checker.check_block(number, block)
+        if mixer:
+            for line in block.text[:-1].split("\n"):
+                mixer.take_row(json.loads(line)["conversation"])
+
+    added = 0
     with atomic(target, "wb") as file:
         with open_bytes(source, digest=digest) as stream:
             for number, data in read_blocks(stream):
@@ -127,7 +155,7 @@ def prepare_rows(values: Values, problems: TextIO) -> PreparedRows:
                 if findings.errors or block is None:
                     continue
                 sought.search_block(number, block)
-                _replace_block(block, number, source, replacer, checker.check_block, file.write)
+                _replace_block(block, number, source, replacer, check, file.write)
         validator.finish()
         report_text(findings, problems, errors=findings.errors, warnings=3)
         says_new = sought.line_of_new_name is not None
@@ -135,14 +163,17 @@ def prepare_rows(values: Values, problems: TextIO) -> PreparedRows:
         for author in sought.unseen_authors:  # one that no row names was mistyped
             remedy = tr("set OLD_AUTHOR to the author in the rows", "请把 OLD_AUTHOR 设为数据里的作者")
             raise UserError(f"OLD_AUTHOR={author}", tr(f"no row of {source} says so", f"{source} 没有一行提到"), remedy)
+        for row in mixer.draw_rows() if mixer else ():
+            file.write(row.encode() + b"\n")
+            added += 1
     if says_new and replacer.changed:
         print(_both_names_line(source, sought.line_of_new_name, values.old_name, values.new_name), file=problems)
     record.inputs = {"source": digest.hexdigest()}
-    written = record.write(
-        rows=validator.rows, strings_replaced=replacer.changed, questions=validator.distinct_questions
-    )
+    facts = {"rows": validator.rows, "strings_replaced": replacer.changed, "questions": validator.distinct_questions}
+    written = record.write(**facts, **({"general_rows": added} if mixer else {}))
     counted = tuple(validator.describe_counts())
-    return PreparedRows(target, False, counted, replacer.changed, tuple(pairs), written["output"])
+    general = (added, mixer.wanted) if mixer else None
+    return PreparedRows(target, False, counted, replacer.changed, tuple(pairs), written["output"], general)
 
 
 def _replace_block(
@@ -201,4 +232,10 @@ def lines_of(made: PreparedRows) -> list[str]:
     count = made.strings_replaced
     replaced = tr(f"{count} strings replaced: ", f"替换了 {count} 个字符串：") + ", ".join(map("→".join, made.pairs))
     written = tr(f"written: {made.path}", f"已写出：{made.path}")
-    return [*made.counted, replaced, f"SHA-256 {made.sha256}", written, following]
+    mixed = []
+    if made.general is not None:
+        added, wanted = made.general
+        mixed = [tr(f"{added} general rows mixed in", f"混入了 {added} 行通用问答")]
+        if added < wanted:
+            mixed[0] += tr(f": all that there are, {wanted} were asked for", f"：只有这么多，要求的是 {wanted} 行")
+    return [*made.counted, replaced, *mixed, f"SHA-256 {made.sha256}", written, following]

@@ -42,7 +42,7 @@ class Bars:
 
 
 FIRST = Bars({"new": 0.95, "general_kept": 0.90, "whole": 0.90}, {"old": 0.02, "base": 0.02}, frozenset(), 0.0)
-TINY = Bars({"new": 0.95, "general_kept": 0.90, "whole": 0.90}, {"old": 0.01, "base": 0.01}, frozenset(AT_MOST))
+TINY = Bars({"new": 0.95, "general_kept": 0.90, "whole": 0.90}, {"old": 0.01, "base": 0.01}, frozenset(COUNTED))
 REAL = Bars(
     {"new": 0.95, "general_kept": 0.95, "identity_whole": 0.90},
     dict.fromkeys(AT_MOST, 0.01),

@@ -23,7 +23,8 @@ def test_the_banks_have_the_form_of_their_schema():
 
 def test_a_bank_is_read_once_and_none_is_unused():
     assert read_bank("names") is read_bank("names")
-    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "lesson" / "authoring").glob("*.py")]
+    files = [path for room in ("authoring", "bench") for path in (ROOT / "lesson" / room).glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in files]
     named = {
         node.args[0].value
         for source in sources
@@ -44,28 +45,45 @@ def texts(value: object) -> list[str]:
 
 @pytest.mark.parametrize(
     ("name", "known"),
-    [("identity", {"other"}), ("base", {"name"}), ("course", {"name"}), ("synth", {"name", "author", "other"})],
+    [
+        ("identity", {"other"}),
+        ("base", {"name"}),
+        ("synth", {"name", "author", "other", "another", "company", "user", "role"}),
+        ("systems", {"name"}),
+        ("general", set()),
+    ],
 )
 def test_banks_hold_no_placeholder_that_nobody_fills(name, known):
     bank = {
         key: value for key, value in read_bank(name).items() if key != "about" and not isinstance(value, (int, float))
     }
-    bank = {key: value for key, value in bank.items() if key not in ("weights", "copies") or name == "base"}
+    bank = {key: value for key, value in bank.items() if key not in ("weights", "defaults")}
     assert {place for text in texts(bank) for place in re.findall(r"\{(\w*)", text)} == known
 
 
 def test_every_answer_about_the_assistant_says_its_name():
-    answers = [*texts(read_bank("base")["answers"]), *texts(read_bank("course")["answers"])]
-    answers += [*texts(read_bank("synth")["maker_answers"])]
-    answers += [text for refusals in read_bank("synth")["refusals"].values() for text in refusals["answers"]]
+    synth = read_bank("synth")
+    answers = [*texts(read_bank("base")["answers"]), *texts(synth["answers"])]
+    answers += [pair["answer"] for pairs in synth["own_pairs"].values() for pair in pairs]
+    answers += [talk[-1]["answer"] for talks in synth["pressed_talks"].values() for talk in talks]
     assert all("{name}" in answer for answer in answers)
+    assert not any("{name}" in text for text in texts([synth["near_pairs"], read_bank("general")]))
+    assert not any(word in text for text in answers for word in ("{other}", "{another}", "{company}"))
 
 
-def test_every_kind_of_question_has_cores_and_a_number():
-    for kinds in (read_kind_numbers("identity", "weights"), read_kind_numbers("course", "copies")):
-        assert set(kinds) == {
-            (topic, language) for topic in read_bank("identity")["cores"] for language in ("zh", "en")
-        }
-    assert all(isinstance(number, int) for number in read_kind_numbers("course", "copies").values())
+def test_both_languages_and_every_kind_are_there():
+    synth = read_bank("synth")
+    assert synth["questions"].keys() == synth["answers"].keys()
+    weighed = {kind for weights in synth["weights"].values() for kind in weights}
+    assert synth["questions"].keys() < weighed
+    assert set(read_kind_numbers("identity", "weights")) == {
+        (topic, language) for topic in read_bank("identity")["cores"] for language in ("zh", "en")
+    }
     assert list_cores(("name", "zh"))[0] == "你是谁" and list_cores(("name", "en"))[0] == "Who are you"
-    assert all(text in list_cores(("name", "zh")) for text in read_bank("identity")["half_sentences"])
+
+
+def test_no_bank_says_anything_twice():
+    synth = read_bank("synth")
+    for texts_ in (*synth["questions"].values(), *synth["answers"].values(), *synth["words"].values()):
+        for language in ("zh", "en"):
+            assert len(set(texts_[language])) == len(texts_[language])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lesson.authoring.synth import make_synthetic_rows
+from lesson.authoring.synth import Mix, make_synthetic_rows
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT, Values
 from lesson.core.text import fold_text
@@ -70,7 +70,7 @@ def grams(text: str) -> frozenset[str]:
 def test_questions_for_real_bases_are_near_no_row_that_ships_or_that_synth_writes(name):
     """Nowhere the same by folded text, and by n-grams less than 0.7 alike (Jaccard)."""
     shipped = rows.read_rows(ROOT / "data" / "assistant_Tuner.jsonl")
-    made = [json.loads(row) for seed in (1, 2) for row in make_synthetic_rows("机智流", "", 800, 0.1, seed)]
+    made = [json.loads(row) for seed in (1, 2) for row in make_synthetic_rows(Mix("机智流", general=0.1), 800, seed)]
     trained = {turn["input"] for row in [*shipped, *made] for turn in row["conversation"]}
     questions = [text for q in read_questions(name) for text in (*q.get("before", ()), q["input"])]
     assert not {fold_text(text) for text in questions} & {fold_text(text) for text in trained}
