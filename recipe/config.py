@@ -14,7 +14,7 @@ from lesson.config import make
 from lesson.core import cli
 from lesson.core.settings import TRAINING, Values
 from lesson.model.choice import chosen_base_config
-from lesson.model.sizes import read_base_sizes
+from lesson.training.room import read_sizes_and_room
 
 SETTINGS = (
     *("PROFILE", "SPEED", "BUILD", "MODEL", "BASE_CONFIG", "CONFIG", "SEED", "DETERMINISTIC", "FORCE", "RESET"),
@@ -24,7 +24,7 @@ SETTINGS = (
 
 def stage(values: Values) -> int:
     name = values.base_config if values.config else chosen_base_config(values)
-    print(*make.lines_of(make.make_config(values, name, read_base_sizes(values))), sep="\n")
+    print(*make.lines_of(make.make_config(values, name, read_sizes_and_room(values))), sep="\n")
     return 0
 
 

@@ -26,9 +26,9 @@ DONE = (ROOT / "tests" / "fixtures" / "configs" / "lesson_done_right.py").read_t
 TINY = {"MAX_LENGTH": 512, "ACCUM": 1, "EPOCHS": 7, "LR": 2e-3, "WARMUP": 0.05, "SAVE_STEPS": 50}
 STOCK = {"MAX_LENGTH": 2048, "ACCUM": 16, "EPOCHS": 3, "LR": 2e-4, "WARMUP": 0.03, "SAVE_STEPS": 50}
 BASES = {
-    "tiny": (TINY, SimpleNamespace(parameters=2_000_000, positions=2048, tokenizer=None), Setup(batch=4)),
-    "small": (STOCK, SimpleNamespace(parameters=135_000_000, positions=8192, tokenizer=None), Setup()),
-    "7b": (STOCK, SimpleNamespace(parameters=7_740_000_000, positions=32768, tokenizer=None), Setup()),
+    "tiny": (TINY, SimpleNamespace(parameters=2_000_000, positions=2048, tokenizer=None, tokens=None), Setup(batch=4)),
+    "small": (STOCK, SimpleNamespace(parameters=135_000_000, positions=8192, tokenizer=None, tokens=None), Setup()),
+    "7b": (STOCK, SimpleNamespace(parameters=7_740_000_000, positions=32768, tokenizer=None, tokens=None), Setup()),
 }
 
 

@@ -44,7 +44,7 @@ REAL_SIZE = 1e8  # parameters from which a base is a real one
 TINY_AIM, REAL_AIM = Aim(60, 200, None), Aim(150, 300, 512)
 MOST_EPOCHS = 20  # few rows seen more often make the base forget
 MOST_ACCUM = 16  # the stock configs'
-# Tokens in an iteration that fit: 24 GB at 7B in 4 bits, 4 GB of host memory below 1B (make estimate tells exactly).
+# Tokens in an iteration that fit where the machine does not tell: 24 GB at 7B in 4 bits, 4 GB of host memory at tiny.
 TOKENS_THAT_FIT = ((1e9, 8192), (math.inf, 4096))
 # Peak learning rates of LoRA by parameters of the base; between them a straight line on logarithmic scales.
 RATES = ((2e6, 2e-3), (1e8, 1e-3), (5e8, 3e-4), (7e9, 2e-4))
@@ -56,6 +56,7 @@ class BaseSizes(Protocol):
     parameters: int | None
     positions: int | None  # tokens that it can read at once
     tokenizer: Path | None  # its tokenizer.json
+    tokens: int | None  # of an iteration, that this machine's memory is sure to hold
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ class _Choice:
     def _longest_possible(self) -> tuple[int | None, str]:
         """What the base can read and memory holds, None for no limit, and in words which of them limits."""
         positions, batch = self.base.positions, self.setup.batch
-        tokens = next(
+        tokens = self.base.tokens or next(
             fit for size, fit in TOKENS_THAT_FIT if (self.base.parameters or math.inf) < size or size == math.inf
         )
         memory = max(tokens * self.setup.sequence_parallel // batch // STEP * STEP, STEP)

@@ -11,7 +11,7 @@ from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.model.base_record import recorded_base
 from lesson.model.known_bases import BASE_SIZES, family_and_size
-from lesson.model.shape import shape_of
+from lesson.model.shape import Shape, shape_of
 from lesson.model.tiny_base import SHIPPED
 
 
@@ -22,6 +22,8 @@ class BaseSizes:
     parameters: int | None = None
     positions: int | None = None  # tokens that it can read at once (max_position_embeddings)
     tokenizer: Path | None = None  # its tokenizer.json
+    tokens: int | None = None  # of an iteration, that this machine's memory is sure to hold
+    shape: Shape | None = None
 
 
 def read_base_sizes(values: Values) -> BaseSizes:
@@ -37,7 +39,8 @@ def read_base_sizes(values: Values) -> BaseSizes:
         if (folder / "config.json").is_file():
             return sizes_of(folder)
     if (known := family_and_size(values.model)) in BASE_SIZES:
-        return BaseSizes(shape_of(BASE_SIZES[known], values.model).parameters)
+        shape = shape_of(BASE_SIZES[known], values.model)
+        return BaseSizes(shape.parameters, shape=shape)
     return BaseSizes()
 
 
@@ -51,8 +54,9 @@ def sizes_of(folder: Path) -> BaseSizes:
     if not isinstance(config, dict):
         return BaseSizes(tokenizer=tokenizer)
     positions = config.get("max_position_embeddings")
+    positions = positions if isinstance(positions, int) and positions > 0 else None
     try:
-        parameters = shape_of(config, folder).parameters
+        shape = shape_of(config, folder)
     except UserError:  # a family that is not known: make model says so
-        parameters = None
-    return BaseSizes(parameters, positions if isinstance(positions, int) and positions > 0 else None, tokenizer)
+        return BaseSizes(None, positions, tokenizer)
+    return BaseSizes(shape.parameters, positions, tokenizer, shape=shape)
