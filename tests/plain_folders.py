@@ -116,6 +116,36 @@ def untrained_adapter() -> bytes:
     return bytes(data)
 
 
+def retrained(folder: Files, rows: bytes | None = None) -> Files:
+    """The folder with the log that its config and rows would have left."""
+    files = submissions.honest_files() | {CONFIG: folder[PLACES[CONFIG]], DATA: rows or folder[PLACES[DATA]]}
+    files = submissions.with_training(files, "tiny")
+    return folder | {PLACES[part]: files[part] for part in (LOG, SCALARS)}
+
+
+def without_system(folder: Files) -> Files:
+    """Rows without a system prompt, and the config's left as XTuner ships it, as the published lesson has both."""
+    rows = submissions.from_json_lines(folder[PLACES[DATA]])
+    for row in rows:
+        row["conversation"][0].pop("system", None)
+    config, count = re.subn(r"(?m)^SYSTEM = .*$", "SYSTEM = SYSTEM_TEMPLATE.alpaca", folder[PLACES[CONFIG]].decode())
+    assert count == 1
+    return folder | {PLACES[DATA]: submissions.to_json_lines(rows), PLACES[CONFIG]: config.encode()}
+
+
+def with_data_files(folder: Files, value: str, files: Files, map_fn: str = "None") -> Files:
+    """The folder whose config loads `value` (load_dataset's keywords but the type), with these files of rows."""
+    config = folder[PLACES[CONFIG]].decode()
+    config, count = re.subn(r"dict\(type=load_dataset.*?\)\)", f"dict(type=load_dataset, {value})", config, flags=re.S)
+    assert count == 1
+    if map_fn != "None":
+        assert "dataset_map_fn=None" in config
+        config = config.replace("dataset_map_fn=None", f"dataset_map_fn={map_fn}")
+        config = f"from xtuner.dataset.map_fns import {map_fn}\n{config}"
+    folder = {name: data for name, data in folder.items() if name != PLACES[DATA]}
+    return folder | {PLACES[CONFIG]: config.encode()} | files
+
+
 def write(folder: Files, path: Path) -> Path:
     for name, data in folder.items():
         (path / name).parent.mkdir(parents=True, exist_ok=True)

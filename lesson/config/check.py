@@ -9,11 +9,11 @@ from pathlib import Path
 from lesson.config.arguments import check_arguments
 from lesson.config.context import ConfigContext
 from lesson.config.lesson_rules import check_evaluation, check_model, check_rows, check_structure
-from lesson.config.parsed import ParsedConfig, Ref
+from lesson.config.parsed import FoldedDict, ParsedConfig, Ref
 from lesson.config.reading import parse_config, read_config
 from lesson.config.rules import CONFIG_RULES, ERROR, Violation
-from lesson.config.schedule import DataMeasures, Schedule, measure_file, plan_schedule
-from lesson.config.summary import config_document, data_file, lookup
+from lesson.config.schedule import DataMeasures, Schedule, join_measures, measure_file, plan_schedule
+from lesson.config.summary import config_document, lookup, name_files, training_datasets
 from lesson.config.training_rules import check_steps, check_training
 from lesson.core.files import readable
 from lesson.core.messages import UserError, tr
@@ -91,15 +91,17 @@ def apply_rules(config: ParsedConfig, context: ConfigContext) -> ConfigVerdict:
 
 
 def _measure_data(config: ParsedConfig, context: ConfigContext) -> DataMeasures | None:
-    """The numbers of the data file that the config names, where it is here to be read."""
-    file = data_file(config)
-    if not (context.files and file and os.path.isfile(file)):
+    """The numbers of the data files that the config names, where all of them are here to be read."""
+    named = [name_files(load) for d in training_datasets(config) if isinstance(load := d.get("dataset"), FoldedDict)]
+    files = [file for group in named for file in group]
+    if not (context.files and files and all(os.path.isfile(file) for file in files)):
         return None
     template, model = lookup(config, "template")[0], lookup(config, "model_path")[0]
     name = template.name.rpartition(".")[2] if isinstance(template, Ref) else str(template)
     tokenizer = Path(model) / "tokenizer.json" if isinstance(model, str) else None
     try:
-        return measure_file(Path(file), name, tokenizer, context.old_name)
+        measured = [measure_file(Path(file), name, tokenizer, context.old_name) for file in files]
+        return measured[0] if len(measured) == 1 else join_measures(measured)
     except (OSError, UserError):
         return None
 

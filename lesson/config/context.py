@@ -19,6 +19,7 @@ class ConfigContext:
     old_name: str = "尖米"
     deepspeed: str | None = None  # "none" when training goes without; None when not known
     offline: bool = False
+    folders: tuple[str, ...] = ()  # paths that are known to be local folders, where nothing is looked up
     flash_attn: bool | None = None  # None when not known
     world_size: int = 1  # GPUs
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from lesson.config.context import ConfigContext
 from lesson.config.parsed import FoldedDict, ParsedConfig, Ref, Unknown, show_value, walk_values
 from lesson.config.rules import Violation, Violations
 from lesson.config.schedule import TEMPLATE_TEXTS, DataMeasures
-from lesson.config.summary import data_file, lookup
+from lesson.config.summary import lookup, name_data_sources, name_files, training_datasets
 from lesson.config.trust import HUB_OWNERS
 from lesson.core.messages import tr
 
@@ -18,6 +19,7 @@ UNREPLACED = re.compile(r"ass?ist(ant)?_tuner\.jsonl?", re.IGNORECASE)  # also a
 # First parts of paths that look like a hub id, OWNER/NAME, and are local folders.
 LOCAL_FOLDERS = ("model", "models", "checkpoints", "weights", "pretrained", "base", "build", "work_dirs", "..", ".")
 STOCK_QUESTIONS = re.compile(r"上海|Shanghai|hexadecimal|十六进制")  # in the stock configs' evaluation_inputs
+BUILDERS = ("json", "parquet", "arrow", "csv")  # of `datasets`, whose rows may be conversations
 # Generations of InternLM, each with the pattern of its names, the later before the earlier.
 GENERATIONS = {
     "internlm2_5": r"internlm2[._-]5",
@@ -46,14 +48,24 @@ def _generation(name: str) -> str | None:
     return None
 
 
-def _is_hub_id(path: str) -> bool:
+def _is_hub_id(path: str, config: ParsedConfig, context: ConfigContext) -> bool:
+    """Whether a model's path is OWNER/NAME of a hub. A relative path may have that form too: it is one where it is there.
+
+    Where nothing is looked up, a folder that the rows lie in as well, or that is known, is a folder.
+    """
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path):
+        return False
     # `models/internlm2_5-7b-chat`, and `b/model` with BUILD=b, have the form of a hub id too.
-    owner = path.split("/")[0].lower()
-    local = path.endswith("/model") or owner in LOCAL_FOLDERS or os.path.isdir(path)
-    return bool(re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", path)) and not local
+    owner = path.split("/")[0]
+    if path.endswith("/model") or owner.lower() in LOCAL_FOLDERS:
+        return False
+    if context.files:
+        return not os.path.isdir(path)
+    beside = [source for source in name_data_sources(config) if source.endswith((".json", ".jsonl"))]
+    return owner in HUB_OWNERS or owner not in {name.split("/")[0] for name in (*context.folders, *beside)}
 
 
-def _remote_code(config: ParsedConfig) -> Violations:
+def _remote_code(config: ParsedConfig, context: ConfigContext) -> Violations:
     """Hub ids of strangers, and ids that cannot be told, wherever trust_remote_code would run their code."""
     for _, item, line in walk_values(config):
         if not isinstance(item, FoldedDict):
@@ -65,7 +77,7 @@ def _remote_code(config: ParsedConfig) -> Violations:
             path, line = item.get(key), item.lines.get(key, line)
             if isinstance(path, Unknown):
                 yield "trust-model", line, path.source
-            elif isinstance(path, str) and _is_hub_id(path) and path.split("/")[0] not in HUB_OWNERS:
+            elif isinstance(path, str) and _is_hub_id(path, config, context) and path.split("/")[0] not in HUB_OWNERS:
                 yield "trust-model", line, path
 
 
@@ -90,9 +102,9 @@ def check_model(config: ParsedConfig, data: DataMeasures | None, context: Config
         if meant in GENERATIONS and has in GENERATIONS and has != meant:
             yield "model-generation", line, f"{name} ({_generation(name)} ≠ {meant})"
             break
-    if isinstance(path, str) and _is_hub_id(path):
+    if isinstance(path, str) and _is_hub_id(path, config, context):
         yield "model-hub", line, path
-    yield from _remote_code(config)
+    yield from _remote_code(config, context)
     template, template_line = lookup(config, "template")
     used = template.name.rpartition(".")[2] if isinstance(template, Ref) else template
     family_name = next((n for n in [*names, config_name] if _generation(n)), "")
@@ -106,45 +118,73 @@ def check_model(config: ParsedConfig, data: DataMeasures | None, context: Config
 
 
 def check_rows(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
-    """The rows: a local file with the name replaced, loaded the way that fits them."""
+    """The rows: local files with the name replaced, loaded the way that fits them, in every data set that is trained on."""
     if not isinstance(lookup(config, "dataset_type")[0], Ref | str):
         return
-    path, path_line = lookup(config, "dataset_path")
-    files, files_line = lookup(config, "data_files")
-    file = data_file(config)
-    local_path = isinstance(path, str) and (
-        path.endswith((".json", ".jsonl")) or path.startswith(("/", "./", "../", "~")) or os.path.isfile(path)
-    )
-    if local_path:
+    default = config.line("train_dataloader.dataset")
+    for dataset in training_datasets(config):
+        load = dataset.get("dataset")
+        if isinstance(load, FoldedDict):
+            line = dataset.lines.get("dataset", default)
+            yield from _check_loading(load, line, context)
+            files = [file for file in name_files(load) if "://" not in file]
+            if files:
+                yield from _check_files(files, load.lines.get("data_files", line), data, context)
+                yield from _check_mapping(dataset, line, data)
+
+
+def _check_loading(load: FoldedDict, line: int, context: ConfigContext) -> Violations:
+    """What `datasets` makes of path and data_files: a builder with files, or a folder. A file as path is neither."""
+    path, files = load.get("path"), load.get("data_files")
+    path_line = load.lines.get("path", line)
+    if not isinstance(path, str) or _is_data_folder(path, context):
+        return
+    if path in BUILDERS:
+        if not files and not load.get("data_dir"):
+            found = tr(f"path={path!r} without data_files", f"path={path!r} 但没有 data_files")
+            yield "load-form", path_line, found
+    elif path.endswith((".json", ".jsonl")) or path.startswith(("/", "./", "../", "~")) or _is_file(path, context):
         yield "load-form", path_line, f"path={path!r}"
-        file = file or path
-    elif path == "json" and not files:
-        yield "load-form", path_line, tr("path='json' without data_files", "path='json' 但没有 data_files")
-    elif files and path != "json":
+    elif files:
         yield "load-form", path_line, f"path={show_value(path)}, data_files={show_value(files)}"
-    elif isinstance(path, str) and path != "json":
+    else:
         yield "data-stock", path_line, path
-    if file:
-        line = files_line if files else path_line
-        name = os.path.basename(file)
-        if UNREPLACED.fullmatch(name):
-            yield "data-unreplaced", line, name
-        elif data and data.rows_with:
-            yield (
-                "data-unreplaced",
-                line,
-                tr(
-                    f"{data.rows_with} rows of {name} say {context.old_name}",
-                    f"{name} 有 {data.rows_with} 行含 {context.old_name}",
-                ),
-            )
-        if context.files and not os.path.isfile(file):
+
+
+def _is_file(path: str, context: ConfigContext) -> bool:
+    return context.files and os.path.isfile(path)
+
+
+def _is_data_folder(path: str, context: ConfigContext) -> bool:
+    """Whether load_dataset takes the path for a local folder of files. Without looking, an absolute path with no ending is."""
+    if path in context.folders or (context.files and os.path.isdir(path)):
+        return True
+    named = path.startswith(("/", "./", "../")) and "." not in path.rstrip("/").rpartition("/")[2]
+    return named and not context.files
+
+
+def _check_files(files: list[str], line: int, data: DataMeasures | None, context: ConfigContext) -> Violations:
+    unreplaced = [os.path.basename(file) for file in files if UNREPLACED.fullmatch(os.path.basename(file))]
+    for name in unreplaced:
+        yield "data-unreplaced", line, name
+    if data and data.rows_with and not unreplaced:
+        name = ", ".join(os.path.basename(file) for file in files)
+        found = (
+            f"{data.rows_with} rows of {name} say {context.old_name}",
+            f"{name} 有 {data.rows_with} 行含 {context.old_name}",
+        )
+        yield "data-unreplaced", line, tr(*found)
+    for file in files if context.files else ():
+        if not (glob.has_magic(file) and glob.glob(file, recursive=True)) and not os.path.isfile(file):
             yield "data-missing", line, file
-        mapping, mapping_line = lookup(config, "dataset_map_fn")
-        # Rows of OpenAI's format ("messages") need their function: wrong only where the rows are known to be others.
-        openai = isinstance(mapping, Ref) and mapping.name.endswith(".openai_map_fn")
-        if mapping is not None and (not openai or (data and data.lengths)):
-            yield "map-fn", mapping_line, show_value(mapping)
+
+
+def _check_mapping(dataset: FoldedDict, line: int, data: DataMeasures | None) -> Violations:
+    mapping = dataset.get("dataset_map_fn")
+    # Rows of OpenAI's format ("messages") need their function: wrong only where the rows are known to be others.
+    openai = isinstance(mapping, Ref) and mapping.name.endswith(".openai_map_fn")
+    if mapping is not None and (not openai or (data and data.lengths)):
+        yield "map-fn", dataset.lines.get("dataset_map_fn", line), show_value(mapping)
 
 
 def check_evaluation(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:

@@ -8,9 +8,10 @@ characters.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -70,6 +71,20 @@ class DataMeasures:
     def count_cut(self, max_length: int) -> tuple[int, int]:
         """(rows that lose their end, those among them that lose the whole answer and are left out)."""
         return sum(n > max_length for n in self.lengths), len(self.lengths) - len(self.kept_lengths(max_length))
+
+
+def join_measures(parts: Sequence[DataMeasures]) -> DataMeasures:
+    """The numbers of several data files that are trained on together."""
+    longest = max(parts, key=lambda part: part.longest)
+    return DataMeasures(
+        tuple(itertools.chain.from_iterable(part.lengths for part in parts)),
+        longest.longest_line,
+        next((part.persona for part in parts if part.persona), None),
+        sum(part.rows_with for part in parts),
+        sum(part.bad_rows for part in parts),
+        all(part.exact for part in parts),
+        tuple(itertools.chain.from_iterable(part.prompts or (0,) * len(part.lengths) for part in parts)),
+    )
 
 
 def estimated_tokens(text: str) -> int:

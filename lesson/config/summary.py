@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 
@@ -109,21 +110,31 @@ def training_datasets(config: ParsedConfig) -> list[FoldedDict]:
     return found[:MOST_DATASETS]
 
 
+def name_files(load: FoldedDict) -> list[str]:
+    """The files that a load_dataset(...) names: data_files in any form, below its folder, else its path if it is a file."""
+    found: list[str] = []
+    waiting, path = [load.get("data_files")], load.get("path")
+    folder = load.get("data_dir") or (path if isinstance(path, str) and path.startswith((".", "/")) else "")
+    while waiting and len(found) < MOST_DATASETS:
+        item = waiting.pop(0)
+        if isinstance(item, str):
+            found.append(posixpath.join(folder, item) if isinstance(folder, str) else item)
+        elif isinstance(item, dict | list | tuple):
+            waiting = list(item.values() if isinstance(item, dict) else item)[:MOST_DATASETS] + waiting
+    if not found and isinstance(path, str) and path.endswith((".json", ".jsonl")):
+        found.append(path)
+    return found
+
+
 def name_data_sources(config: ParsedConfig) -> list[str]:
-    """The local files and folders that are trained on, of all data sets: their data_files, else their path."""
+    """The local files and folders that are trained on, of all data sets: their files, else their folder."""
     found: list[str] = []
     for dataset in training_datasets(config):
         load = dataset.get("dataset")
-        if not isinstance(load, FoldedDict):
-            continue
-        waiting = [load.get("data_files") or load.get("data_dir") or load.get("path")]
-        while waiting and len(found) < MOST_DATASETS:
-            item = waiting.pop(0)
-            if isinstance(item, str):
-                found.append(item)
-            elif isinstance(item, dict | list | tuple):
-                waiting += list(item.values() if isinstance(item, dict) else item)[:MOST_DATASETS]
-    return found
+        if isinstance(load, FoldedDict):
+            folder = load.get("data_dir") or load.get("path")
+            found += name_files(load) or ([folder] if isinstance(folder, str) else [])
+    return found[:MOST_DATASETS]
 
 
 def summarise_config(config: ParsedConfig) -> dict[str, object]:

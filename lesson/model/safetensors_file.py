@@ -73,6 +73,11 @@ def read_header(file: BinaryIO, size: int, name: str, bounds: Bounds) -> tuple[d
 
     start = file.read(8)
     length = int.from_bytes(start, "little")
+    if start == b"version ":
+        raise broken(
+            "a pointer of Git LFS, the file itself is not there: git lfs pull",
+            "只是 Git LFS 指针，没有文件本身：请 git lfs pull",
+        )
     if len(start) < 8 or not 2 <= length <= min(bounds.header, size - 8):
         raise broken(
             f"not a whole safetensors file: its header claims {length} bytes of {size}",

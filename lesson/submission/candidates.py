@@ -59,6 +59,11 @@ def find_candidates(view: View) -> Candidates:
     return found
 
 
+def is_lfs_pointer(view: View, name: str) -> bool:
+    """Whether Git LFS left a pointer where the file should be. Such a text has 130 bytes."""
+    return view.entries[name].size < 1024 and view.head(name, len(LFS_POINTER)) == LFS_POINTER
+
+
 def _is_config(view: View, name: str) -> bool:
     try:
         text = view.read(name, LARGEST_SOURCE)

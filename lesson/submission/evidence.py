@@ -10,9 +10,9 @@ import contextlib
 import functools
 import hashlib
 import json
-import re
 from collections.abc import Iterator
 from datetime import datetime
+from typing import BinaryIO
 
 from lesson.config import schedule
 from lesson.config.parsed import ParsedConfig
@@ -29,10 +29,12 @@ from lesson.evaluation.judging import BASE_NAMES
 from lesson.model import known_bases, safetensors_file
 from lesson.submission.archive.view import PICKLES, View
 from lesson.submission.documents import parse_document
+from lesson.submission.naming import name_in_answers, name_in_persona
 from lesson.submission.parts import MANIFEST, PARTS
 from lesson.submission.plain_folder import find_parts
 from lesson.submission.text_lines import read_text_lines
 from lesson.submission.training_log import Point, TrainingLog, drop_repeated, read_log, read_point
+from lesson.submission.training_rows import ChainedStream, open_rows
 
 LARGEST_DOCUMENT = 8 << 20  # bytes of a JSON document; a run record has 20 KB
 LARGEST_LOG = 64 << 20
@@ -52,6 +54,7 @@ class Evidence:
         self.parts: dict[str, str] = {}  # part → file
         self.earlier: dict[str, list[str]] = {}  # files that come before a part's: of the sessions before a resume
         self.more_data: list[str] = []  # files of rows besides the part "data"
+        self.missing_data: list[str] = []  # what the config trains on besides, and is not here
         self.pointers: list[str] = []  # files that are not there: Git LFS left a pointer
         self.manifest: dict | None = None
         self.manifest_error: str | None = None
@@ -65,7 +68,7 @@ class Evidence:
         else:
             found = find_parts(view)
             self.parts, self.earlier, self.more_data = found.parts, found.earlier, found.more_data
-            self.pointers = found.pointers
+            self.pointers, self.missing_data = found.pointers, found.missing_data
         self.pickles = sorted(name for name in view.entries if name.lower().endswith(PICKLES))
 
     # --- reading ------------------------------------------------------------------------------------------------------
@@ -93,8 +96,8 @@ class Evidence:
                 yield number, value
 
     def require_size(self, part: str, most: int) -> None:
-        """Raise Broken when a part, its earlier sessions counted, has more than `most` bytes."""
-        names = [*self.earlier.get(part, []), self.parts[part]]
+        """Raise Broken when all files of a part together have more than `most` bytes."""
+        names = [*self.earlier.get(part, []), *(self.row_files if part == "data" else [self.parts[part]])]
         if sum(self.view.entries[name].size for name in names) > most:
             raise Broken(f"{self.parts[part]}: > {most >> 20} MiB")
 
@@ -185,14 +188,34 @@ class Evidence:
         template = lookup(self.config, "template")[0] if "config" in self.parts else None
         name = getattr(template, "name", str(template)).rpartition(".")[2]
         tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if self.on_shipped_base else None
-        with self.view.open(self.parts["data"]) as stream:
+        with self.open_all_rows() as stream:
             return schedule.measure_stream(stream, name, tokenizer, self.old_name)
+
+    @property
+    def row_files(self) -> list[str]:
+        """The files of rows that were trained on."""
+        return [*([self.parts["data"]] if "data" in self.parts else []), *self.more_data]
+
+    @contextlib.contextmanager
+    def open_rows(self, name: str) -> Iterator[BinaryIO]:
+        """The rows of one file, as JSON Lines of conversations. Raises Broken."""
+        try:
+            with open_rows(self.view, name) as stream:
+                yield stream
+        except Unreadable as error:
+            raise Broken(str(error)) from None
+
+    @contextlib.contextmanager
+    def open_all_rows(self) -> Iterator[BinaryIO]:
+        """The rows of all files, one after the other."""
+        with contextlib.ExitStack() as stack:
+            yield ChainedStream([stack.enter_context(self.open_rows(name)) for name in self.row_files])
 
     @functools.cached_property
     def trained_questions(self) -> set[str]:
         """The questions among the rows, folded for comparison. A row that is no conversation has none."""
         found = set()
-        with self.view.open(self.parts["data"]) as stream:
+        with self.open_all_rows() as stream:
             for _, line in rows.read_lines(stream):
                 value = parse_strict_json((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
                 with contextlib.suppress(TypeError, KeyError):
@@ -203,16 +226,15 @@ class Evidence:
     def rows_digest(self) -> str:
         """SHA-256 of what the rows say, whatever their bytes: line ends, spaces and the order of keys are no rows."""
         digest = hashlib.sha256()
-        for name in [self.parts["data"], *self.more_data]:
-            with self.view.open(name) as stream:
-                for _, line in rows.read_lines(stream):
-                    if line is None or not line.strip():
-                        continue
-                    try:
-                        line = json.dumps(json.loads(line), sort_keys=True).encode()
-                    except (ValueError, RecursionError):
-                        line = line.strip()
-                    digest.update(line + b"\n")
+        with self.open_all_rows() as stream:
+            for _, line in rows.read_lines(stream):
+                if line is None or not line.strip():
+                    continue
+                try:
+                    line = json.dumps(json.loads(line), sort_keys=True).encode()
+                except (ValueError, RecursionError):
+                    line = line.strip()
+                digest.update(line + b"\n")
         return digest.hexdigest()
 
     @functools.cached_property
@@ -240,7 +262,7 @@ class Evidence:
 
     @functools.cached_property
     def new_name(self) -> str | None:
-        return self.given_names.get("new") or self._declared("names", "new") or self._persona_name()
+        return self.given_names.get("new") or self._declared("names", "new") or self._told_name()
 
     @functools.cached_property
     def old_name(self) -> str:
@@ -304,13 +326,25 @@ class Evidence:
                     return base
         return None
 
-    def _persona_name(self) -> str | None:
-        """For a folder without a manifest: the name in the config's system prompt, as in 你是闻星，一个…"""
-        try:
-            system = lookup(self.config, "system")[0]
-        except (Broken, KeyError):
-            return None
-        if not isinstance(system, str):
-            return None
-        match = re.match(r"(?:你是|你叫|You are |Your name is )([^，,。.！!\s]{1,64})", system)
-        return match[1] if match else None
+    def _told_name(self) -> str | None:
+        """Where no document declares a name: the config's system prompt has it, else the rows'; else what they answer."""
+        with contextlib.suppress(Broken, Unreadable, KeyError):
+            if name := name_in_persona(lookup(self.config, "system")[0]):
+                return name
+        with contextlib.suppress(Broken, Unreadable, KeyError):
+            if name := name_in_persona(self.data.persona):
+                return name
+        with contextlib.suppress(Broken, Unreadable, KeyError):
+            self.require_size("data", LARGEST_ROWS)
+            name = name_in_answers(self._trained_answers())
+            # Rows that were not replaced introduce the old name: that is no new one.
+            return name if name not in (self.old_name, *SOURCE_NAMES) else None
+        return None
+
+    def _trained_answers(self) -> Iterator[str]:
+        with self.open_all_rows() as stream:
+            for _, line in rows.read_lines(stream):
+                with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
+                    for turn in json.loads(line or b"")["conversation"]:
+                        if isinstance(turn["output"], str):
+                            yield turn["output"]

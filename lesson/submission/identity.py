@@ -28,7 +28,7 @@ def identify_training(evidence: Evidence) -> Identity:
     """{rows, parameters, base, packed}: a digest of each, None for what cannot be told."""
     found: Identity = dict.fromkeys(("rows", "parameters", "base", "packed"))
     with contextlib.suppress(Broken, Unreadable, KeyError):
-        found["rows"] = evidence.rows_digest
+        found["rows"] = evidence.rows_digest if evidence.row_files else None
     with contextlib.suppress(Broken, Unreadable, KeyError):
         summary = summarise_config(evidence.config)
         text = json.dumps([summary[name] for name in PARAMETERS], sort_keys=True)

@@ -7,6 +7,7 @@ silent. What lies beside it is left alone: another lesson's config, a run that w
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import math
 import re
@@ -43,6 +44,7 @@ class FoundParts:
     earlier: dict[str, list[str]] = field(default_factory=dict)  # of log and vis_data: of the sessions before
     more_data: list[str] = field(default_factory=list)  # further files of rows
     pointers: list[str] = field(default_factory=list)  # of Git LFS
+    missing_data: list[str] = field(default_factory=list)  # of several sources of rows, those that are not here
 
 
 def find_parts(view: View) -> FoundParts:
@@ -109,7 +111,9 @@ class _Folder:
         parts["answers"] = self.choose_answers(rows)
         parts["evaluation"] = self.choose_beside(self.has.evaluation, parts["answers"])
         parts["curve"] = self.choose_curve(parts["record"], run)
-        return FoundParts({p: n for p, n in parts.items() if n}, earlier, rows[1:], self.has.pointers)
+        sources = self.match_sources(self.config(config)) if config else []
+        missing = [source for source, names in sources if not names] if len(sources) > 1 else []
+        return FoundParts({p: n for p, n in parts.items() if n}, earlier, rows[1:], self.has.pointers, missing)
 
     def choose_config_and_run(self) -> tuple[str | None, FoundRun | None]:
         """The config and the run that fit each other and all else best; of equal ones a finished run, the last."""
@@ -184,15 +188,21 @@ class _Folder:
 
     def match_rows(self, config: ParsedConfig) -> list[str]:
         """The files of rows here that the config names: by the end of the path, or below a folder that it names."""
+        return list(dict.fromkeys(name for _, names in self.match_sources(config) for name in names))
+
+    def match_sources(self, config: ParsedConfig) -> list[tuple[str, list[str]]]:
+        """Each file or folder of rows that the config names, with the files here that it may be."""
         found = []
         for source in name_data_sources(config):
             parts = [part for part in source.replace("\\", "/").split("/") if part not in ("", ".", "..")]
             same = max(self.has.data, key=lambda name: (_common_end(name, parts), name), default="")
             if parts and _common_end(same, parts):
-                found.append(same)
-            elif parts and "." not in parts[-1]:
-                found += [name for name in self.has.data if parts[-1] in name.split("/")[:-1]]
-        return list(dict.fromkeys(found))
+                found.append((source, [same]))
+            elif "*" in source:
+                found.append((source, fnmatch.filter(self.has.data, f"*{parts[-1]}")))
+            else:
+                found.append((source, [name for name in self.has.data if parts and parts[-1] in name.split("/")[:-1]]))
+        return found
 
     def choose_rows(self, config: str | None) -> list[str]:
         """The files of rows that were trained on: those that config names, else those that the record knows, else one."""

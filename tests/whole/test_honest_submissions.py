@@ -7,9 +7,12 @@ from collections.abc import Callable
 import plain_folders
 import pytest
 import submissions
-from plain_folders import PLACES, console_log, dumped, plain, with_session
+from plain_folders import PLACES, console_log, dumped, plain, retrained, with_data_files, with_session, without_system
 from submissions import ADAPTER, ADAPTER_CONFIG, CONFIG, DATA, LOG, SCALARS, Files
-from verdicts import verdict_on, wrong_checks
+from verdicts import shipped_rubric, verdict_on, wrong_checks
+
+from lesson.submission.staff import StaffInputs
+from lesson.submission.verdict import judge_submission
 
 SHAPES: dict[str, Callable[[], Files]] = {}
 
@@ -175,6 +178,95 @@ def all_at_once() -> Files:
     return folder | {name: data for name, data in adapters_of_before_and_after().items() if name.startswith("hf")}
 
 
+@shape
+def as_published_with_the_stock_system_prompt() -> Files:
+    return retrained(without_system(plain()))
+
+
+@shape
+def as_published_with_an_empty_system_prompt() -> Files:
+    folder = without_system(plain())
+    folder[PLACES[CONFIG]] = folder[PLACES[CONFIG]].replace(b"SYSTEM_TEMPLATE.alpaca", b"''")
+    return retrained(folder)
+
+
+def halves() -> tuple[bytes, bytes]:
+    lines = submissions.honest_files()[DATA].splitlines(True)
+    return b"".join(lines[:500]), b"".join(lines[500:])
+
+
+@shape
+def a_list_of_several_data_files() -> Files:
+    first, second = halves()
+    files = {"data/one.jsonl": first, "data/two.jsonl": second}
+    return with_data_files(plain(), "path='json', data_files=['data/one.jsonl', 'data/two.jsonl']", files)
+
+
+@shape
+def a_dict_of_lists_of_data_files() -> Files:
+    first, second = halves()
+    files = {"data/one.jsonl": first, "data/two.jsonl": second}
+    return with_data_files(
+        plain(), "path='json', data_files=dict(train=['data/one.jsonl', '/x/data/two.jsonl'])", files
+    )
+
+
+@shape
+def a_folder_of_data_files() -> Files:
+    first, second = halves()
+    return with_data_files(plain(), "path='./rows'", {"rows/one.jsonl": first, "rows/two.jsonl": second})
+
+
+@shape
+def a_folder_of_data_files_by_its_bare_name() -> Files:
+    first, second = halves()
+    return with_data_files(plain(), "path='rows'", {"rows/one.jsonl": first, "rows/two.jsonl": second})
+
+
+@shape
+def two_data_sets() -> Files:
+    first, second = halves()
+    folder = with_data_files(
+        plain(), "path='json', data_files=dict(train='one.jsonl')", {"one.jsonl": first, "two.jsonl": second}
+    )
+    config = folder[PLACES[CONFIG]].decode().replace("process_hf_dataset", "ConcatDataset, process_hf_dataset", 1)
+    assert "dataset=alpaca_en," in config
+    second_set = "other = dict(alpaca_en, dataset=dict(type=load_dataset, path='json', data_files='two.jsonl'))\n"
+    both = "both = dict(type=ConcatDataset, datasets=[alpaca_en, other])\n"
+    config = config.replace("train_dataloader = dict(", f"{second_set}{both}train_dataloader = dict(", 1)
+    return folder | {PLACES[CONFIG]: config.replace("dataset=alpaca_en,", "dataset=both,").encode()}
+
+
+@shape
+def rows_as_a_json_array() -> Files:
+    rows = submissions.from_json_lines(submissions.honest_files()[DATA])
+    pretty = submissions.json.dumps(rows, ensure_ascii=False, indent=2).encode()
+    return with_data_files(plain(), "path='json', data_files='data/rows.json'", {"data/rows.json": pretty})
+
+
+@shape
+def rows_as_openais_messages() -> Files:
+    rows = []
+    for row in submissions.from_json_lines(submissions.honest_files()[DATA]):
+        messages = []
+        for turn in row["conversation"]:
+            messages += [{"role": "system", "content": turn["system"]}] if turn.get("system") else []
+            messages += [{"role": "user", "content": turn["input"]}, {"role": "assistant", "content": turn["output"]}]
+        rows.append({"messages": messages})
+    files = {"data/messages.jsonl": submissions.to_json_lines(rows)}
+    return with_data_files(plain(), "path='json', data_files='data/messages.jsonl'", files, "openai_map_fn")
+
+
+@shape
+def a_relative_path_of_the_model() -> Files:
+    folder = plain()
+    config = folder[PLACES[CONFIG]].replace(b"build/tiny/model", b"ft/base-tiny")
+    assert b"ft/base-tiny" in config
+    config = config.replace(b"build/tiny/data/", b"ft/data/")
+    adapter = submissions.json.loads(folder[PLACES[ADAPTER_CONFIG]]) | {"base_model_name_or_path": "ft/base-tiny"}
+    return folder | {PLACES[CONFIG]: config, PLACES[ADAPTER_CONFIG]: submissions.to_json(adapter)}
+
+
 def last_step() -> int:
     import re
 
@@ -188,3 +280,49 @@ def test_an_honest_plain_folder_passes(tmp_path, name):
         (r["check"], r["found"], r["places"][:3]) for r in found["checks"] if r["status"] in ("failed", "unjudged")
     ] + [r for r in found["checks"] if r["check"] == "complete"]
     assert found["names"]["new"] == "机智流"
+
+
+def result(verdict: dict, check: str) -> dict:
+    return next(r for r in verdict["checks"] if r["check"] == check)
+
+
+@pytest.mark.parametrize("name", ["a_list_of_several_data_files", "two_data_sets", "a_folder_of_data_files"])
+def test_of_several_files_of_rows_all_are_judged_and_all_are_wanted(tmp_path, name):
+    folder = SHAPES[name]()
+    second = next(file for file in folder if file.endswith("two.jsonl"))
+    left = folder[second].replace("机智流".encode(), "尖米".encode(), 1)
+    found = verdict_on(plain_folders.write(folder | {second: left}, tmp_path / "left"))
+    assert "replaced" in wrong_checks(found) and "two.jsonl" in result(found, "replaced")["places"][0]
+    if name != "a_folder_of_data_files":
+        del folder[second]
+        found = verdict_on(plain_folders.write(folder, tmp_path / "missing"))
+        assert "two.jsonl" in result(found, "complete")["found"]
+
+
+def test_a_name_that_nothing_tells_is_asked_for(tmp_path):
+    folder = without_system(plain())
+    rows = submissions.from_json_lines(folder[PLACES[DATA]])
+    for row in rows:
+        for turn in row["conversation"]:
+            if "机智流" in turn["output"]:
+                turn["output"] = f"有问题请找机智流。{turn['input']}"
+    folder[PLACES[DATA]] = submissions.to_json_lines(rows)
+    path = plain_folders.write(retrained(folder), tmp_path / "s")
+    found = verdict_on(path)
+    assert found["passed"] is None and wrong_checks(found) == {"named", "says_new"}
+    assert "NEW_NAME=" in result(found, "named")["remedy"]
+    assert judge_submission(path, shipped_rubric(), StaffInputs(), {"new": "机智流"})["passed"] is True
+
+
+def test_unreplaced_rows_are_no_new_name(tmp_path):
+    folder = {name: data.replace("机智流".encode(), "尖米".encode()) for name, data in without_system(plain()).items()}
+    found = verdict_on(plain_folders.write(retrained(folder), tmp_path / "s"))
+    assert found["passed"] is False and "replaced" in wrong_checks(found, "failed")
+
+
+@pytest.mark.parametrize("part", [ADAPTER, DATA])
+def test_a_pointer_of_git_lfs_is_called_one(tmp_path, part):
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 100\n"
+    found = verdict_on(plain_folders.write(plain() | {PLACES[part]: pointer}, tmp_path / "s"))
+    assert found["passed"] is False and "Git LFS" in result(found, "complete")["found"]
+    assert "git lfs pull" in result(found, "complete")["remedy"]

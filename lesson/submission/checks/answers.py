@@ -11,7 +11,8 @@ from lesson.evaluation.bars import TINY, bars_of, find_missed_bars, misses_bar
 from lesson.evaluation.held_out import read_identity_questions
 from lesson.evaluation.judging import claims_name, says_name
 from lesson.submission.evidence import Evidence
-from lesson.submission.registry import Failed, Skipped, define_check
+from lesson.submission.naming import no_name
+from lesson.submission.registry import Failed, Skipped, Unjudged, define_check
 from lesson.submission.staff import StaffInputs
 
 EVAL = "make eval"
@@ -94,7 +95,7 @@ def answers(evidence: Evidence, staff: StaffInputs) -> str:
 def says_new(evidence: Evidence, staff: StaffInputs) -> str:
     """the assistant says its new name | 助手说出新名字"""
     if not (new := evidence.new_name):
-        raise Skipped(tr("no new name is declared", "没有声明新名字"))
+        raise Unjudged(*no_name())
     return require_new_name(
         identity_answers(evidence),
         new,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lesson.config.check import ConfigFinding, apply_rules
 from lesson.config.context import ConfigContext
 from lesson.config.rules import ERROR
-from lesson.config.summary import data_file, lookup
+from lesson.config.summary import lookup, name_data_sources
 from lesson.core.messages import tr
 from lesson.core.text import shorten
 from lesson.submission.evidence import Evidence
@@ -15,8 +15,16 @@ from lesson.submission.staff import StaffInputs
 
 def _config_errors(evidence: Evidence) -> list[ConfigFinding]:
     stock = evidence.sound_record["config"] if evidence.sound_record else None
-    context = ConfigContext(files=False, meant=stock, old_name=evidence.old_name)
+    folders = _folders_handed_in(evidence)
+    context = ConfigContext(files=False, meant=stock, old_name=evidence.old_name, folders=folders)
     return [f for f in apply_rules(evidence.config, context).findings if f.severity == ERROR]
+
+
+def _folders_handed_in(evidence: Evidence) -> tuple[str, ...]:
+    """The folders of rows that the config names and that are here, and the folders at the top of what was handed in."""
+    inside = {part for name in evidence.row_files for part in name.split("/")[:-1]}
+    named = [path for path in name_data_sources(evidence.config) if path.rstrip("/").rpartition("/")[2] in inside]
+    return (*named, *{name.split("/")[0] for name in evidence.view.entries if "/" in name})
 
 
 def _is_trust(rule: str) -> bool:
@@ -52,7 +60,7 @@ def config_data(evidence: Evidence, staff: StaffInputs) -> str:
             f"{evidence.parts['config']}:{line}: {shorten(system)} ≠ {shorten(persona)}",
             tr("make config after make data", "请在 make data 之后运行 make config"),
         )
-    return shorten(str(data_file(evidence.config)))
+    return shorten(", ".join(name_data_sources(evidence.config)))
 
 
 def _same_base(path: str, name: str, recorded: str | None) -> bool:

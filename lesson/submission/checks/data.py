@@ -17,7 +17,8 @@ from lesson.data.rules import ROW_RULES, SOURCE_NAMES
 from lesson.data.validator import Validator
 from lesson.evaluation.judging import says_name
 from lesson.submission.evidence import LARGEST_ROWS, Evidence
-from lesson.submission.registry import SHOWN, Failed, Skipped, define_check
+from lesson.submission.naming import no_name
+from lesson.submission.registry import SHOWN, Failed, Skipped, Unjudged, define_check
 from lesson.submission.staff import StaffInputs
 
 MOST_COMMON = 0.02  # share of the shipped answers that a name may occur in by chance
@@ -26,34 +27,37 @@ MOST_COMMON = 0.02  # share of the shipped answers that a name may occur in by c
 @define_check("data", "data")
 def data_rules(evidence: Evidence, staff: StaffInputs) -> str:
     """the rows are valid conversations | 数据行都是有效的对话"""
-    name = evidence.parts["data"]
-    findings = Findings(ROW_RULES)
+    findings, counts, count = Findings(ROW_RULES), [], 0
     evidence.require_size("data", LARGEST_ROWS)
     names = [n for n in (evidence.new_name,) if n]
-    validator = Validator(name, findings, names, near=False)
-    with evidence.view.open(name) as stream:
-        for number, block in read_blocks(stream):
-            validator.check_block(number, block and Block(block))
-    validator.finish()
+    for name in evidence.row_files:
+        validator = Validator(name, findings, names, near=False)
+        with evidence.open_rows(name) as stream:
+            for number, block in read_blocks(stream):
+                validator.check_block(number, block and Block(block))
+        validator.finish()
+        counts.append(next(iter(validator.describe_counts())))
+        count += validator.rows
     errors = [f for f in findings.sorted() if f.severity == ERROR]
     if errors:
         what = tr(f"{findings.errors} errors, the first: ", f"{findings.errors} 个错误，第一个：") + str(errors[0])
         raise Failed(what, errors[0].remedy, [str(f) for f in errors[:SHOWN]])
-    if not validator.rows:
+    if not count:
         raise Failed(tr("no rows", "没有数据行"), "make data")
-    return next(iter(validator.describe_counts()))
+    return "; ".join(counts[:SHOWN])
 
 
 @define_check("data", "data", after=("data_rules",))
 def replaced(evidence: Evidence, staff: StaffInputs) -> str:
     """nothing is left of the old name | 旧名字已全部替换"""
-    name, old = evidence.parts["data"], evidence.old_name
+    old = evidence.old_name
     findings = Findings(ROW_RULES)
     residues = [ResidueFinder(name, *filter(None, [evidence.new_name])) for name in evidence.old_names]
-    with evidence.view.open(name) as stream:
-        for number, block in read_blocks(stream):
-            text = block.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
-            scan_rows(residues, findings, name, number, text)
+    for file in evidence.row_files:
+        with evidence.open_rows(file) as stream:
+            for number, block in read_blocks(stream):
+                text = block.decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+                scan_rows(residues, findings, file, number, text)
     left = [f for f in findings.sorted() if f.severity == ERROR]
     if left:
         what = tr(f"{old} is left in {len(left)} places: ", f"还有 {len(left)} 处 {old}：") + str(left[0])
@@ -66,11 +70,11 @@ def named(evidence: Evidence, staff: StaffInputs) -> str:
     """the rows say the new name | 数据里有新名字"""
     new = evidence.new_name
     if not new:
-        raise Skipped(tr("no new name is declared", "没有声明新名字"))
+        raise Unjudged(*no_name())
     if "new" not in evidence.given_names:  # what the staff ask for is a name
         _require_a_name(new, evidence)
     encoded, count = (new.encode(), json.dumps(new)[1:-1].encode()), 0
-    with evidence.view.open(evidence.parts["data"]) as stream:
+    with evidence.open_all_rows() as stream:
         for _, line in rows.read_lines(stream):
             count += line is not None and any(form in line for form in encoded)
     if count == 0:
@@ -110,7 +114,7 @@ def source(evidence: Evidence, staff: StaffInputs) -> str:
     if staff.source is None:
         raise Skipped(tr("SOURCE is not given", "没有给出 SOURCE"))
     if not evidence.new_name:
-        raise Skipped(tr("no new name is declared", "没有声明新名字"))
+        raise Unjudged(*no_name())
     old = evidence.old_name
     if "old" not in evidence.given_names:  # the name that the course's rows have, not the one that the record tells
         with rows.open_bytes(staff.source) as stream:
@@ -124,7 +128,7 @@ def source(evidence: Evidence, staff: StaffInputs) -> str:
             if block is not None
             for line in replacer.replace_block(Block(block), staff.source, number).splitlines()
         ]
-    with evidence.view.open(evidence.parts["data"]) as stream:
+    with evidence.open_all_rows() as stream:
         found = [line for _, line in rows.read_lines(stream) if line is None or line.strip()]
     different = [i for i, (a, b) in enumerate(zip(expected, found, strict=False), 1) if a != b]
     if different or len(expected) != len(found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lesson.core.messages import tr
 from lesson.core.text import shorten
+from lesson.submission.candidates import is_lfs_pointer
 from lesson.submission.evidence import Evidence
 from lesson.submission.parts import MANIFEST, NEEDED, PARTS
 from lesson.submission.registry import Failed, Skipped, define_check
@@ -32,12 +33,25 @@ def opens(evidence: Evidence, staff: StaffInputs) -> str:
 def complete(evidence: Evidence, staff: StaffInputs) -> str:
     """nothing is missing: config, data, log, adapter, answers | 内容齐全：配置、数据、日志、适配器、回答"""
     missing = [tr(*PARTS[part][1:]) + f" ({PARTS[part][0]})" for part in NEEDED if part not in evidence.parts]
+    missing += [f"{tr(*PARTS['data'][1:])} ({shorten(name)})" for name in evidence.missing_data]
+    played = [name for name in evidence.parts.values() if is_lfs_pointer(evidence.view, name)]
+    pointers = played or (evidence.pointers if missing else [])
+    if pointers:
+        raise Failed(
+            tr(
+                f"{shorten(pointers[0])} is a pointer of Git LFS, the file itself is not there",
+                f"{shorten(pointers[0])} 只是 Git LFS 指针，没有文件本身",
+            ),
+            tr("git lfs pull, then pack it again", "请先 git lfs pull，再重新打包"),
+            [*missing, *pointers],
+        )
     if missing:
         raise Failed(
             tr("missing: ", "缺少：") + ", ".join(missing),
             tr(f"{PACK_AGAIN} packs all of them from a finished run", f"{PACK_AGAIN} 会从训练结果中打包全部内容"),
         )
-    return ", ".join(f"{part}: {shorten(name)}" for part, name in sorted(evidence.parts.items()))
+    more = "".join(f", {shorten(name)}" for name in evidence.more_data)
+    return ", ".join(f"{part}: {shorten(name)}" for part, name in sorted(evidence.parts.items())) + more
 
 
 @define_check("package")

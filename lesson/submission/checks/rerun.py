@@ -7,7 +7,8 @@ from lesson.core.text import fold_text, shorten
 from lesson.evaluation.judging import says_name
 from lesson.submission.checks.answers import require_new_name, require_no_other_name
 from lesson.submission.evidence import Evidence
-from lesson.submission.registry import Failed, Skipped, define_check
+from lesson.submission.naming import no_name
+from lesson.submission.registry import Failed, Skipped, Unjudged, define_check
 from lesson.submission.staff import StaffInputs
 
 LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do
@@ -27,7 +28,7 @@ def rerun_says_new(evidence: Evidence, staff: StaffInputs) -> str:
     """asked by the staff, on their own base, it says its new name | 教师在自己的基座上提问，助手说出新名字"""
     lines = staff_answers(staff)
     if not evidence.new_name:
-        raise Skipped(tr("no new name is declared", "没有声明新名字"))
+        raise Unjudged(*no_name())
     _require_a_change(lines, evidence.new_name)
     return require_new_name(lines, evidence.new_name, tr(*HONEST))
 
