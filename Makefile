@@ -81,9 +81,9 @@ serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint 
 	@$(PY) -m recipe.serve
 submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT RUBRIC SOURCE PUBLISHED FORCE
 	@$(PY) -m recipe.submission
-check: | $(CHECK_PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION OLD_NAME NEW_NAME MODEL RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS FORMAT
+check: | $(CHECK_PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION OLD_NAME NEW_NAME MODEL RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS RETRAIN STEPS FORMAT
 	@$(CHECK_PY) -m recipe.check
-check-all: | $(CHECK_PY) ## verdicts on a folder of submissions, and copies among them | 批量检查，并找出相互复制的提交 | DIR JOBS OLD_NAME NEW_NAME MODEL RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS
+check-all: | $(CHECK_PY) ## verdicts on a folder of submissions, and copies among them | 批量检查，并找出相互复制的提交 | DIR JOBS OLD_NAME NEW_NAME MODEL RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS RETRAIN DRAW STEPS
 	@$(CHECK_PY) -m recipe.check_all
 all: ## data, config, train, convert, merge and eval | 以上全部 | NEW_NAME
 	@$(MAKE) --no-print-directory data && $(MAKE) --no-print-directory train && $(MAKE) --no-print-directory eval

@@ -18,7 +18,7 @@ from lesson.submission.reports.choice import choose_reports, write_reports
 from lesson.submission.reports.terminal import json_text, verdict_lines
 
 SETTINGS = ("SUBMISSION", "RUBRIC", "SOURCE", "PUBLISHED", "REPORT", "NEW_NAME", "OLD_NAME", "FORMAT", "RERUN", "BUILD")
-SETTINGS += ("MODEL", "QUESTIONS")
+SETTINGS += ("MODEL", "QUESTIONS", "RETRAIN", "STEPS")
 
 
 def stage(paths: list[str], values: Values) -> int:

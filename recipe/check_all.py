@@ -16,7 +16,7 @@ from lesson.submission.batch import judge_folder, table_lines
 from lesson.submission.reports.choice import choose_reports, write_reports
 
 SETTINGS = ("DIR", "JOBS", "RUBRIC", "SOURCE", "PUBLISHED", "REPORT", "NEW_NAME", "OLD_NAME", "RERUN", "BUILD", "MODEL")
-SETTINGS += ("QUESTIONS",)
+SETTINGS += ("QUESTIONS", "RETRAIN", "DRAW", "STEPS")
 
 
 def stage(values: Values) -> int:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.submission.copies import mark_copies
-from lesson.submission.judging import make_judge, rerun_if_wanted
+from lesson.submission.judging import make_judge, rerun_if_wanted, retrain_if_wanted
 from lesson.submission.processes import LONGEST, JudgingProcess
 from lesson.submission.registry import FAILED
 from lesson.submission.reports.wording import score, visible
@@ -29,6 +29,7 @@ def judge_folder(values: Values, progress: TextIO) -> list[dict]:
     paths, rubric = list_submissions(Path(folder)), load_rubric(values.text("RUBRIC") or None)
     verdicts = judge_all(paths, values.jobs, rubric, make_judge(rubric, values, with_sketch=True), progress)
     rerun_if_wanted(verdicts, paths, rubric, values)
+    retrain_if_wanted(verdicts, paths, rubric, values, draw=True)
     mark_copies(verdicts, rubric)
     return verdicts
 
@@ -92,5 +93,9 @@ def table_lines(verdicts: Sequence[dict]) -> list[str]:
             f"共 {len(verdicts)} 份：{count[True]} 份通过，{count[False]} 份未通过，{count[None]} 份无法判断",
         )
     )
+    if drawn := [v for v in verdicts if v["retrain"]]:
+        names = ", ".join(visible(Path(v["submission"]).name) for v in drawn)
+        seed = drawn[0]["retrain"]["seed"]
+        lines.append(tr(f"trained again, drawn by DRAW={seed}: {names}", f"重新训练（DRAW={seed} 抽出）：{names}"))
     failed = collections.Counter(r["check"] for v in verdicts for r in v["checks"] if r["status"] == FAILED)
     return [*lines, *(f"  {number:>5}  {name}" for name, number in failed.most_common())]

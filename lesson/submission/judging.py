@@ -31,6 +31,7 @@ def judge_submissions(paths: Sequence[str], values: Values) -> list[dict]:
     judge = make_judge(rubric, values)
     verdicts = [JudgingProcess(path, judge).wait(rubric) for path in paths]
     rerun_if_wanted(verdicts, paths, rubric, values)
+    retrain_if_wanted(verdicts, paths, rubric, values)
     return verdicts
 
 
@@ -52,3 +53,13 @@ def rerun_if_wanted(verdicts: list[dict], paths: Sequence[str], rubric: dict, va
         from lesson.submission.asking import add_reruns
 
         add_reruns(verdicts, paths, rubric, values, names_given(values))
+
+
+def retrain_if_wanted(
+    verdicts: list[dict], paths: Sequence[str], rubric: dict, values: Values, draw: bool = False
+) -> None:
+    """With RETRAIN, train again (with `draw` so many, drawn by chance) and put the results into the verdicts."""
+    if values.retrain:
+        from lesson.submission.retraining import add_retrainings
+
+        add_retrainings(verdicts, paths, rubric, values, names_given(values), draw)

@@ -61,7 +61,7 @@ class Likeness:
 
 def sketch_submission(evidence: Evidence) -> Sketch:
     """The sketch of a submission. A part that is missing or cannot be read is left out: its own check says so."""
-    makers = {"adapter": _sketch_adapter, "losses": _sketch_losses, "times": _sketch_times, "answers": _sketch_answers}
+    makers = {"adapter": sketch_adapter, "losses": _sketch_losses, "times": _sketch_times, "answers": _sketch_answers}
     found = {}
     for part, make in makers.items():
         try:
@@ -86,7 +86,7 @@ def _directions(size: int):
     return numpy.random.default_rng([SEED, size]).choice(numpy.array([-1, 1], numpy.float32), (size, PROJECTED))
 
 
-def _sketch_adapter(evidence: Evidence) -> dict[str, list[float]]:
+def sketch_adapter(evidence: Evidence) -> dict[str, list[float]]:
     """{module: the entries of U·B·A·V} with U and V of PROJECTED random signs each, in float64."""
     import numpy
 
@@ -177,6 +177,18 @@ def _sketch_answers(evidence: Evidence) -> list[int]:
     least = numpy.full(BINS, EMPTY, numpy.uint32)
     numpy.minimum.at(least, hashes % BINS, hashes // BINS)
     return least.tolist() if seen else []
+
+
+def product_cosines(a: Mapping[str, list[float]], b: Mapping[str, list[float]]) -> list[float]:
+    """For each module of either adapter the cosine of the products B·A; 0 where one has none."""
+    import numpy
+
+    found = []
+    for module in a.keys() | b.keys():
+        one, other = numpy.array(a.get(module, [0.0])), numpy.array(b.get(module, [0.0]))
+        size = float(numpy.linalg.norm(one) * numpy.linalg.norm(other))
+        found.append(float(one @ other) / size if len(one) == len(other) and size else 0.0)
+    return found
 
 
 # --- comparing ------------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ TABLE = (
     ("adapter", "copied", "own"),
     ("answers", "answers", "answers says_new not_old varied counted asked prompts held_out"),
     ("rerun", "rerun", "rerun_says_new rerun_not_old rerun_agrees"),
+    ("retrain", "retrain", "retrained"),
 )
 PASSED, FAILED, SKIPPED, UNJUDGED = "passed", "failed", "skipped", "unjudged"
 SHOWN = 20  # places of one finding that a verdict lists

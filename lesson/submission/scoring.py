@@ -11,10 +11,11 @@ from lesson.core.settings import ROOT
 from lesson.submission.documents import load_schema
 from lesson.submission.registry import FAILED, PASSED, SKIPPED, UNJUDGED, check_names, empty_result, load_checks
 
-OPTIONAL = ("source", "manifest")  # skipped, they are no loss; so are all of a rerun that was not asked for
+OPTIONAL = ("source", "manifest")  # skipped, they are no loss; so are all of an area in ASKED that was not asked for
 # A check that says that the work is another's. It is not required, since there may be nothing to compare with; but who is
 # accused does not pass.
 ACCUSING = ("own",)
+ASKED = ("rerun", "retrain")  # areas of checks that only RERUN=1 and RETRAIN= make
 RUBRIC = ROOT / "rubric" / "default.toml"
 
 
@@ -63,6 +64,7 @@ def make_verdict(shown: str, results: list[dict], rubric: dict) -> dict:
             "curve": [],
             "answers": [],
             "rerun": None,
+            "retrain": None,
             "notes": [],
             "seconds": 0.0,
         },
@@ -104,4 +106,4 @@ def award_points(verdict: dict, rubric: dict) -> None:
 
 
 def _not_asked_for(result: dict, verdict: dict) -> bool:
-    return result["area"] == "rerun" and verdict["rerun"] is None
+    return result["area"] in ASKED and verdict[result["area"]] is None

@@ -14,6 +14,7 @@ from lesson.core.settings import Values
 if TYPE_CHECKING:
     from lesson.model.shape import Shape
     from lesson.submission.published import PublishedRun
+    from lesson.submission.trained_again import Retrained
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class StaffInputs:
     base: Shape | None = None  # of the staff's MODEL
     published: Sequence[PublishedRun] = ()
     rerun: list[dict] | None = None  # lines as in answers.jsonl, asked by the staff
+    retrained: Retrained | None = None  # what the staff's own training gave
 
 
 def read_staff_inputs(values: Values) -> StaffInputs:

@@ -18,6 +18,7 @@ AREA_NAMES = {
     "adapter": ("adapter", "适配器"),
     "answers": ("answers", "回答"),
     "rerun": ("rerun by the staff", "教师重新提问"),
+    "retrain": ("trained again by the staff", "教师重新训练"),
     "checker": ("checker", "检查程序"),
 }
 MARKS = {"passed": "ok  ", "failed": "FAIL", "skipped": "–   ", "unjudged": "?   "}
