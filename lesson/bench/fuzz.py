@@ -24,7 +24,7 @@ from lesson.data.conversion import Unconvertible, convert_from_xtuner, convert_t
 from lesson.data.formats import FORMAT_KEYS, detect_document, detect_format
 from lesson.data.replace import Replacer
 from lesson.data.residue import ResidueFinder
-from lesson.data.row_rules import find_row_problems
+from lesson.data.row_rules import find_row_problems, texts_of
 from lesson.data.rows import Block, read_blocks, read_lines
 from lesson.data.rules import ROW_RULES
 from lesson.data.statistics import RowStatistics
@@ -86,7 +86,7 @@ def check_input(data: bytes) -> None:
             except Unconvertible:
                 continue
         if not problems and not list(find_row_problems(row)):
-            stats.add_row(row)
+            stats.add_row(texts_of(row))
     json.dumps(stats.result(), ensure_ascii=False).encode()
 
 

@@ -44,6 +44,7 @@ TEMPLATE_TEXTS["qwen_chat"] = TEMPLATE_TEXTS["internlm2_chat"]
 # Tokenizers that XTuner begins no sequence of (get_bos_eos_token_ids), by tokenizer_class.
 WITHOUT_BEGIN = ("QWenTokenizer", "Qwen2Tokenizer", "Qwen2TokenizerFast")
 STEP = 64  # MAX_LENGTH is chosen as a multiple: kernels are faster, and it divides by SEQ_PARALLEL
+UNTRAINED = 1 << 62  # tokens before the first that is trained on, where none is: more than any max_length
 MAP_BATCH = 1000  # rows that `datasets` hands the packer at a time
 
 
@@ -164,10 +165,11 @@ def _row_tokens(turns: list[dict], template: str, count: Callable[[str], int], b
         text = system_form.replace("{system}", system) if system else ""
         text += form.replace("{input}", turn.get("input") or "")
         total += count(text) + (begin if begins else 0)
-        prompt = total if prompt is None else prompt
+        if prompt is None and turn.get("output_with_loss", True):
+            prompt = total
         total += count((turn.get("output") or "") + suffix) + count(separator) + end
         begins = end  # after an end-of-sequence token the next turn begins a sequence again
-    return prompt or 0, total
+    return UNTRAINED if prompt is None else prompt, total
 
 
 def count_samples(lengths: tuple[int, ...], max_length: int, pack: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import json
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -49,27 +50,51 @@ class Finding:
         return f"{self.place}:{path} [{self.severity} {self.rule}] {self.found}; {self.remedy}"
 
 
+def name_files(remedy: str, file: str) -> str:
+    """A remedy with FILE as the name of the file, and OUTPUT as one beside it, both as a shell reads them."""
+    if "FILE" not in remedy:
+        return remedy
+    plain = f"./{file}" if file.startswith("-") and file != "-" else file  # no option of the command
+    output = "rows" if file == "-" else re.sub(r"(?<=[^/])[.][^./]*([.](gz|zst))?$", "", plain)
+    output += ".xtuner.jsonl"
+    named = {"FILE": shlex.quote(plain), "OUTPUT": shlex.quote(output)}
+    return re.sub("FILE|OUTPUT", lambda match: named[match[0]], remedy)
+
+
 class Findings:
     """Collects what breaks one of the `rules`, up to `limit` of each so that none hides another, and counts by rule."""
 
     def __init__(self, rules: Mapping[str, FindingRule], limit: int = LIMIT) -> None:
         self.kept: list[Finding] = []
         self.counts: collections.Counter[str] = collections.Counter()
+        self._severities: collections.Counter[tuple[str, str]] = collections.Counter()  # by rule and severity
         self._rules, self._limit = rules, limit
 
     def add_finding(
-        self, file: str, line: int, rule: str, found: str, path: str = "", column: int | None = None
+        self,
+        file: str,
+        line: int,
+        rule: str,
+        found: str,
+        path: str = "",
+        column: int | None = None,
+        severity: str | None = None,
     ) -> None:
-        """Count what was `found`, and keep it while there are not too many of its rule."""
+        """Count what was `found`, and keep it while there are not too many of its rule.
+
+        `severity` is the rule's unless it is given. FILE and OUTPUT in the rule's remedy become names that can be typed.
+        """
+        severity = severity or self._rules[rule].severity
         self.counts[rule] += 1
+        self._severities[rule, severity] += 1
         if self.counts[rule] <= self._limit:
-            entry = self._rules[rule]
-            remedy = tr(entry.remedy["en"], entry.remedy["zh"])
-            self.kept.append(Finding(file, line, column, path, rule, entry.severity, found, remedy))
+            texts = self._rules[rule].remedy
+            remedy = name_files(tr(texts["en"], texts["zh"]), file)
+            self.kept.append(Finding(file, line, column, path, rule, severity, found, remedy))
 
     def count_severity(self, severity: str) -> int:
         """How many findings are of this severity, kept or not."""
-        return sum(count for rule, count in self.counts.items() if self._rules[rule].severity == severity)
+        return sum(count for (_, one), count in self._severities.items() if one == severity)
 
     @property
     def errors(self) -> int:
@@ -92,9 +117,8 @@ class Findings:
 
     def summary(self) -> Iterator[str]:
         """One line for each rule, errors first."""
-        severity = {rule: self._rules[rule].severity for rule in self.counts}
-        for rule, count in sorted(self.counts.items(), key=lambda item: (severity[item[0]], -item[1], item[0])):
-            yield f"  {count:>7}  {severity[rule]:<7}  {rule}"
+        for (rule, severity), count in sorted(self._severities.items(), key=lambda i: (i[0][1], -i[1], i[0][0])):
+            yield f"  {count:>7}  {severity:<7}  {rule}"
 
 
 def report_text(findings: Findings, out: TextIO, errors: int = LISTED, warnings: int = LISTED) -> None:

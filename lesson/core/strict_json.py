@@ -16,12 +16,16 @@ DEEPEST = 64  # levels of nesting
 
 @dataclass(frozen=True, slots=True)
 class JsonProblem:
-    """Something wrong at one place of a line: the name of its rule, a JSON path, a column from 1, what was found."""
+    """Something wrong at one place of a line: the name of its rule, a JSON path, a column from 1, what was found.
+
+    `severity` is given where it differs from the rule's.
+    """
 
     rule: str
     path: str
     column: int | None
     found: str
+    severity: str | None = None
 
 
 BROKEN = object()  # what parse gives back when no value can be had

@@ -8,10 +8,13 @@ from collections.abc import Iterator, Sequence
 from lesson.core.messages import tr
 from lesson.core.strict_json import JsonProblem
 from lesson.core.text import shorten
-from lesson.data.rules import ASKS_NAME, TELLS_NAME
+from lesson.data.rules import NAMES_NAME, TELLS_NAME, asks_name
 
 REMEMBERED = 100_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
 MOST_PROMPTS = 1000  # distinct system prompts that are counted
+FEWEST_SPEAKING = 30  # distinct rows from which it is worth naming the few that do not say the name
+SILENT_SHARE = 33  # they are few when they are at most one in so many
+LISTED_LINES = 100  # of them
 FEWEST_ROWS = 100  # distinct rows below which no system prompt is odd
 
 
@@ -35,53 +38,83 @@ class SystemPrompts:
         if rows >= FEWEST_ROWS and usual * 2 > rows:
             for line, count, text in self._counts.values():
                 if count * 100 <= rows:
+                    text = text if text.strip() else tr("no system prompt", "没有 system")
                     yield line, tr(f"{count} of {rows} rows: {text}", f"{rows} 行中只有 {count} 行：{text}")
 
 
 class Answers:
-    """The answers that distinct rows give to their first questions, and whether they say one of the `names`.
+    """The answers that distinct rows give, and whether they say one of the `names`.
 
     The texts are those of canonical rows, with their escapes.
     """
-
-    PATH = "$.conversation[0].output"
 
     def __init__(self, names: Sequence[str]) -> None:
         self._name = names[0] if names else None
         self._raw_names = [json.dumps(name, ensure_ascii=False)[1:-1] for name in names]
         # Hash of a question: distinct answers; the first line with one of the names, with another; 0 for none.
         self._questions: dict[int, list[int]] = {}
+        self._rows = self._silent = 0  # distinct rows; those among them in which no answer says a name
+        self._silent_lines: list[int] = []  # of the first of them
 
     @property
     def distinct_questions(self) -> int:
         """How many different questions there are."""
         return len(self._questions)
 
-    def compare_answer(self, line: int, question: str, answer: str) -> list[JsonProblem]:
-        """What is wrong with the answer of the distinct row in `line`, as to the name."""
+    def compare_row(self, line: int, turns: Sequence[tuple[str, str]]) -> list[JsonProblem]:
+        """What is wrong with the answers of the distinct row in `line`, as to the name; (question, answer) of each turn."""
+        question, answer = turns[0]
         entry = self._questions.setdefault(hash(question.strip()), [0, 0, 0])
         entry[0] += 1
         if not self._raw_names:
             return []
+        self._rows += 1
+        if not any(name in answer for _, answer in turns for name in self._raw_names):
+            self._silent += 1
+            if len(self._silent_lines) < LISTED_LINES:
+                self._silent_lines.append(line)
         problems = []
-        if any(name in answer for name in self._raw_names):
-            entry[1] = entry[1] or line
-        else:
-            if TELLS_NAME.search(answer):
-                entry[2] = entry[2] or line
-            if ASKS_NAME.search(question):
+        for index, (question, answer) in enumerate(turns):
+            says = any(name in answer for name in self._raw_names)
+            if says and index:
+                continue
+            asks = asks_name(question)
+            path = f"$.conversation[{index}].output"
+            if asks and not says:
                 found = tr(
                     f"asked {shorten(question)!r}, the answer never says {self._name}",
                     f"问「{shorten(question)}」，回答没有提到 {self._name}",
                 )
-                problems.append(JsonProblem("name-missing", self.PATH, None, found))
-        if entry[1] and entry[2] and line in entry[1:]:
-            other = min(entry[1:])
-            found = tr(
-                f"line {other} answers the same question with another name", f"第 {other} 行对同一问题的自称不同"
-            )
-            problems.append(JsonProblem("name-conflict", self.PATH, None, found))
+                problems.append(JsonProblem("name-missing", path, None, found))
+            if index == 0 and NAMES_NAME.search(question):
+                problems += self._conflict(line, entry, says, answer, path)
         return problems
+
+    @staticmethod
+    def _conflict(line: int, entry: list[int], says: bool, answer: str, path: str) -> list[JsonProblem]:
+        """A finding when this answer and another one to the same question tell different names."""
+        if says:
+            entry[1] = entry[1] or line
+        elif TELLS_NAME.search(answer):
+            entry[2] = entry[2] or line
+        if not (entry[1] and entry[2] and line in entry[1:]):
+            return []
+        other = min(entry[1:])
+        found = tr(f"line {other} answers the same question with another name", f"第 {other} 行对同一问题的自称不同")
+        return [JsonProblem("name-conflict", path, None, found)]
+
+    def find_silent(self) -> Iterator[tuple[int, str]]:
+        """(first line, what was found) where nearly all rows say the name: those that do not, once."""
+        if self._rows >= FEWEST_SPEAKING and 0 < self._silent * SILENT_SHARE <= self._rows:
+            lines = ", ".join(map(str, self._silent_lines)) + (" …" if self._silent > len(self._silent_lines) else "")
+            says = self._rows - self._silent
+            yield (
+                self._silent_lines[0],
+                tr(
+                    f"{says} of {self._rows} rows say {self._name}, not so line {lines}",
+                    f"{self._rows} 行中有 {says} 行提到 {self._name}，没有提到的是第 {lines} 行",
+                ),
+            )
 
     def describe_repeats(self) -> Iterator[str]:
         """A line that says how many questions have several answers, if any."""

@@ -92,7 +92,7 @@ class ReplacedRowsChecker:
         if block.canonical != len(text):  # keys in another order, or damage: look at each
             for index, line in enumerate(text[:-1].split("\n")):
                 for problem in find_row_problems(json.loads(line)):
-                    if ROW_RULES[problem.rule].severity == ERROR:
+                    if (problem.severity or ROW_RULES[problem.rule].severity) == ERROR:
                         self._findings.add_finding(
                             self._file, number + index, problem.rule, problem.found, problem.path
                         )
@@ -134,7 +134,8 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
             return PreparedRows(target, up_to_date=True)
     record.guard(force)
     findings = Findings(ROW_RULES)
-    validator = Validator(source, findings, (values.old_name, values.new_name), near=False)
+    names, replaced = (values.old_name, values.new_name), [old for old, _ in pairs]
+    validator = Validator(source, findings, names, near=False, replaced=replaced)
     authors = [values.old_author] if values.text("NEW_AUTHOR") else []
     checker = ReplacedRowsChecker(source, findings, pairs, [values.old_name, *authors])
     sought = NamesSought(values.new_name, authors)
@@ -155,6 +156,7 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
                 if findings.errors or block is None:
                     continue
                 sought.search_block(number, block)
+                block = block.dumped or block
                 _replace_block(block, number, source, replacer, check, file.write)
         validator.finish()
         report_text(findings, problems, errors=findings.errors, warnings=3)

@@ -1,7 +1,7 @@
 """Replace names in the string values of rows: keys, numbers and order stay, output as json.dumps writes it.
 
 The law: for every line that the published script accepts, the output is `json.dumps(replaced, ensure_ascii=False)` of
-the recursively replaced object. Lines proven canonical (lesson/data/rows.py, CANONICAL_ROWS) are replaced as text,
+the recursively replaced object. Lines proven canonical (lesson/data/rows.py) are replaced as text,
 which gives the same bytes without parsing; all others are parsed. Limits of our own: a line of at most 1 MiB; blank
 lines go.
 """
@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from lesson.core.messages import UserError, tr
-from lesson.data.rows import CANONICAL_ROWS, STRUCTURE, Block, split_lines
+from lesson.data.rows import REORDERED_ROWS, STRUCTURE, Block, split_lines
 
 # A match that begins with one of these could begin inside an escape such as \n or 1f.
 ESCAPE_LETTERS = frozenset("nrtfbu0123456789abcdef")
@@ -122,7 +122,7 @@ class Replacer:
             raise _not_utf8(data, place, number)
         if b"\r" in data:  # as Python's text mode reads it
             text = text.replace("\r\n", "\n").replace("\r", "\n")
-            data, end = text.encode(), CANONICAL_ROWS.match(text).end()
+            data, end = text.encode(), REORDERED_ROWS.match(text).end()
         if not self._as_text or (self._escapes_matter and "\\" in text):
             return b"".join(
                 self.replace_line(line, f"{place}:{n}") for n, line in enumerate(text[:-1].split("\n"), number)
@@ -144,7 +144,7 @@ class Replacer:
                 start = text.index("\n", end) + 1
                 done.append(self.replace_line(text[end : start - 1], f"{place}:{number}"))
                 number += 1
-                end = CANONICAL_ROWS.match(text, start).end()
+                end = REORDERED_ROWS.match(text, start).end()
             else:
                 start = end
         return b"".join(done)

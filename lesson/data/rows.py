@@ -28,9 +28,18 @@ LONGEST_LINE = 1 << 20  # bytes; also the size of one read, so that memory stays
 # would give it back. This is what makes the fast paths of recipe.replace and recipe.validate provably equal to slow ones.
 _STRING = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\nrtfb]|u00(?:0[0-7bef]|1[0-9a-f]))[^"\\\x00-\x1f]*+)*+"'
 _TURN = rf'"input": {_STRING}, "output": {_STRING}\}}'
+_SYSTEM, _INPUT, _OUTPUT = (f'"{key}": {_STRING}' for key in ("system", "input", "output"))
 CANONICAL_ROWS = re.compile(
     rf'(?:\{{"conversation": \[\{{(?:"system": {_STRING}, )?+{_TURN}(?:, \{{{_TURN})*+\]\}}\n)*+'
 )
+# The same with the keys of a turn in any order, each once, and a system prompt in any turn. Also proven, and as fast; but
+# what compares rows with each other wants the usual order (lesson/data/row_filters.py, usual_order).
+_ANY_TURN = (
+    rf"\{{(?:{_SYSTEM}, (?:{_INPUT}, {_OUTPUT}|{_OUTPUT}, {_INPUT})"
+    rf"|{_INPUT}, (?:{_OUTPUT}(?:, {_SYSTEM})?+|{_SYSTEM}, {_OUTPUT})"
+    rf"|{_OUTPUT}, (?:{_INPUT}(?:, {_SYSTEM})?+|{_SYSTEM}, {_INPUT}))\}}"
+)
+REORDERED_ROWS = re.compile(rf'(?:\{{"conversation": \[{_ANY_TURN}(?:, {_ANY_TURN})*+\]\}}\n)*+')
 # What stands outside of the string values of canonical rows, cut at the quotation marks.
 STRUCTURE = ("{", "conversation", ": [{", "system", "input", "output", ": ", ", ", "}, {", "}]}\n{")
 
@@ -165,10 +174,12 @@ def read_blocks(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
 
 
 class Block:
-    """Whole lines, decoded and held against CANONICAL_ROWS once for all who look at them."""
+    """Whole lines, decoded and held against the patterns of canonical rows once for all who look at them."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        # The same rows as json.dumps writes them, where who parsed them kept that: nobody has to parse them again.
+        self.dumped: Block | None = None
 
     @functools.cached_property
     def text(self) -> str | None:
@@ -179,9 +190,14 @@ class Block:
             return None
 
     @functools.cached_property
-    def canonical(self) -> int:
-        """So many characters of the text are canonical rows, from its start."""
+    def usual(self) -> int:
+        """So many characters of the text are canonical rows with their keys in the usual order, from its start."""
         return CANONICAL_ROWS.match(self.text).end()
+
+    @functools.cached_property
+    def canonical(self) -> int:
+        """So many characters of the text are canonical rows, from its start, whatever the order of their keys."""
+        return self.usual if self.usual == len(self.text) else REORDERED_ROWS.match(self.text, self.usual).end()
 
 
 def find_marked_lines(pattern: re.Pattern[str], text: str) -> Iterator[int]:

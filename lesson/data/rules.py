@@ -18,12 +18,32 @@ def _any_pattern(name: str) -> str:
     return "|".join(_TABLE["patterns"][name])
 
 
-# A text that only stands for one which was to be written. Its repetitions are bounded, for hostile rows.
-PLACEHOLDER = re.compile(rf"\s*(?:{_any_pattern('placeholder')})\s*[.。:：…!！]*\s*", re.IGNORECASE | re.DOTALL)
 # Names in published rows of the lesson, which their learners replace.
 SOURCE_NAMES: tuple[str, ...] = tuple(
     json.loads(Path(__file__).with_name("source_names.json").read_text(encoding="utf-8"))["names"]
 )
+
+
+def _whole_text(*names: str) -> re.Pattern[str]:
+    pattern = "|".join(map(_any_pattern, names))
+    return re.compile(rf"\s*(?:{pattern})\s*[.。:：…!！]*\s*", re.IGNORECASE | re.DOTALL)
+
+
+# Texts that only stand for one that was to be written. Their repetitions are bounded, for hostile rows.
+PLACEHOLDER = _whole_text("placeholder")
+PLACEHOLDER_SAID = _whole_text("placeholder_said")  # in what the assistant is or says; a question may be nothing else
+PLACEHOLDER_PERHAPS = _whole_text("placeholder_perhaps")
+ANY_PLACEHOLDER = _whole_text("placeholder", "placeholder_said", "placeholder_perhaps")
 PLACEHOLDER_STARTS: str = _TABLE["placeholder_starts"]  # the characters that one may begin with, white space apart
-ASKS_NAME = re.compile(_any_pattern("asks_name"), re.IGNORECASE)  # a question for the assistant's name
+PLACEHOLDER_INSIDE = re.compile(_any_pattern("placeholder_inside"))  # within a text; each holds two braces
 TELLS_NAME = re.compile(_any_pattern("tells_name"), re.IGNORECASE)  # an answer that tells a name
+NAMES_NAME = re.compile(_any_pattern("names_name"), re.IGNORECASE)  # a question that is about the name
+LONGEST_ASKING = 100  # characters of a question for a name: a longer one is about something else
+_ASKS_NAME = re.compile(_any_pattern("asks_name"), re.IGNORECASE)
+_ASKS_OTHERWISE = re.compile(_any_pattern("asks_otherwise"), re.IGNORECASE)
+
+
+def asks_name(question: str) -> bool:
+    """Whether a question asks for the assistant's own name."""
+    short = len(question) <= LONGEST_ASKING
+    return short and bool(_ASKS_NAME.search(question)) and not _ASKS_OTHERWISE.search(question)

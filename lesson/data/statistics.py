@@ -6,11 +6,12 @@ import collections
 import zlib
 from collections.abc import Callable
 
+from lesson.core.findings import ERROR
 from lesson.core.messages import UserError, tr
 from lesson.data.conversion import Unconvertible, convert_to_xtuner, read_any_format
 from lesson.data.file_rules import REMEMBERED
 from lesson.data.formats import detect_format
-from lesson.data.row_rules import find_row_problems
+from lesson.data.row_rules import SHAPE_ERRORS, find_shape_problems, texts_of
 
 FIELDS = ("system", "input", "output")
 
@@ -78,7 +79,7 @@ class RowStatistics:
         self._counted: dict[str, int] = {}  # tokens of system prompts, which repeat
 
     def add_row(self, row: dict) -> None:
-        """Count a row of XTuner's format that find_row_problems finds the right shape of."""
+        """Count a row of XTuner's format as texts_of gives it."""
         turns = row["conversation"]
         self.rows += 1
         self.turns += len(turns)
@@ -146,11 +147,9 @@ def collect_statistics(path: str, form: str, stats: RowStatistics) -> None:
             if problems:
                 raise Unconvertible("$", problems[0].found)
             row = convert_to_xtuner(row, form if form != "auto" else detect_format(row) or "xtuner")
-            if any(
-                p.rule in ("wrong-type", "missing-key", "empty-conversation", "unknown-key")
-                for p in find_row_problems(row)
-            ):
+            if any(p.rule in SHAPE_ERRORS or p.severity == ERROR for p in find_shape_problems(row)):
                 raise Unconvertible("$", "")
+            row = texts_of(row)
         except Unconvertible:
             stats.unusable += 1
             continue

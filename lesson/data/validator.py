@@ -11,9 +11,18 @@ from lesson.core.messages import tr
 from lesson.core.strict_json import BROKEN, JsonProblem, parse_strict_json
 from lesson.data.file_rules import REMEMBERED, Answers, SystemPrompts
 from lesson.data.formats import detect_document, detect_format
-from lesson.data.row_filters import find_suspect_rows, may_hold_numbers, split_fields
-from lesson.data.row_rules import find_row_problems
-from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, Block, read_blocks, split_lines
+from lesson.data.row_filters import find_suspect_rows, may_hold_numbers, split_fields, usual_order
+from lesson.data.row_rules import (
+    SHAPE_ERRORS,
+    find_row_problems,
+    find_shape_problems,
+    find_text_problems,
+    quote_keys,
+    texts_of,
+)
+from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, REORDERED_ROWS, Block, read_blocks, split_lines
+
+MOST_KEYS = 1000  # distinct keys that are ignored, of which each is told once
 
 
 class Validator:
@@ -21,7 +30,7 @@ class Validator:
 
     `names` are what the assistant may call itself in the rows, the usual one first, when that is known. `form` is the
     format of the rows, or "auto". `near` looks for near duplicates. `tokens` counts the tokens of a text; a row of more
-    than `max_length` of them is found.
+    than `max_length` of them is found. `replaced` are texts that will be replaced: {{NAME}} may be one.
     """
 
     def __init__(
@@ -33,9 +42,10 @@ class Validator:
         near: bool = True,
         tokens: Callable[[str], int] | None = None,
         max_length: int = 2048,
+        replaced: Sequence[str] = (),
     ) -> None:
         self.file, self.findings, self._form = file, findings, form
-        self._tokens, self._max_length = tokens, max_length
+        self._tokens, self._max_length, self._replaced = tokens, max_length, replaced
         self.rows = self.turns = self.blank = self.crlf = self.repeats = 0
         self._first_blank = self._first_crlf = 0
         self._seen: dict[int, int] = {}  # hash of a row: its first line
@@ -47,7 +57,9 @@ class Validator:
             from lesson.data.near_duplicates import NearDuplicates  # make data and the checks do without
 
             self._near = NearDuplicates()
-        self._format_reported = self._stop = self._started = False
+        self._format_reported = self._foreign = self._stop = self._started = False
+        self._unread: dict[tuple[bool, str], list] = {}  # a key that is ignored: first line, problem, rows, last line
+        self._dumped: list[str] | None = None  # the block's rows as json.dumps writes them, while all can be had
         self._waiting: list[str] = []  # rows made canonical, of lines that follow each other from _waiting_at on
         self._waiting_at = 0
 
@@ -69,27 +81,49 @@ class Validator:
             return
         if not self._started and self._is_document(number, block.data):
             return
-        text = block.text
-        if text is None or "\r" in text or self._form not in ("auto", "xtuner"):
+        text, self._dumped = block.text, []
+        parsed = text is None or "\r" in text or self._form not in ("auto", "xtuner")
+        if parsed:
             self._line_ends(number, block.data)
             for line in split_lines(block.data):
                 self._line(number, line)
                 number += 1
-            self._flush()
-            return
-        numbers = may_hold_numbers(block.data)
-        start, end = 0, block.canonical
+        else:
+            parsed = self._mixed_block(number, block)
+        self._flush()
+        if parsed and self._dumped:
+            block.dumped = Block("".join(self._dumped).encode())
+
+    def _mixed_block(self, number: int, block: Block) -> bool:
+        """Canonical rows together, all others one by one; gives back whether any had to be parsed."""
+        text, numbers, parsed = block.text, may_hold_numbers(block.data), False
+        start, end = 0, block.usual
         while True:
             if end > start:
                 self._flush()
+                self._keep_text(text[start:end])
                 number = self._canonical(number, text[start:end], numbers)
             if end == len(text):
+                return parsed
+            start, end = end, REORDERED_ROWS.match(text, end).end()
+            if end > start:
                 self._flush()
-                return
-            start = text.index("\n", end) + 1
+                self._keep_text(text[start:end])
+                rows = "".join(usual_order(row) + "\n" for row in text[start : end - 1].split("\n"))
+                number = self._canonical(number, rows, numbers)
+            if end == len(text):
+                return parsed
+            start, parsed = text.index("\n", end) + 1, True
             self._text(number, text[end : start - 1])
             number += 1
             end = CANONICAL_ROWS.match(text, start).end()
+
+    def _keep_text(self, rows: str | None) -> None:
+        """Remember canonical rows of this block; None where a line has no such form."""
+        if rows is None:
+            self._dumped = None
+        elif self._dumped is not None:
+            self._dumped.append(rows)
 
     def finish(self) -> None:
         """Add the findings about the file as a whole."""
@@ -109,6 +143,11 @@ class Validator:
             for line, twin, share in self._near.find_pairs():
                 found = tr(f"{share:.0%} like line {twin}", f"与第 {twin} 行相似 {share:.0%}")
                 self.findings.add_finding(self.file, line, "near-duplicate", found)
+        for line, found in self._answers.find_silent():
+            self.findings.add_finding(self.file, line, "name-rare", found)
+        for line, problem, rows, _ in self._unread.values():
+            found = problem.found + (tr(f", in {rows} rows", f"，共 {rows} 行") if rows > 1 else "")
+            self.findings.add_finding(self.file, line, problem.rule, found, problem.path, problem.column)
         for line, found in self._prompts.find_odd():
             self.findings.add_finding(self.file, line, "odd-system", found, "$.conversation[0].system")
 
@@ -126,7 +165,22 @@ class Validator:
             )
 
     def _add_problem(self, number: int, problem: JsonProblem) -> None:
-        self.findings.add_finding(self.file, number, problem.rule, problem.found, problem.path, problem.column)
+        if problem.rule.startswith("placeholder") and any(old in problem.found for old in self._replaced):
+            return
+        if (
+            problem.rule == "unknown-key" and not problem.severity
+        ):  # once a file: a key that stands in each row is one thing to know
+            key = (problem.path.startswith("$.conversation"), problem.found)
+            if key in self._unread:
+                self._unread[key][2] += self._unread[key][3] != number
+                self._unread[key][3] = number
+                return
+            if len(self._unread) < MOST_KEYS:
+                self._unread[key] = [number, problem, 1, number]
+                return
+        self.findings.add_finding(
+            self.file, number, problem.rule, problem.found, problem.path, problem.column, problem.severity
+        )
 
     def _is_document(self, number: int, block: bytes) -> bool:
         """A JSON document in place of JSON Lines gets one finding, not one for each line."""
@@ -156,54 +210,72 @@ class Validator:
             self._text(number, line.decode())
         except UnicodeDecodeError as error:
             self.rows += 1
-            self._add_problem(
-                number,
-                JsonProblem(
-                    "not-utf8",
-                    "",
-                    error.start + 1,
-                    tr(f"the byte 0x{line[error.start]:02x}", f"字节 0x{line[error.start]:02x}"),
-                ),
-            )
+            self._keep_text(None)
+            found = tr(f"the byte 0x{line[error.start]:02x}", f"字节 0x{line[error.start]:02x}")
+            self._add_problem(number, JsonProblem("not-utf8", "", error.start + 1, found))
 
     def _text(self, number: int, line: str) -> None:
         """One line that is not known to be canonical."""
         if not line.strip(" \t\r\n"):
             self.blank += 1
             self._first_blank = self._first_blank or number
+            self._keep_text(None)
             return
         value, problems = parse_strict_json(line)
         for problem in problems:
             self._add_problem(number, problem)
+        value = BROKEN if value is BROKEN else self._in_xtuners_format(number, value)
         if value is BROKEN:
             self.rows += 1
+            self._keep_text(None)
             return
-        form = self._form if self._form != "auto" else detect_format(value) or "xtuner"
-        if form != "xtuner":
-            from lesson.data.conversion import Unconvertible, convert_to_xtuner  # only where needed
-
-            if self._form == "auto" and not self._format_reported:
-                self._format_reported = True
-                self._add_problem(
-                    number,
-                    JsonProblem("other-format", "$", None, tr(f"rows of the format {form}", f"{form} 格式的数据行")),
-                )
-            try:
-                value = convert_to_xtuner(value, form)
-            except Unconvertible as error:
-                self.rows += 1
-                self._add_problem(number, JsonProblem("not-convertible", error.path, None, error.found))
-                return
         canonical = json.dumps(value, ensure_ascii=False)
-        if CANONICAL_ROWS.fullmatch(canonical + "\n") and not any(p.rule == "lone-surrogate" for p in problems):
-            if number != self._waiting_at + len(self._waiting):
-                self._flush()
-                self._waiting_at = number
-            self._waiting.append(canonical)
+        self._keep_text(None if problems else canonical + "\n")
+        if any(problem.rule == "lone-surrogate" for problem in problems):
+            self.rows += 1
+            for problem in find_row_problems(value):
+                self._add_problem(number, problem)
             return
-        self.rows += 1
-        for problem in find_row_problems(value):
-            self._add_problem(number, problem)
+        if not CANONICAL_ROWS.fullmatch(canonical + "\n"):
+            shape = list(find_shape_problems(value))
+            for problem in shape:
+                self._add_problem(number, problem)
+            if any(problem.rule in SHAPE_ERRORS for problem in shape):
+                self.rows += 1
+                for problem in find_text_problems(value):
+                    self._add_problem(number, problem)
+                return
+            canonical = json.dumps(texts_of(value), ensure_ascii=False)  # for the rules of texts and of whole files
+        if number != self._waiting_at + len(self._waiting):
+            self._flush()
+            self._waiting_at = number
+        self._waiting.append(canonical)
+
+    def _in_xtuners_format(self, number: int, value: object) -> object:
+        """The row in XTuner's format, with a finding when it had another one; BROKEN where it cannot be had."""
+        form = self._form if self._form != "auto" else detect_format(value)
+        if form is None:
+            first = not self.rows and not self._waiting
+            if isinstance(value, dict) and value and (self._foreign or first):
+                if not self._foreign:
+                    self._foreign = True
+                    found = tr("rows with the keys ", "数据行的键为 ") + quote_keys(value)
+                    self._add_problem(number, JsonProblem("unknown-format", "$", None, found))
+                return BROKEN
+            return value
+        if form == "xtuner":
+            return value
+        from lesson.data.conversion import Unconvertible, convert_to_xtuner  # only where needed
+
+        if self._form == "auto" and not self._format_reported:
+            self._format_reported = True
+            found = tr(f"rows of the format {form}", f"{form} 格式的数据行")
+            self._add_problem(number, JsonProblem("other-format", "$", None, found))
+        try:
+            return convert_to_xtuner(value, form)
+        except Unconvertible as error:
+            self._add_problem(number, JsonProblem("not-convertible", error.path, None, error.found))
+            return BROKEN
 
     def _flush(self) -> None:
         """Check the rows that wait: many at once take a fraction of the time."""
@@ -279,11 +351,11 @@ class Validator:
         return bool(problems)
 
     def _compare(self, number: int, fields: list[tuple[str, str]]) -> None:
-        """What a distinct row says, held against the other rows."""
+        """What a distinct row says, held against the other rows. `fields` are in the usual order, turn by turn."""
         has_prompt = fields[0][0] == "system"
         self._prompts.count_prompt(number, fields[0][1] if has_prompt else "")
-        question, answer = fields[1:3] if has_prompt else fields[:2]
-        for problem in self._answers.compare_answer(number, question[1], answer[1]):
+        said = [text for key, text in fields if key != "system"]
+        for problem in self._answers.compare_row(number, list(zip(said[::2], said[1::2], strict=True))):
             self._add_problem(number, problem)
 
 

@@ -82,8 +82,8 @@ BROKEN = [
     (text(row("你是谁？", "我是一个助手。")), ("name-missing", None, AT + ".output")),
     ("[" * (DEEPEST + 1) + "]" * (DEEPEST + 1), ("too-deep", DEEPEST + 1, "")),
     (
-        '{"conversation": [{"input": "a", "output": "b"}, {"system": "s", "input": "c", "output": "d"}]}',
-        ("unknown-key", None, "$.conversation[1].system"),
+        '{"conversation": [{"input": "a", "output": "b"}, {"sytem": "s", "input": "c", "output": "d"}]}',
+        ("unknown-key", None, "$.conversation[1].sytem"),
     ),
 ]
 
