@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from lesson.data.row_rules import UNSEEN
-from lesson.data.rows import find_marked_lines
+from lesson.data.rows import STRING, find_marked_lines
 from lesson.data.rules import ANY_PLACEHOLDER, PLACEHOLDER_STARTS
 
 # What makes a row worth a closer look. Each is fast on whole blocks; a row without any is clean.
@@ -39,34 +40,30 @@ def split_fields(row: str) -> list[tuple[str, str]]:
     return list(zip(parts[3::4], parts[5::4], strict=True))
 
 
-_TURNS = re.compile(r'"(system|input|output)": "((?:[^"\\]++|\\.)*+)"(\}?)')
+def _reordering(keys: Sequence[str]) -> tuple[re.Pattern[str], str]:
+    """A pattern of a turn with the keys in this order, and a template that puts them into the usual one."""
+    pattern = r"\{" + ", ".join(f'"{key}": ({STRING})' for key in keys) + r"\}"
+    usual = ", ".join(rf'"{key}": \{keys.index(key) + 1}' for key in ("system", "input", "output") if key in keys)
+    return re.compile(pattern), f"{{{usual}}}"
 
 
-def split_turns(row: str) -> list[dict[str, str]]:
-    """{key: value as in the text} of each turn of a canonical row, whatever the order of its keys."""
-    if "\\" in row:
-        found = _TURNS.findall(row)
-    else:
-        parts = row.split('"')  # behind every value stands ", " or what ends the turn
-        found = [
-            (key, value, after[0] == "}")
-            for key, value, after in zip(parts[3::4], parts[5::4], parts[6::4], strict=True)
-        ]
-    turns: list[dict[str, str]] = [{}]
-    for key, value, last in found:
-        turns[-1][key] = value
-        if last:
-            turns.append({})
-    return turns[:-1]
+# For each order but the usual one: what stands in any text that has such a turn, the pattern, and the template.
+_REORDERINGS = [
+    ('{"output": "', *_reordering(("output", "input", "system"))),
+    ('{"output": "', *_reordering(("output", "system", "input"))),
+    ('{"output": "', *_reordering(("output", "input"))),
+    (', "system": "', *_reordering(("input", "output", "system"))),
+    (', "system": "', *_reordering(("input", "system", "output"))),
+    ('{"system": "', *_reordering(("system", "output", "input"))),
+]
 
 
-def usual_order(row: str) -> str:
-    """A canonical row with system, input and output of each turn in this order."""
-    turns = (
-        ", ".join(f'"{key}": "{turn[key]}"' for key in ("system", "input", "output") if key in turn)
-        for turn in split_turns(row)
-    )
-    return '{"conversation": [{' + "}, {".join(turns) + "}]}"
+def usual_order(rows: str) -> str:
+    """Canonical rows with system, input and output of each turn in this order."""
+    for sign, pattern, template in _REORDERINGS:
+        if sign in rows:  # no text has an inner quotation mark without a backslash, so this is never within one
+            rows = pattern.sub(template, rows)
+    return rows
 
 
 def may_hold_numbers(block: bytes) -> bool:

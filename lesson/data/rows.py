@@ -26,11 +26,11 @@ LONGEST_LINE = 1 << 20  # bytes; also the size of one read, so that memory stays
 # A row exactly as json.dumps(row, ensure_ascii=False) writes it: every key in its usual place, every escape in the one
 # form that json.dumps uses. Text that matches (decoded strictly from UTF-8) needs no parsing: loading and dumping it
 # would give it back. This is what makes the fast paths of recipe.replace and recipe.validate provably equal to slow ones.
-_STRING = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\nrtfb]|u00(?:0[0-7bef]|1[0-9a-f]))[^"\\\x00-\x1f]*+)*+"'
-_TURN = rf'"input": {_STRING}, "output": {_STRING}\}}'
-_SYSTEM, _INPUT, _OUTPUT = (f'"{key}": {_STRING}' for key in ("system", "input", "output"))
+STRING = r'"[^"\\\x00-\x1f]*+(?:\\(?:["\\nrtfb]|u00(?:0[0-7bef]|1[0-9a-f]))[^"\\\x00-\x1f]*+)*+"'
+_TURN = rf'"input": {STRING}, "output": {STRING}\}}'
+_SYSTEM, _INPUT, _OUTPUT = (f'"{key}": {STRING}' for key in ("system", "input", "output"))
 CANONICAL_ROWS = re.compile(
-    rf'(?:\{{"conversation": \[\{{(?:"system": {_STRING}, )?+{_TURN}(?:, \{{{_TURN})*+\]\}}\n)*+'
+    rf'(?:\{{"conversation": \[\{{(?:"system": {STRING}, )?+{_TURN}(?:, \{{{_TURN})*+\]\}}\n)*+'
 )
 # The same with the keys of a turn in any order, each once, and a system prompt in any turn. Also proven, and as fast; but
 # what compares rows with each other wants the usual order (lesson/data/row_filters.py, usual_order).

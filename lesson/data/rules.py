@@ -37,7 +37,8 @@ ANY_PLACEHOLDER = _whole_text("placeholder", "placeholder_said", "placeholder_pe
 PLACEHOLDER_STARTS: str = _TABLE["placeholder_starts"]  # the characters that one may begin with, white space apart
 PLACEHOLDER_INSIDE = re.compile(_any_pattern("placeholder_inside"))  # within a text; each holds two braces
 TELLS_NAME = re.compile(_any_pattern("tells_name"), re.IGNORECASE)  # an answer that tells a name
-NAMES_NAME = re.compile(_any_pattern("names_name"), re.IGNORECASE)  # a question that is about the name
+# A question that may be about the name. Each alternative begins with a letter, so that the engine skips over all others.
+NAMES_NAME = re.compile(_any_pattern("names_name"))
 LONGEST_ASKING = 100  # characters of a question for a name: a longer one is about something else
 _ASKS_NAME = re.compile(_any_pattern("asks_name"), re.IGNORECASE)
 _ASKS_OTHERWISE = re.compile(_any_pattern("asks_otherwise"), re.IGNORECASE)
@@ -45,5 +46,6 @@ _ASKS_OTHERWISE = re.compile(_any_pattern("asks_otherwise"), re.IGNORECASE)
 
 def asks_name(question: str) -> bool:
     """Whether a question asks for the assistant's own name."""
-    short = len(question) <= LONGEST_ASKING
-    return short and bool(_ASKS_NAME.search(question)) and not _ASKS_OTHERWISE.search(question)
+    if len(question) > LONGEST_ASKING or not NAMES_NAME.search(question):
+        return False
+    return bool(_ASKS_NAME.search(question)) and not _ASKS_OTHERWISE.search(question)

@@ -105,12 +105,12 @@ class Validator:
                 number = self._canonical(number, text[start:end], numbers)
             if end == len(text):
                 return parsed
-            start, end = end, REORDERED_ROWS.match(text, end).end()
+            start = end
+            end = block.canonical if start == block.usual else REORDERED_ROWS.match(text, start).end()
             if end > start:
                 self._flush()
                 self._keep_text(text[start:end])
-                rows = "".join(usual_order(row) + "\n" for row in text[start : end - 1].split("\n"))
-                number = self._canonical(number, rows, numbers)
+                number = self._canonical(number, usual_order(text[start:end]), numbers)
             if end == len(text):
                 return parsed
             start, parsed = text.index("\n", end) + 1, True
@@ -354,8 +354,13 @@ class Validator:
         """What a distinct row says, held against the other rows. `fields` are in the usual order, turn by turn."""
         has_prompt = fields[0][0] == "system"
         self._prompts.count_prompt(number, fields[0][1] if has_prompt else "")
-        said = [text for key, text in fields if key != "system"]
-        for problem in self._answers.compare_row(number, list(zip(said[::2], said[1::2], strict=True))):
+        rest = fields[1:] if has_prompt else fields
+        if len(rest) == 2:
+            turns = ((rest[0][1], rest[1][1]),)
+        else:
+            said = [text for key, text in rest if key != "system"]
+            turns = tuple(zip(said[::2], said[1::2], strict=True))
+        for problem in self._answers.compare_row(number, turns):
             self._add_problem(number, problem)
 
 
