@@ -34,7 +34,7 @@ def list_tokens(tokenizer, path: Path) -> Iterator[tuple[int, int]]:
             for turn in json.loads(line)["conversation"]:
                 if turn.get("system"):
                     messages.append({"role": "system", "content": turn["system"]})
-                messages.append({"role": "user", "content": turn["input"]})
+                messages.append({"role": "user", "content": turn["input"] or ""})
                 asked = tokenizer.apply_chat_template(messages, add_generation_prompt=True)
                 messages.append({"role": "assistant", "content": turn["output"]})
                 whole = tokenizer.apply_chat_template(messages)

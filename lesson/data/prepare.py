@@ -17,7 +17,7 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data.replace import Replacer, parse_pair
 from lesson.data.residue import ResidueFinder, scan_rows
-from lesson.data.row_rules import find_row_problems
+from lesson.data.row_rules import find_row_problems, texts_of
 from lesson.data.rows import Block, open_bytes, read_blocks, source_remedy, split_lines
 from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator
@@ -145,7 +145,7 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
         checker.check_block(number, block)
         if mixer:
             for line in block.text[:-1].split("\n"):
-                mixer.take_row(json.loads(line)["conversation"])
+                mixer.take_row(texts_of(json.loads(line))["conversation"])
 
     added = 0
     with atomic(target, "wb") as file:

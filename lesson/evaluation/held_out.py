@@ -66,7 +66,7 @@ def refuse_trained_questions(questions: Iterable[dict], rows: Iterable[dict], pa
 
     `rows` are those of the file `path`, which the error names.
     """
-    trained = {fold_text(turn["input"]) for row in rows for turn in row["conversation"]}
+    trained = {fold_text(turn["input"] or "") for row in rows for turn in row["conversation"]}
     for question in questions:
         if fold_text(question["input"]) in trained:
             raise UserError(

@@ -219,7 +219,7 @@ class Evidence:
             for _, line in rows.read_lines(stream):
                 value = parse_strict_json((line or b"").decode(errors="replace"))[0] if line and line.strip() else None
                 with contextlib.suppress(TypeError, KeyError):
-                    found |= {fold_text(turn["input"]) for turn in value["conversation"]}
+                    found |= {fold_text(turn["input"] or "") for turn in value["conversation"]}
         return found
 
     @functools.cached_property
