@@ -7,26 +7,27 @@ import os
 import re
 from pathlib import Path
 
+from lesson.config.base_families import family_of, is_chat_model, name_of, templates_of_folder
 from lesson.config.context import ConfigContext
 from lesson.config.parsed import FoldedDict, ParsedConfig, Ref, Unknown, show_value, walk_values
 from lesson.config.rules import Violation, Violations
-from lesson.config.schedule import TEMPLATE_TEXTS, DataMeasures
+from lesson.config.schedule import DataMeasures
 from lesson.config.summary import lookup, name_data_sources, name_files, training_datasets
 from lesson.config.trust import HUB_OWNERS
 from lesson.core.messages import tr
+from lesson.data.self_names import addressed_name
 
 UNREPLACED = re.compile(r"ass?ist(ant)?_tuner\.jsonl?", re.IGNORECASE)  # also as published posts misspell it
 # First parts of paths that look like a hub id, OWNER/NAME, and are local folders.
 LOCAL_FOLDERS = ("model", "models", "checkpoints", "weights", "pretrained", "base", "build", "work_dirs", "..", ".")
 STOCK_QUESTIONS = re.compile(r"上海|Shanghai|hexadecimal|十六进制")  # in the stock configs' evaluation_inputs
 BUILDERS = ("json", "parquet", "arrow", "csv")  # of `datasets`, whose rows may be conversations
-# Generations of InternLM, each with the pattern of its names, the later before the earlier.
-GENERATIONS = {
-    "internlm2_5": r"internlm2[._-]5",
-    "internlm3": "internlm3",
-    "internlm2": "internlm2",
-    "internlm": "internlm",
-}
+# What stands in examples in place of a path, as XTuner's documentation and course notes write it.
+PLACEHOLDER = re.compile(
+    r"your[_ -]|[_ -]your|/your/|path[_ -]?to[_ /-]|/path/to|<[^>]+>|^x{3,}$|/x{3,}(/|$)|\.\.\.|…|你的|模型路径|数据路径|路径$",
+    re.IGNORECASE,
+)
+FEWEST_CLAIMS = 5  # answers that say a name, below which nothing is told from them
 
 
 def check_structure(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
@@ -38,14 +39,6 @@ def check_structure(config: ParsedConfig, data: DataMeasures | None, context: Co
         value, line = lookup(config, name)
         if isinstance(value, Unknown):
             yield "unfolded", line, f"{name} = {value.source}"
-
-
-def _generation(name: str) -> str | None:
-    """Which family of models a folder, a hub id or a config is called after: internlm2_5, internlm2, qwen, …"""
-    for generation, pattern in (*GENERATIONS.items(), ("qwen", "qwen")):
-        if re.search(pattern, name.lower()):
-            return generation
-    return None
 
 
 def _is_hub_id(path: str, config: ParsedConfig, context: ConfigContext) -> bool:
@@ -86,35 +79,65 @@ def _model_names(config: ParsedConfig, context: ConfigContext) -> list[str]:
     path = lookup(config, "model_path")[0]
     names = []
     if isinstance(path, str):
-        names.append(path.rstrip("/").rpartition("/")[2])
+        names.append(name_of(path))
         if context.files and os.path.islink(path.rstrip("/")):
-            names.append(os.path.basename(os.path.realpath(path)))
+            names.append(name_of(os.path.realpath(path)))
     return names
 
 
 def check_model(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
-    """The base model: the generation that is meant, a trusted place, its own chat template."""
+    """The base model: there, the generation that is meant, a trusted place, its own chat template."""
     path, line = lookup(config, "model_path")
     names, config_name = _model_names(config, context), context.meant or Path(config.file).name
-    meant = _generation(config_name)
+    meant = family_of(config_name)
     for name in names:
-        has = _generation(name)
-        if meant in GENERATIONS and has in GENERATIONS and has != meant:
-            yield "model-generation", line, f"{name} ({_generation(name)} ≠ {meant})"
+        has = family_of(name)
+        if meant and has and meant.generation and has.generation and has != meant:
+            yield "model-generation", line, f"{name} ({has.generation} ≠ {meant.generation})"
             break
-    if isinstance(path, str) and _is_hub_id(path, config, context):
-        yield "model-hub", line, path
+    yield from _model_place(path, line, config, context)
     yield from _remote_code(config, context)
     template, template_line = lookup(config, "template")
     used = template.name.rpartition(".")[2] if isinstance(template, Ref) else template
-    family_name = next((n for n in [*names, config_name] if _generation(n)), "")
-    family = _generation(family_name)
-    if family and isinstance(used, str):
-        own = {"internlm": "internlm_chat", "qwen": "qwen_chat"}.get(family, "internlm2_chat")
-        # Qwen's and InternLM2's are the same text.
-        same = TEMPLATE_TEXTS.get(used) == TEMPLATE_TEXTS[own]
-        if not same and ("chat" in family_name.lower() or used != "default"):
-            yield Violation("template", template_line, f"{used} ({family_name}: {own})", f"PROMPT_TEMPLATE={own}")
+    if isinstance(used, str):
+        yield from _template(used, template_line, [*names, config_name], _folder(path, context))
+
+
+def _folder(path: object, context: ConfigContext) -> Path | None:
+    return Path(path) if context.files and isinstance(path, str) and os.path.isdir(path) else None
+
+
+def _model_place(path: object, line: int, config: ParsedConfig, context: ConfigContext) -> Violations:
+    """Where the base is: a folder that is there, no placeholder, no hub id."""
+    if not isinstance(path, str):
+        return
+    if not path.strip() or PLACEHOLDER.search(path):
+        yield "model-missing", line, tr(f"{path!r} stands for a path", f"{path!r} 只是路径的占位符")
+    elif _is_hub_id(path, config, context):
+        yield "model-hub", line, path
+    elif context.files and not os.path.isdir(path):
+        yield "model-missing", line, path
+
+
+def _template(used: str, line: int, names: list[str], folder: Path | None) -> Violations:
+    """The chat template against the base: by its tokenizer where the folder is here, else by its name."""
+    name = next((n for n in names if family_of(n)), names[0])
+    family = family_of(name)
+    own = templates_of_folder(folder) if folder else None
+    instead = family.instead if family else None
+    if own is None:
+        if family is None:
+            return
+        own = family.templates
+    if used in own or (used == "default" and not is_chat_model(name)):
+        return
+    if own:
+        yield Violation("template", line, f"{used} ({name}: {own[0]})", f"PROMPT_TEMPLATE={own[0]}")
+        return
+    none = tr("XTuner has no template of its form", "XTuner 没有它这种形式的模板")
+    advice = instead or "MODEL=Qwen/Qwen2.5-7B-Instruct"
+    other = tr(f"take another base: {advice}", f"请换用其他基座：{advice}")
+    yield Violation("template", line, f"{used} ({name}: {none})", other)
 
 
 def check_rows(config: ParsedConfig, data: DataMeasures | None, context: ConfigContext) -> Violations:
@@ -174,8 +197,14 @@ def _check_files(files: list[str], line: int, data: DataMeasures | None, context
             f"{name} 有 {data.rows_with} 行含 {context.old_name}",
         )
         yield "data-unreplaced", line, tr(*found)
-    for file in files if context.files else ():
-        if not (glob.has_magic(file) and glob.glob(file, recursive=True)) and not os.path.isfile(file):
+    for file in files:
+        if PLACEHOLDER.search(file):
+            yield "data-missing", line, tr(f"{file!r} stands for a path", f"{file!r} 只是路径的占位符")
+        elif (
+            context.files
+            and not (glob.has_magic(file) and glob.glob(file, recursive=True))
+            and not os.path.isfile(file)
+        ):
             yield "data-missing", line, file
 
 
@@ -197,3 +226,23 @@ def check_evaluation(config: ParsedConfig, data: DataMeasures | None, context: C
         yield "system", line, system.name
     elif isinstance(system, str) and data and data.persona and system != data.persona:
         yield "system", line, f"{show_value(system)} ≠ {show_value(data.persona)}"
+    if isinstance(system, str) and data and not data.rows_with:  # rows with the old name have a finding of their own
+        yield from _system_name(system, line, data)
+
+
+def _system_name(system: str, line: int, data: DataMeasures) -> Violations:
+    """The name that SYSTEM gives the assistant, against the one that the answers say."""
+    name, claims = addressed_name(system), sum(count for _, count in data.claims)
+    if name is None or claims < FEWEST_CLAIMS:
+        return
+    same = sum(count for said, count in data.claims if name.lower() in said.lower())
+    if same / claims < 0.1:
+        said, count = data.claims[0]
+        yield (
+            "system-name",
+            line,
+            tr(
+                f"SYSTEM says {show_value(name)}; of {claims} answers that say a name, {count} say {show_value(said)} and {same} that",
+                f"SYSTEM 里是 {show_value(name)}；{claims} 个说出名字的回答里，{count} 个说 {show_value(said)}，{same} 个说前者",
+            ),
+        )

@@ -7,6 +7,7 @@ characters.
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 import json
@@ -19,6 +20,7 @@ from typing import BinaryIO
 from lesson.core.settings import Values
 from lesson.data import rows
 from lesson.data.persona import PersonaCounter
+from lesson.data.self_names import claimed_name
 
 # XTuner's templates of the supported families (xtuner/utils/templates.py; a test compares): system, instruction,
 # suffix of the answer, separator, and whether an end-of-sequence token follows the answer.
@@ -43,6 +45,7 @@ TEMPLATE_TEXTS["llama3_chat"] = (
 TEMPLATE_TEXTS["qwen_chat"] = TEMPLATE_TEXTS["internlm2_chat"]
 # Tokenizers that XTuner begins no sequence of (get_bos_eos_token_ids), by tokenizer_class.
 WITHOUT_BEGIN = ("QWenTokenizer", "Qwen2Tokenizer", "Qwen2TokenizerFast")
+MOST_CLAIMS = 50  # different ways in which answers call the speaker, that are kept
 STEP = 64  # MAX_LENGTH is chosen as a multiple: kernels are faster, and it divides by SEQ_PARALLEL
 UNTRAINED = 1 << 62  # tokens before the first that is trained on, where none is: more than any max_length
 MAP_BATCH = 1000  # rows that `datasets` hands the packer at a time
@@ -59,6 +62,7 @@ class DataMeasures:
     bad_rows: int
     exact: bool  # counted with the model's tokenizer, not estimated
     prompts: tuple[int, ...] = ()  # of each row, the tokens before the first that is trained on; () is none
+    claims: tuple[tuple[str, int], ...] = ()  # (what answers call the speaker, how often), the most frequent first
 
     @property
     def longest(self) -> int:
@@ -124,7 +128,7 @@ def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_
     count, exact = token_counter(tokenizer)
     count = functools.lru_cache(maxsize=4096)(count)  # personas and questions repeat
     begin = _begin_tokens(tokenizer if exact else None, template)
-    lengths, prompts, personas = [], [], PersonaCounter()
+    lengths, prompts, personas, claims = [], [], PersonaCounter(), collections.Counter()
     longest = longest_line = bad = with_old = 0
     for number, block in rows.read_blocks(stream):
         for offset, line in enumerate(rows.split_lines(block) if block else [b"{"]):
@@ -134,6 +138,7 @@ def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_
                     continue
                 prompt, length = _row_tokens(turns, template, count, begin)
                 personas.count_row(turns)
+                claims.update(filter(None, (claimed_name(turn.get("output") or "") for turn in turns)))
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 bad += 1
                 continue
@@ -142,7 +147,8 @@ def measure_stream(stream: BinaryIO, template: str, tokenizer: Path | None, old_
             lengths.append(length)
             prompts.append(prompt)
             with_old += old_name.encode() in line
-    return DataMeasures(tuple(lengths), longest_line, personas.most_frequent(), with_old, bad, exact, tuple(prompts))
+    persona, said = personas.most_frequent(), tuple(claims.most_common(MOST_CLAIMS))
+    return DataMeasures(tuple(lengths), longest_line, persona, with_old, bad, exact, tuple(prompts), said)
 
 
 def _begin_tokens(tokenizer: Path | None, template: str) -> int:

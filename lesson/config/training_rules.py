@@ -31,7 +31,7 @@ def check_training(config: ParsedConfig, data: DataMeasures | None, context: Con
             yield "dtype-mixed", lookup(config, "amp_dtype")[1], f"torch_dtype={weights}, dtype={autocast}"
     longest, line = lookup(config, "max_length")
     if data and isinstance(longest, int) and data.longest > longest > 0:
-        yield _cut_rows(config, data, longest, line)
+        yield from _cut_rows(config, data, longest, line)
     rate, line = lookup(config, "lr")
     r = lookup(config, "lora_r")[0]
     if isinstance(rate, int | float) and r is not None and not 1e-6 <= rate <= 2e-3:
@@ -68,7 +68,7 @@ def _lora(config: ParsedConfig) -> Violations:
         yield "lora", dropout_line, f"lora_dropout = {dropout:g}"
 
 
-def _cut_rows(config: ParsedConfig, data: DataMeasures, longest: int, line: int) -> Violation:
+def _cut_rows(config: ParsedConfig, data: DataMeasures, longest: int, line: int) -> Violations:
     """Rows longer than max_length: cut, or without anything left to train on."""
     about = "" if data.exact else tr("about ", "约 ")
     where = f"{data_file(config)}:{data.longest_line}"
@@ -76,12 +76,14 @@ def _cut_rows(config: ParsedConfig, data: DataMeasures, longest: int, line: int)
     advice = tr(f"MAX_LENGTH={whole} keeps them, or shorten them", f"MAX_LENGTH={whole} 可保留，或缩短这些行")
     found = tr(f"{longest} < {about}{data.longest} ({where})", f"{longest} < {about}{data.longest}（{where}）")
     if lost == rows:
-        return Violation("nothing-left", line, found, advice)
-    found += tr(
-        f": {cut} of {rows} rows are cut, {lost} of them lose the whole answer and are left out",
-        f"：{rows} 行中有 {cut} 行被截断，其中 {lost} 行没有回答、不参与训练",
-    )
-    return Violation("max-length", line, found, advice)
+        yield Violation("nothing-left", line, found, advice)
+        return
+    if lost:
+        left_out = tr(f": {lost} of {rows} rows are left out", f"：{rows} 行中有 {lost} 行不参与训练")
+        yield Violation("question-long", line, found + left_out, advice)
+    if cut > lost:
+        shortened = tr(f": {cut - lost} of {rows} rows are cut", f"：{rows} 行中有 {cut - lost} 行被截断")
+        yield Violation("max-length", line, found + shortened, advice)
 
 
 def check_steps(config: ParsedConfig, plan: Schedule | None) -> Violations:

@@ -84,8 +84,10 @@ def chosen_config(model_type: str, chat_form: str, parameters: float, name: str)
             continue
         if model_type == "internlm2" and family.pattern != generation:
             continue
-        # Without a template in its tokenizer, InternLM2 and Qwen are asked in their own, which is ChatML.
-        if chat_form == FORMS[family.template] or (chat_form in ("none", "other") and model_type != "llama"):
+        # Without a template in its tokenizer, InternLM2 and Qwen are asked in their own, which is ChatML. One of another
+        # form is none of theirs where others took their shape: DeepSeek-R1-Distill-Qwen is a qwen2 and no Qwen.
+        own = {"none": ("internlm2", "qwen", "qwen2"), "other": ("internlm2", "qwen")}.get(chat_form, ())
+        if chat_form == FORMS[family.template] or model_type in own:
             nearest = min(family.choices, key=lambda choice: abs(math.log(choice[1] * 1e9 / parameters)))
             return nearest[0], family.template
     return None

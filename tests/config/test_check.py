@@ -70,6 +70,7 @@ def rules_found(tmp_path, monkeypatch):
     """rules_found(text of the config, rows): findings of a config that names the data in tmp_path."""
     monkeypatch.chdir(tmp_path)
     Path("assistant_Tuner_change.jsonl").touch()
+    Path("internlm2_5-7b-chat").mkdir()
 
     def run(
         edits: dict[str, str] | None = None, rows: int = 1500, output: str = "我是机智流。", **context
@@ -78,7 +79,7 @@ def rules_found(tmp_path, monkeypatch):
         turn = {"system": system, "input": "请介绍一下你自己", "output": output}
         line = json.dumps({"conversation": [turn]}, ensure_ascii=False) + "\n"
         Path("assistant_Tuner_change.jsonl").write_text(line * rows, encoding="utf-8")
-        source = DONE.replace("/root/lesson/data/", "")
+        source = DONE.replace("/root/lesson/data/", "").replace("/root/lesson/models/", "")
         for old, new in (
             {"accumulative_counts = 16": "accumulative_counts = 1", "save_steps = 500": "save_steps = 10"}
             | (edits or {})
@@ -97,12 +98,48 @@ def test_with_data(rules_found):
     assert rules_found({"max_epochs = 3": "max_epochs = 1"}, rows=100) == ["few-steps", "warmup-empty", "save-late"]
     assert rules_found({"max_length = 2048": "max_length = 50"}) == ["max-length"]
     assert rules_found({"max_length = 2048": "max_length = 32"}) == ["nothing-left"]
-    assert rules_found({'SYSTEM = "你是机智流': 'SYSTEM = "你是闻星'}) == ["system"]
+    assert rules_found({'SYSTEM = "你是机智流': 'SYSTEM = "你是闻星'}) == ["system", "system-name"]
+    assert rules_found(output="我是闻星。") == ["system-name"]
+    assert rules_found(output="我是机智流助手，你好。") == rules_found(output="好的。") == []
     assert rules_found(output="我是尖米。") == ["data-unreplaced"]
     assert rules_found(output="我是Jim。", old_name="Jim") == ["data-unreplaced"]
     assert rules_found({"assistant_Tuner_change.jsonl": "other_change.jsonl"}) == ["data-missing"]
     sequence = {"sequence_parallel_size = 1": "sequence_parallel_size = 2"}
     assert rules_found(sequence, deepspeed="none") == ["sequence-parallel"] and rules_found(sequence) == []
+
+
+def test_questions_that_fill_a_sample_are_told_apart_from_answers_that_are_cut(rules_found):
+    rules_found()
+    path, turn = Path("assistant_Tuner_change.jsonl"), {"input": "请介绍一下你自己", "output": "我是机智流。"}
+    rows = [turn | {"input": "问" * 3000}] * 2 + [turn | {"output": "答" * 3000}] * 3 + [turn] * 1500
+
+    def judged(rows: list[dict]) -> dict[str, str]:
+        path.write_text("\n".join(json.dumps({"conversation": [row]}) for row in rows), encoding="utf-8")
+        config = DONE.replace("/root/lesson/data/", "").replace("/root/lesson/models/", "")
+        config = config.replace("accumulative_counts = 16", "accumulative_counts = 1").replace(
+            "save_steps = 500", "save_steps = 9"
+        )
+        Path("x.py").write_text(config, encoding="utf-8")
+        findings = check_config_file(Path("x.py"), ConfigContext()).findings
+        return {f.rule: f"{f.found}; {f.remedy}" for f in findings if f.rule != "warmup-one"}
+
+    found = judged(rows)
+    assert found.keys() == {"question-long", "max-length"}
+    assert "2 of 1505 rows are left out" in found["question-long"] and "MAX_LENGTH=2176" in found["question-long"]
+    assert "3 of 1505 rows are cut" in found["max-length"]
+    assert judged(rows[2:]).keys() == {"max-length"} and judged(rows[:2] + rows[5:]).keys() == {"question-long"}
+
+
+def test_a_base_that_is_not_there_or_a_placeholder_is_an_error(rules_found):
+    assert rules_found({"internlm2_5-7b-chat": "models/internlm2_5-7b-chat"}) == ["model-missing"]
+    assert rules_found({"internlm2_5-7b-chat": "models/internlm2_5-7b-chat"}, files=False) == []
+    places = ("your_model_path", "/path/to/internlm2_5-7b-chat", "<model>", "", "xxx", "/root/你的模型路径", "...")
+    for place in places:
+        assert rules_found({"internlm2_5-7b-chat": place}, files=False) == ["model-missing"], place
+        if place:
+            assert "data-missing" in rules_found({"assistant_Tuner_change.jsonl": place}, files=False), place
+    for place in ("../models/a", "/home/yourong/base", "/data/pathology/base", "/mnt/[7b]"[:4] + "base"):
+        assert rules_found({"internlm2_5-7b-chat": place}, files=False) == [], place
 
 
 def test_a_warm_up_of_one_step_is_an_error(rules_found):
@@ -141,7 +178,7 @@ def test_openai_rows_need_their_function(rules_found):
 def test_link_to_the_other_generation(rules_found, tmp_path):
     (tmp_path / "internlm2-chat-7b").mkdir()
     (tmp_path / "base").symlink_to(tmp_path / "internlm2-chat-7b")
-    assert rules_found({"/root/lesson/models/internlm2_5-7b-chat": "base"}, meant=LESSON) == ["model-generation"]
+    assert rules_found({"internlm2_5-7b-chat": "base"}, meant=LESSON) == ["model-generation"]
 
 
 def test_hub_id_is_an_error_offline_only():
