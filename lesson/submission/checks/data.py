@@ -7,7 +7,7 @@ import json
 from lesson.config.rules import ERROR
 from lesson.core.findings import Findings
 from lesson.core.messages import tr
-from lesson.core.settings import Values
+from lesson.core.settings import ROOT
 from lesson.core.text import fold_text, shorten
 from lesson.data import rows
 from lesson.data.replace import Replacer
@@ -100,7 +100,7 @@ def _require_a_name(new: str, evidence: Evidence) -> None:
 
 def _share_of_answers(new: str) -> float:
     """The share of the answers in the rows that ship, their names taken out, that say `new`."""
-    with rows.open_bytes(Values({}, {}).text("SRC")) as stream:
+    with rows.open_bytes(ROOT / "data" / "assistant_Tuner.jsonl") as stream:
         lines = [line for _, line in rows.read_lines(stream) if line]
     answers = [turn["output"] for line in lines for turn in json.loads(line)["conversation"]]
     for name in SOURCE_NAMES:
