@@ -26,21 +26,10 @@ def read_folder(top: Path, view: View) -> None:
             mode = os.lstat(path)
             relative_shown = relative.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
             if stat.S_ISLNK(mode.st_mode):
-                target = os.path.realpath(path)
-                if target == real or target.startswith(real + os.sep):
-                    view.notes.append(
-                        tr(
-                            f"{shorten(relative_shown)}: a link, not followed",
-                            f"{shorten(relative_shown)}：链接，未跟随",
-                        )
-                    )
-                else:
-                    view.add_problem(
-                        tr(
-                            f"{shorten(relative_shown)}: a link that leaves the folder",
-                            f"{shorten(relative_shown)}：指向目录之外的链接",
-                        )
-                    )
+                real_target = os.path.realpath(path)
+                inside = real_target == real or real_target.startswith(real + os.sep)
+                target = os.readlink(path).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                view.add_link(relative_shown, target, inside)
             elif stat.S_ISREG(mode.st_mode):
                 if relative != relative_shown:
                     view.add_problem(

@@ -10,7 +10,7 @@ from lesson.core.messages import tr
 from lesson.core.refusals import Unreadable
 from lesson.submission.archive.folder import read_folder
 from lesson.submission.archive.tar_file import read_tar, unpack_gzip
-from lesson.submission.archive.view import LARGEST, View
+from lesson.submission.archive.view import LARGEST, LARGEST_UNREAD, View
 from lesson.submission.archive.zip_file import read_zip
 
 
@@ -23,8 +23,8 @@ def open_view(path: str | Path) -> View:
     elif not stat.S_ISREG(mode):
         raise Unreadable(tr("neither a folder nor a file", "既不是目录也不是文件"))
     else:
-        if path.stat().st_size > LARGEST:
-            raise Unreadable(tr(f"more than {LARGEST >> 20} MiB", f"超过 {LARGEST >> 20} MiB"))
+        if path.stat().st_size > LARGEST + LARGEST_UNREAD:
+            raise Unreadable(tr(f"more than {LARGEST_UNREAD >> 30} GiB", f"超过 {LARGEST_UNREAD >> 30} GiB"))
         file = view.keep_open(open(path, "rb"))  # noqa: SIM115
         start = file.read(512)
         if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import posixpath
 import re
 import unicodedata
 import zipfile
@@ -22,19 +23,33 @@ from lesson.core.messages import tr
 from lesson.core.refusals import Unreadable
 from lesson.core.text import shorten
 
-LARGEST = 1 << 30  # bytes in all, unpacked: the limit of a submission
+LARGEST = 1 << 30  # bytes in all, unpacked, of what is read: the limit of a submission
+LARGEST_UNREAD = 64 << 30  # bytes of what is never opened, checkpoints and the base's own weights: they cost nothing
 MOST_FILES = 2000
 LONGEST_NAME = 255  # characters of a path
 DEEPEST_FOLDER = 12
 HIGHEST_RATIO = 300  # unpacked to packed; text logs reach 30
 SMALL = 10 << 20  # bytes: a member of this size may have any ratio
 CHUNK = 1 << 20
-LITTER = re.compile(r"(^|/)(__MACOSX/|\.DS_Store$|Thumbs\.db$|desktop\.ini$|\._)")
+LITTER = re.compile(
+    r"(^|/)(__MACOSX/|\.DS_Store$|Thumbs\.db$|desktop\.ini$|\._|__pycache__/|\.git/|\.venv/|\.ipynb_checkpoints/)"
+)
 # Why a file of the folder that was handed in does not open; what else goes wrong with a disk is not the learner's.
 UNOPENED = {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENOTDIR, errno.ENXIO}
 # Formats that run code when they are loaded: reported, never opened.
 PICKLES = (".pth", ".pt", ".bin", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz")
 
+
+# Weights of the base, as its folder, Hugging Face's cache and ModelScope's hold them.
+BASE_WEIGHTS = re.compile(
+    r"(^|/)((model|pytorch_model|diffusion_pytorch_model)([-.]\d+-of-\d+)?\.(safetensors|bin|gguf)|blobs/[0-9a-f]{40,64})$"
+)
+# What a link to the base model is called, or leads to; of such a one the lesson's `ln -s` is made.
+MODEL_LINK = re.compile(
+    r"(^|/)((pretrained|base|my|local|llm)?[_-]?(models?|weights|checkpoints?)|(hf|huggingface)[_-]?cache|[^/]*(internlm|qwen|llama|deepseek"
+    r"|smollm|baichuan|mistral|chatglm|yi-|gemma)[^/]*|models--[^/]+(/.*)?)/?$",
+    re.IGNORECASE,
+)
 
 T = TypeVar("T")
 
@@ -55,7 +70,8 @@ class View:
         self.entries: dict[str, Entry] = {}
         self.problems: list[str] = []
         self.notes: list[str] = []
-        self.total = 0
+        self.total = 0  # bytes of what may be read
+        self.unread = 0  # … of checkpoints and the like
         self._folded: dict[str, str] = {}
         self._closing = contextlib.ExitStack()
 
@@ -85,7 +101,7 @@ class View:
         if name in self.entries:
             self.add_problem(tr(f"{shown}: twice", f"{shown}：出现两次"))
             return
-        folded = unicodedata.normalize("NFKC", name).casefold()
+        folded = unicodedata.normalize("NFC", name).casefold()  # as file systems fold: （1） and (1) are two
         if folded in self._folded:
             other = shorten(self._folded[folded])
             self.add_problem(
@@ -95,17 +111,30 @@ class View:
                 )
             )
         self._folded[folded] = name
-        self.total += size
+        if is_unread(name):
+            self.unread += size
+        else:
+            self.total += size
         self.entries[name] = Entry(name, size, opener)
         if len(self.entries) > MOST_FILES:
             raise Unreadable(tr(f"more than {MOST_FILES} files", f"超过 {MOST_FILES} 个文件"))
-        if self.total > LARGEST:
+        if self.total > LARGEST or self.unread > LARGEST_UNREAD:
             raise Unreadable(
                 tr(
                     f"more than {LARGEST >> 20} MiB in all, unpacked (at {shown})",
                     f"解压后总大小超过 {LARGEST >> 20} MiB（{shown}）",
                 )
             )
+
+    def add_link(self, name: str, target: str, inside: bool = False) -> None:
+        """A symbolic link is never followed: one that stays `inside`, or leads to the base model, does no harm."""
+        shown, parts = shorten(name), posixpath.normpath(posixpath.join(posixpath.dirname(name), target)).split("/")
+        if inside or (not target.startswith("/") and parts[0] != ".."):
+            self.notes.append(tr(f"{shown}: a link, not followed", f"{shown}：链接，未跟随"))
+        elif MODEL_LINK.search(name) or MODEL_LINK.search(target):
+            self.notes.append(tr(f"{shown}: a link to the base, not followed", f"{shown}：指向基座的链接，未跟随"))
+        else:
+            self.add_problem(tr(f"{shown}: a link that leaves the folder", f"{shown}：指向目录之外的链接"))
 
     @contextlib.contextmanager
     def open(self, name: str) -> Iterator[BinaryIO]:
@@ -151,6 +180,11 @@ class View:
             for name, entry in self.entries.items()
         }
         return self
+
+
+def is_unread(name: str) -> bool:
+    """Whether a file is of a kind that no check opens: a pickle, or weights of the base."""
+    return name.lower().endswith(PICKLES) or bool(BASE_WEIGHTS.search(name))
 
 
 def wrong_name(name: str) -> str | None:
