@@ -50,7 +50,8 @@ def is_chat_model(name: str) -> bool:
 def name_of(path: str) -> str:
     """What a path or a hub id calls the base: its last part, or the model's name in a hub's cache."""
     cached = HUB_CACHE.search(path)
-    return cached[1] if cached else path.rstrip("/").rpartition("/")[2]
+    name = cached[1] if cached else path.rstrip("/").rpartition("/")[2]
+    return name.replace("___", ".")  # ModelScope's cache: Qwen2___5-0___5B-Instruct
 
 
 def templates_of_folder(folder: Path) -> tuple[str, ...] | None:

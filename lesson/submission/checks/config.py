@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
+
 from lesson.config.check import ConfigFinding, apply_rules
 from lesson.config.context import ConfigContext
 from lesson.config.rules import ERROR
@@ -65,8 +67,8 @@ def config_data(evidence: Evidence, staff: StaffInputs) -> str:
 
 def _same_base(path: str, name: str, recorded: str | None) -> bool:
     """Whether `name` is the config's `path`, its absolute form, or the name that the run record gives the base there."""
-    path, name = path.rstrip("/"), name.rstrip("/")
-    return name in (path, recorded) or (name.startswith("/") and name.endswith(f"/{path}"))
+    path, name = (posixpath.normpath(text.replace("\\", "/")) for text in (path, name))  # ./model is model
+    return name in (path, recorded) or (name.startswith("/") and name.endswith(f"/{path.lstrip('./')}"))
 
 
 @define_check("config", "config", "adapter_config", after=("config_only",))
