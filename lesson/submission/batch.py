@@ -18,7 +18,7 @@ from lesson.submission.judging import make_judge, rerun_if_wanted, retrain_if_wa
 from lesson.submission.processes import LONGEST, JudgingProcess
 from lesson.submission.registry import FAILED
 from lesson.submission.reports.wording import score, visible
-from lesson.submission.scoring import load_rubric
+from lesson.submission.scoring import deciding_checks, load_rubric
 
 
 def judge_folder(values: Values, progress: TextIO) -> list[dict]:
@@ -81,7 +81,8 @@ def table_lines(verdicts: Sequence[dict]) -> list[str]:
     lines = []
     width = min(40, max(len(Path(v["submission"]).name) for v in verdicts))
     for verdict in verdicts:
-        wrong = [r["check"] for r in verdict["checks"] if r["status"] in ("failed", "unjudged")]
+        missed = [] if verdict["passed"] else deciding_checks(verdict)  # a required one may be skipped
+        wrong = [r["check"] for r in verdict["checks"] if r["status"] in ("failed", "unjudged") or r in missed]
         mark = {True: "ok  ", False: "FAIL", None: "?   "}[verdict["passed"]]
         name = visible(Path(verdict["submission"]).name)[:width]
         who = visible(verdict["who"] or "")[:20]

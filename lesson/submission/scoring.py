@@ -94,8 +94,8 @@ def award_points(verdict: dict, rubric: dict) -> None:
         result["points"] = worth if result["status"] == PASSED else 0
     status = {result["check"]: result["status"] for result in results}
     got, of = sum(r["points"] for r in results), sum(r["of"] for r in results)
-    not_asked_for = {result["check"] for result in results if _not_asked_for(result, verdict)}
-    required = [status[name] for name in rubric["required"] if name not in (*not_asked_for, *ACCUSING)]
+    verdict |= {"required": rubric["required"], "threshold": rubric["threshold"]}
+    required = [result["status"] for result in results if is_required(result, verdict)]
     required += [FAILED for name in ACCUSING if status.get(name) == FAILED]
     passed: bool | None = all(s == PASSED for s in required) and got * 100 >= rubric["threshold"] * of
     lost = sum(r["of"] for r in results if r["status"] == FAILED)
@@ -103,6 +103,25 @@ def award_points(verdict: dict, rubric: dict) -> None:
     if not passed and open_yet and (of - lost) * 100 >= rubric["threshold"] * of:
         passed = None
     verdict |= {"passed": passed, "points": got, "of": of}
+
+
+def is_required(result: dict, verdict: dict) -> bool:
+    """Whether a submission passes only with this check: it is on the rubric's list, and was asked for."""
+    listed = result["check"] in verdict["required"] and result["check"] not in ACCUSING
+    return listed and not _not_asked_for(result, verdict)
+
+
+def deciding_checks(verdict: dict) -> list[dict]:
+    """The results for which alone a submission does not pass: required ones without success, and an accusation.
+
+    Empty where it passes, or where only its points are too few.
+    """
+    return [
+        result
+        for result in verdict["checks"]
+        if (is_required(result, verdict) and result["status"] != PASSED)
+        or (result["check"] in ACCUSING and result["status"] == FAILED)
+    ]
 
 
 def _not_asked_for(result: dict, verdict: dict) -> bool:

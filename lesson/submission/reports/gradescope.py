@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 
 from lesson.core.messages import tr
-from lesson.submission.reports.wording import AREA_NAMES, outcome, visible_lines
+from lesson.submission.reports.wording import AREA_NAMES, decision, requirements, visible_lines
+from lesson.submission.scoring import is_required
 
 
 def render(verdicts: Sequence[dict]) -> str:
@@ -15,7 +16,8 @@ def render(verdicts: Sequence[dict]) -> str:
     tests = []
     for result in verdict["checks"]:
         output = "\n".join(filter(None, [result["found"], *result["places"], result["remedy"]]))
-        test = {"name": f"{tr(*AREA_NAMES[result['area']])}: {result['title']}", "output": visible_lines(output)}
+        star = "* " if is_required(result, verdict) else ""
+        test = {"name": f"{star}{tr(*AREA_NAMES[result['area']])}: {result['title']}", "output": visible_lines(output)}
         test |= {"output_format": "text", "visibility": "visible"}
         if result["of"]:
             test |= {"score": result["points"], "max_score": result["of"]}
@@ -25,7 +27,7 @@ def render(verdicts: Sequence[dict]) -> str:
     report = {
         "score": verdict["points"],
         "execution_time": verdict["seconds"],
-        "output": outcome(verdict),
+        "output": f"{decision(verdict)}\n{requirements(verdict)}",
         "output_format": "text",
         "tests": tests,
     }

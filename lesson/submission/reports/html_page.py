@@ -6,7 +6,8 @@ import html
 from collections.abc import Callable, Sequence
 
 from lesson.core.messages import tr
-from lesson.submission.reports.wording import AREA_NAMES, STATUS_NAMES, outcome, score, visible
+from lesson.submission.reports.wording import AREA_NAMES, STATUS_NAMES, decision, requirements, visible
+from lesson.submission.scoring import is_required
 
 STYLE = """
 body{font:16px/1.5 system-ui,"Noto Sans CJK SC",sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -47,8 +48,9 @@ def _page(verdict: dict) -> str:
         places = "".join(f"<small>{text(place)}</small>" for place in result["places"])
         remedy = f"<div>→ {text(result['remedy'])}</div>" if result["remedy"] else ""
         points = f"{result['points']:g}/{result['of']:g}" if result["of"] else ""
+        star = "* " if is_required(result, verdict) else ""
         rows.append(
-            f'<tr><td>{text(result["title"])}<td class="state {result["status"]}">{tr(*STATUS_NAMES[result["status"]])}'
+            f'<tr><td>{star}{text(result["title"])}<td class="state {result["status"]}">{tr(*STATUS_NAMES[result["status"]])}'
             f'<td>{text(result["found"])}{places}{remedy}<td class="points">{points}\n'
         )
     columns = '<colgroup><col><col style="width:6rem"><col><col style="width:4rem"></colgroup>\n'
@@ -61,7 +63,7 @@ def _page(verdict: dict) -> str:
     )
     mend = f"<h2>{tr('What to mend', '需要改正')}</h2>\n<ul>\n{wrong}</ul>\n" if wrong else ""
     head = (
-        f'<h1>{text(verdict["submission"])}</h1>\n{who}<p class="{state}"><b>{outcome(verdict)}</b>, {score(verdict)}</p>\n'
+        f'<h1>{text(verdict["submission"])}</h1>\n{who}<p class="{state}"><b>{text(decision(verdict))}</b></p>\n<p>{text(requirements(verdict))}</p>\n'
         f"{mend}<table>\n{columns}{''.join(rows)}</table>\n"
     )
     asked = verdict["rerun"]["answers"] if verdict["rerun"] else []

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from lesson.core.messages import tr
-from lesson.submission.reports.wording import AREA_NAMES, MARKS, outcome, score, visible
+from lesson.submission.reports.wording import AREA_NAMES, MARKS, decision, requirements, visible
+from lesson.submission.scoring import is_required
 
 PLACES = 5  # of one finding; the JSON report has all
 
@@ -19,14 +20,15 @@ def verdict_lines(verdict: dict) -> list[str]:
         if result["area"] != area:
             area = result["area"]
             lines.append(f"{tr(*AREA_NAMES[area])}:")
-        lines.append(f"  {MARKS[result['status']]} {visible(result['title'])}: {visible(result['found'])}")
+        star = "* " if is_required(result, verdict) else ""
+        lines.append(f"  {MARKS[result['status']]} {star}{visible(result['title'])}: {visible(result['found'])}")
         if result["status"] in ("failed", "unjudged"):
             lines += [f"         {visible(place)}" for place in result["places"][:PLACES]]
             if (more := len(result["places"]) - PLACES) > 0:
                 lines.append(tr(f"         … {more} more in the JSON report", f"         … 另有 {more} 处见 JSON 报告"))
             lines.append("       → " + visible(result["remedy"]))
     lines += ["  " + visible(note) for note in verdict["notes"]]
-    return [*lines, f"{outcome(verdict)}, {score(verdict)} " + tr("points", "分")]
+    return [*lines, requirements(verdict), decision(verdict)]
 
 
 def json_text(verdicts: list[dict]) -> str:

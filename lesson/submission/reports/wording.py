@@ -6,9 +6,11 @@ character.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 
 from lesson.core.messages import tr
+from lesson.submission.scoring import deciding_checks
 
 AREA_NAMES = {
     "package": ("package", "打包"),
@@ -43,8 +45,8 @@ def outcome(verdict: dict) -> str:
     """Whether the submission passed, in words."""
     if verdict["passed"] is None:
         return tr(
-            "could not be judged: the checker's fault, not the submission's",
-            "无法判断：是检查程序的问题，不是提交的问题",
+            "could not be judged, which is not the submission's fault",
+            "无法判断，这不是提交的问题",
         )
     return tr("passed", "通过") if verdict["passed"] else tr("not passed", "未通过")
 
@@ -52,3 +54,23 @@ def outcome(verdict: dict) -> str:
 def score(verdict: dict) -> str:
     """The points that it got and those that it could get."""
     return f"{verdict['points']:g}/{verdict['of']:g}"
+
+
+def requirements(verdict: dict) -> str:
+    """What a submission passes by: the threshold in points, and the required checks."""
+    least = math.ceil(verdict["threshold"] * verdict["of"] / 100 - 1e-9)
+    return tr(
+        f"to pass: {least:g} of {verdict['of']:g} points ({verdict['threshold']:g}%), and every check with a *",
+        f"通过条件：{verdict['of']:g} 分中至少 {least:g} 分（{verdict['threshold']:g}%），且带 * 的检查全部通过",
+    )
+
+
+def decision(verdict: dict) -> str:
+    """Outcome and points, and where it did not pass, which checks decided that."""
+    text = f"{outcome(verdict)}, {score(verdict)} " + tr("points", "分")
+    if verdict["passed"]:
+        return text
+    decided = [f"{r['title']} ({tr(*STATUS_NAMES[r['status']])})" for r in deciding_checks(verdict)]
+    if verdict["points"] * 100 < verdict["threshold"] * verdict["of"]:
+        decided.append(tr("too few points", "分数不足"))
+    return text + tr("; what decided it: ", "；决定因素：") + visible("; ".join(decided))
