@@ -34,8 +34,9 @@ class Display:
 
 
 def follow_training(child: subprocess.Popen, curve: Path, display: Display) -> None:
-    """Show progress until `child` ends: a bar where there is a terminal, else a line each tenth of the way."""
-    bar, tenths, plain = None, 0, display.stream is None or not display.stream.isatty()
+    """Show progress until `child` ends: a bar where there is a terminal, else a line at the first step and at each
+    tenth of the way."""
+    bar, tenths, plain = None, -1, display.stream is None or not display.stream.isatty()
     before = curve.stat().st_mtime_ns if curve.exists() else 0  # an earlier session's: not progress of this one
     while True:
         ended = child.poll() is not None

@@ -63,3 +63,15 @@ def test_a_line_for_each_tenth_is_printed_and_an_earlier_session_s_curve_is_not_
     code = f"import time; f = open({str(curve)!r}, 'a'); f.write({rest!r})"
     progress.follow_training(subprocess.Popen([sys.executable, "-c", code], env=dict(os.environ)), curve, display)
     assert len(lines) == 1 and lines[0].startswith("step 20/20")
+
+
+@pytest.mark.slow
+def test_the_first_step_is_shown_at_once(tmp_path):
+    """On a slow machine a tenth of the way takes minutes."""
+    lines: list[str] = []
+    curve = tmp_path / "curve.jsonl"
+    text = "".join(json.dumps(line) + "\n" for line in [{"total": 300}, {**STEP, "step": 1}, {**STEP, "step": 2}])
+    code = f"open({str(curve)!r}, 'w').write({text!r})"
+    display = progress.Display(report=lines.append, warn=lambda line: None)
+    progress.follow_training(subprocess.Popen([sys.executable, "-c", code]), curve, display)
+    assert len(lines) == 1 and lines[0].startswith("step 2/300") and "s left" in lines[0]
