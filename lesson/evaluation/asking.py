@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from lesson.core.messages import UserError, tr
@@ -18,6 +18,7 @@ from lesson.evaluation.rendering import render_chat
 Chat = list[dict[str, str]]  # messages: {"role": system, user or assistant, "content": text}
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>")  # of ChatML (InternLM2, Qwen) and of Llama 3
 LONGEST_ANSWER = 128  # tokens; the lesson's answers have at most about 60
+BRIEF = 32  # tokens that most answers have at most
 
 
 @dataclass(frozen=True)
@@ -71,39 +72,52 @@ def answer_chats(
 ) -> list[Answer]:
     """Answers, one per chat, in order: greedy ones unless `sampling`. Chats of like length share a batch, padded left.
 
-    `report` is called after each batch with the number of its chats.
+    A batch takes as long as its longest answer. So all are asked for BRIEF tokens first, and the few answers that are
+    longer go on together. `report` is called after each batch with the number of answers that are done.
     """
-    import torch
-
     ends = find_end_tokens(tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
     prompts = [encode_chat(tokenizer, chat) for chat in chats]
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    result: list[Answer | None] = [None] * len(prompts)
-    for start in range(0, len(order), batch):
-        group = order[start : start + batch]
-        width = max(len(prompts[i]) for i in group)
-        ids = torch.full((len(group), width), pad)
-        mask = torch.zeros_like(ids)
-        for row, i in enumerate(group):
-            ids[row, width - len(prompts[i]) :] = torch.tensor(prompts[i])
-            mask[row, width - len(prompts[i]) :] = 1
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                **sampling.arguments(),
-                eos_token_id=ends,
-                pad_token_id=pad,
-            )
-        for row, i in enumerate(group):
-            new = out[row, width:].tolist()
-            stop = next((k for k, token in enumerate(new) if token in ends), None)
-            text = tokenizer.decode(new[:stop], skip_special_tokens=True).strip()
-            result[i] = Answer(text, stop is not None)
-        if report:
-            report(len(group))
-    return result
+    said: list[list[int]] = [[] for _ in prompts]
+    waiting, whole = list(range(len(prompts))), [False] * len(prompts)
+    parts = (BRIEF, sampling.max_tokens - BRIEF) if sampling.max_tokens > 2 * BRIEF else (sampling.max_tokens,)
+    for number, tokens in enumerate(parts, 1):
+        waiting.sort(key=lambda i: len(prompts[i]) + len(said[i]))
+        for start in range(0, len(waiting), batch):
+            group = waiting[start : start + batch]
+            asked = [prompts[i] + said[i] for i in group]
+            for i, new in zip(
+                group, _continue(model, asked, replace(sampling, max_tokens=tokens), ends, pad), strict=True
+            ):
+                stop = next((k for k, token in enumerate(new) if token in ends), None)
+                said[i] += new[:stop]
+                whole[i] = stop is not None
+            if report:
+                report(sum(whole[i] or number == len(parts) for i in group))
+        waiting = [i for i in waiting if not whole[i]]
+    texts = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in said]
+    return [Answer(text, ended) for text, ended in zip(texts, whole, strict=True)]
+
+
+def _continue(model, texts: list[list[int]], sampling: Sampling, ends: list[int], pad: int) -> list[list[int]]:
+    """What the model says after each of `texts`, as token ids; behind an end there may be padding."""
+    import torch
+
+    width = max(map(len, texts))
+    ids = torch.full((len(texts), width), pad)
+    mask = torch.zeros_like(ids)
+    for row, tokens in enumerate(texts):
+        ids[row, width - len(tokens) :] = torch.tensor(tokens)
+        mask[row, width - len(tokens) :] = 1
+    with torch.inference_mode():
+        out = model.generate(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            **sampling.arguments(),
+            eos_token_id=ends,
+            pad_token_id=pad,
+        )
+    return out[:, width:].tolist()
 
 
 def answer_with_progress(

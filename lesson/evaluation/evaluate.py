@@ -67,7 +67,7 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
     prompts = read_system_prompts(record["persona"], read_default_prompt(values, run))
     plain = [q["input"] for q in identity if q["kind"] == "plain"]
     texts = plain + [question["input"] for question in general]
-    base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress, run, question_set)
+    base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress, run, question_set, plain)
     untrained = [base[answer_key(name, text)] for name in prompts if name != "persona" for text in plain]
     base_names = find_base_names(record.get("base"), untrained)
     languages = find_languages(

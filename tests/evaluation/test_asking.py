@@ -59,3 +59,46 @@ def test_progress_is_one_line_where_nobody_watches(monkeypatch, language, line):
     progress = io.StringIO()
     assert answer_with_progress(None, None, [[], []], "base", progress) == [Answer("x", True)] * 2
     assert progress.getvalue() == line + "\n"
+
+
+class Chats:
+    """A tokenizer and a model in one, without weights: a chat is a number, whose answer is so many tokens and an end."""
+
+    eos_token_id = pad_token_id = 2
+    unk_token_id, chat_template, device = 0, None, "cpu"
+
+    def __init__(self, lengths: list[int]) -> None:
+        self.lengths, self.calls = lengths, []
+
+    def convert_tokens_to_ids(self, token: str) -> int:
+        return 0
+
+    def decode(self, tokens: list[int], skip_special_tokens: bool) -> str:
+        return " ".join(map(str, tokens))
+
+    def generate(self, input_ids, attention_mask, max_new_tokens: int, **_):
+        import torch
+
+        rows = []
+        self.calls.append((len(input_ids), max_new_tokens))
+        for ids, mask in zip(input_ids.tolist(), attention_mask.tolist(), strict=True):
+            chat, *said = [token for token, real in zip(ids, mask, strict=True) if real]
+            answer = [100 + i for i in range(self.lengths[chat - 10])] + [2] * 1000
+            assert said == answer[: len(said)], "it goes on from what it said"
+            rows.append(ids + answer[len(said) : len(said) + max_new_tokens])
+        return torch.tensor(rows)
+
+
+@pytest.mark.torch
+def test_long_answers_go_on_together_and_are_whole(monkeypatch):
+    lengths, done = [3, 60, 31, 200, 32, 5], []
+    chats = Chats(lengths)
+    monkeypatch.setattr(asking, "encode_chat", lambda tokenizer, chat: [10 + chat])
+    answers = asking.answer_chats(chats, chats, range(len(lengths)), 2, done.append)
+    assert [len(answer.text.split()) for answer in answers] == [3, 60, 31, 128, 32, 5]
+    assert [answer.ended for answer in answers] == [True, True, True, False, True, True]
+    assert chats.calls == [(2, 32), (2, 32), (2, 32), (2, 96), (1, 96)]
+    assert sum(done) == len(lengths) and done[0] == 1, "what is shown is what is done"
+    chats.calls.clear()
+    asking.answer_chats(chats, chats, range(2), 2, sampling=Sampling(max_tokens=48))
+    assert chats.calls == [(2, 48)]

@@ -13,15 +13,18 @@ from lesson.evaluation.base_answers import answer_key, get_base_answers, read_ba
 from lesson.evaluation.judging import Answer
 
 PROMPTS = {"persona": "你是机智流。", "none": ""}
+limits: list[int] = []  # of the answers that were asked for
 
 
 @pytest.fixture
 def asked(monkeypatch):
     """What a base without a model behind it was asked: the chats, in order."""
     chats: list = []
+    limits.clear()
 
-    def answer(tokenizer, model, some, what, progress):
+    def answer(tokenizer, model, some, what, progress, sampling):
         chats.extend(some)
+        limits.extend([sampling.max_tokens] * len(some))
         return [Answer(f"{len(chat)} {chat[-1]['content']}", True) for chat in some]
 
     monkeypatch.setattr(base_answers, "load_model", lambda values, use, run: (None, None))
@@ -42,6 +45,13 @@ def test_it_is_asked_every_question_under_every_prompt_once(tmp_path, asked):
     assert get_base_answers(values, ["a", "b"], PROMPTS, "hash", io.StringIO()) == found
     assert read_base_answers(values, PROMPTS, "hash") == found
     assert len(asked) == 4
+
+
+def test_of_some_answers_the_beginning_is_enough(tmp_path, asked):
+    values = Values({"BUILD": str(tmp_path)}, {})
+    found = get_base_answers(values, ["a", "b"], PROMPTS, "hash", io.StringIO(), brief=["b"])
+    assert len(found) == 4 and sorted(limits) == [48, 48, 128, 128]
+    assert [chat[-1]["content"] for chat in asked] == ["b", "b", "a", "a"]
 
 
 def test_another_base_other_prompts_or_other_questions_are_asked_anew(tmp_path, asked, monkeypatch):
