@@ -2,8 +2,10 @@
 # repository; variables reach it through the environment.
 # A line `target: ## English | 中文 | VARIABLES` is what `make` alone prints (recipe/help.py).
 # Make expands a value that is given on its command line: the name of a file that was handed in, $(shell …), would run.
-# Such a value is refused unexpanded. One in the environment (SUBMISSION=… make check) is never expanded.
+# Such a value is refused unexpanded. One in the environment (SUBMISSION=… make check) is never expanded, but for those that
+# stand in this file: they are refused as well.
 $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$(if $(findstring $$,$(value $v)),$(error $v: make would run a $$ in it; set it before make: $v='…' make …))))
+$(foreach v,USE PYTHON VENV CHECK_VENV,$(if $(findstring environment,$(origin $v)),$(if $(findstring $$,$(value $v)),$(error $v: make would run a $$ in it; write a value without one))))
 PYTHON ?= python3
 VENV   ?= .venv
 PY     := $(VENV)/bin/python

@@ -2,9 +2,10 @@
 
     python -m recipe.ci data|config [--since COMMIT] [--name NAME] [FILE…]
 
-With --since, the files are those that differ from the commit, and FILE… are git's patterns for them (*.jsonl). Findings
-go to the screen, on GitHub as annotations at their lines. Exit status: 0 no error (warnings are shown), 1 errors, 2 a
-file or a commit that cannot be read. Nothing that is checked is run.
+With --since, the files are those that differ from the commit, and FILE… are git's patterns for them (*.jsonl). After a
+force push they differ from where the branches part, or are all. Links out of the repository are errors, not followed.
+Findings go to the screen, on GitHub as annotations at their lines. Exit status: 0 no error (warnings are shown), 1
+errors, 2 a file or a commit that cannot be read. Nothing that is checked is run.
 """
 
 from __future__ import annotations
@@ -17,20 +18,24 @@ from collections.abc import Sequence
 from lesson.core import cli
 from lesson.core.findings import ERROR, report_github, report_text
 from lesson.core.messages import tr
-from lesson.submission.ci import PATTERNS, check_configs, check_rows, config_line, select_files
+from lesson.submission.ci import PATTERNS, check_configs, check_rows, config_line, refused_line, select_files
 
 
 def stage(options: argparse.Namespace) -> int:
-    files = select_files(options.kind, options.files, options.since)
-    github, errors = os.environ.get("GITHUB_ACTIONS") == "true", 0
+    selection = select_files(options.kind, options.files, options.since)
+    files, errors = selection.files, len(selection.refused)
+    github = os.environ.get("GITHUB_ACTIONS") == "true"
+    for file, why in selection.refused:
+        print(refused_line(file, why, github))
     if options.kind == "data":
         findings = check_rows(files, [options.name] if options.name else [])
         (report_github if github else report_text)(findings, sys.stdout)
-        errors = findings.errors
+        errors += findings.errors
     else:
         for file, finding in check_configs(files):
             errors += finding.severity == ERROR
             print(config_line(file, finding, github))
+    print(selection.note, end="\n" if selection.note else "", file=sys.stderr)
     print(tr(f"{len(files)} files, {errors} errors", f"{len(files)} 个文件，{errors} 个错误"), file=sys.stderr)
     return 1 if errors else 0
 
@@ -39,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def call() -> int:
         parser = argparse.ArgumentParser(prog="python -m recipe.ci", description=__doc__.splitlines()[0])
         parser.add_argument("kind", choices=list(PATTERNS))
-        changed = tr("files changed since", "自该提交后的改动")
-        parser.add_argument("--since", default=None, metavar="COMMIT", help=changed)
+        parser.add_argument("--since", metavar="COMMIT", help=tr("files changed since", "自该提交后的改动"))
         parser.add_argument("--name", default="", help=tr("what the assistant calls itself", "助手的自称"))
         parser.add_argument("--lang", default=None)
         parser.add_argument("files", nargs="*", metavar="FILE")

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from lesson.config.check import ConfigFinding, check_config_file
 from lesson.config.context import ConfigContext
 from lesson.config.reading import LARGEST_SOURCE
-from lesson.core.findings import Findings, format_annotation
-from lesson.core.messages import UserError, tr
+from lesson.core.findings import ERROR, Findings, format_annotation
+from lesson.core.messages import tr
 from lesson.data.rows import open_bytes
 from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator, validate_stream
+from lesson.submission.changes import Changes, changed_files, refuse_link
 
 PATTERNS = {"data": ["*.jsonl", "*.jsonl.gz", "*.jsonl.zst"], "config": ["*.py"]}
-NOTHING = "0" * 40  # what GitHub calls the commit before the first push of a branch
 
 
-def changed_files(since: str, patterns: Sequence[str]) -> list[str]:
-    """The files below this folder that git knows, match a pattern and differ from `since`. Raises UserError."""
-    known = since.strip("0") != ""
-    command = ["diff", "--name-only", "--relative", "--no-renames", "--diff-filter=d", "-z", "--end-of-options", since]
-    command = command if known else ["ls-files", "-z"]
-    done = subprocess.run(["git", *command, "--", *patterns], capture_output=True)
-    if done.returncode:
-        reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["git"])[-1]
-        raise UserError(
-            f"--since {since}", reason, tr("fetch it first (fetch-depth: 0)", "请先获取该提交（fetch-depth: 0）")
-        )
-    return [os.fsdecode(name) for name in done.stdout.split(b"\0") if name]
+@dataclass(frozen=True)
+class Selection:
+    """What is checked. `refused` are (file, why it is not opened); `note` is for the user to read."""
+
+    files: list[str]
+    refused: list[tuple[str, str]]
+    note: str = ""
 
 
 def is_config(path: str) -> bool:
@@ -43,10 +38,13 @@ def is_config(path: str) -> bool:
     return b"xtuner" in text and (b"train_dataloader" in text or b"SupervisedFinetune" in text)
 
 
-def select_files(kind: str, files: Sequence[str], since: str | None) -> list[str]:
+def select_files(kind: str, files: Sequence[str], since: str | None) -> Selection:
     """The files to check: those given, or with `since` those that differ and match them as patterns of git's."""
-    selected = list(files) if since is None else changed_files(since, files or PATTERNS[kind])
-    return [file for file in selected if is_config(file)] if kind == "config" else selected
+    changes = Changes(list(files)) if since is None else changed_files(since, files or PATTERNS[kind])
+    refused = [(file, why) for file in changes.files if (why := refuse_link(file))]
+    closed = {file for file, _ in refused}
+    opened = [file for file in changes.files if file not in closed and (kind != "config" or is_config(file))]
+    return Selection(opened, refused, changes.note)
 
 
 def check_rows(files: Sequence[str], names: list[str]) -> Findings:
@@ -73,3 +71,11 @@ def config_line(file: str, finding: ConfigFinding, github: bool) -> str:
         return str(finding)
     text = f"{finding.found}; {finding.why}; {finding.remedy}"
     return format_annotation(finding.severity, file, finding.rule, text, finding.line)
+
+
+def refused_line(file: str, why: str, github: bool) -> str:
+    """That a file is not opened, as a line for the screen, or as GitHub's annotation."""
+    remedy = tr("commit the file itself", "请提交文件本身")
+    if not github:
+        return f"{file}: {tr('[error link]', '[错误 link]')} {why}; {remedy}"
+    return format_annotation(ERROR, file, "link", f"{why}; {remedy}")

@@ -14,8 +14,11 @@ import pytest
 import submissions
 import yaml
 
+from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
-from lesson.submission.ci import NOTHING, changed_files
+from lesson.submission.changes import Changes, changed_files
+
+NOTHING = "0" * 40  # what GitHub calls the commit before the first push of a branch
 
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
@@ -97,7 +100,7 @@ def test_the_actions_commands_pass_good_files_and_annotate_bad_ones_at_their_lin
     commit(repository)
     assert [done.returncode for done in run_action(repository, venv, "HEAD")] == [0, 0], "nothing changed since"
     [rows, _] = run_action(repository, venv, "1234567890abcdef")
-    assert rows.returncode == 2 and "fetch-depth: 0" in rows.stderr
+    assert rows.returncode == 1 and "all files are checked" in rows.stderr, "gone, as after a force push"
 
 
 def test_inputs_of_the_action_are_words_never_commands(repository, venv):
@@ -167,9 +170,9 @@ def test_files_are_told_from_a_commit_below_the_folder_that_the_caller_stands_in
     (repository / "rows.jsonl").unlink()
     bash("git add -A", repository)
     monkeypatch.chdir(repository)
-    assert changed_files("HEAD", ["*.jsonl"]) == ["deep/数据.jsonl"]
+    assert changed_files("HEAD", ["*.jsonl"]).files == ["deep/数据.jsonl"]
     monkeypatch.chdir(repository / "deep")
-    assert changed_files("HEAD", ["*.jsonl"]) == ["数据.jsonl"] == changed_files(NOTHING, ["*.jsonl"])
+    assert changed_files("HEAD", ["*.jsonl"]).files == ["数据.jsonl"] == changed_files(NOTHING, ["*.jsonl"]).files
 
 
 @pytest.mark.parametrize("name", ["$(shell touch {canary}).zip", "${{shell touch {canary}}}", "$$(touch {canary})"])
@@ -185,3 +188,129 @@ def test_the_name_of_a_submission_is_never_run_by_make(tmp_path, name):
     assert done.returncode == 2 and "SUBMISSION: make would run" in done.stderr and not canary.exists(), done
     done = bash("make check", ROOT, SUBMISSION=name, **venv)
     assert done.returncode == 0 and done.stdout == name and not canary.exists(), done
+
+
+def git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-c", "user.name=t", "-c", "user.email=t@e.org", *arguments], cwd=folder, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout.decode().strip()
+
+
+@pytest.fixture
+def pushed(repository, tmp_path) -> tuple[Path, str]:
+    """A clone of a repository whose branch was pushed by force: a row file was changed first, then taken back."""
+    before = git(repository, "rev-parse", "HEAD")
+    (repository / "other.jsonl").write_text(BAD_ROW)
+    commit(repository)
+    gone = git(repository, "rev-parse", "HEAD")
+    git(repository, "reset", "-q", "--hard", before)
+    (repository / "new.jsonl").write_text(BAD_ROW)
+    commit(repository)
+    return repository, gone
+
+
+def test_after_a_force_push_files_are_compared_with_where_the_branches_part(pushed, monkeypatch):
+    folder, gone = pushed
+    monkeypatch.chdir(folder)
+    changes = changed_files(gone, ["*.jsonl"])
+    assert changes.files == ["new.jsonl"] and "where the branches part" in changes.note
+    assert changed_files("HEAD~1", ["*.jsonl"]) == Changes(["new.jsonl"])
+
+
+def test_a_commit_that_a_force_push_took_away_means_all_files(pushed, tmp_path, monkeypatch, venv):
+    folder, gone = pushed
+    git(tmp_path, "clone", "-q", f"file://{folder}", "clone")
+    monkeypatch.chdir(tmp_path / "clone")
+    changes = changed_files(gone, ["*.jsonl"])
+    assert sorted(changes.files) == ["new.jsonl", "rows.jsonl"] and "force push" in changes.note
+    rows, configs = run_action(tmp_path / "clone", venv, gone)
+    assert rows.returncode == 1 and configs.returncode == 0 and "all files are checked" in rows.stderr
+    assert "fetch" not in rows.stderr
+    with pytest.raises(UserError, match="no such commit or branch"):
+        changed_files("no-such-branch", ["*.jsonl"])
+
+
+def test_a_shallow_clone_is_told_to_fetch(pushed, tmp_path, monkeypatch):
+    folder, gone = pushed
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{folder}", "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    with pytest.raises(UserError, match="fetch-depth: 0, or git fetch --unshallow"):
+        changed_files(gone, ["*.jsonl"])
+
+
+def test_branches_without_a_common_commit_mean_all_files(repository, monkeypatch):
+    before = git(repository, "rev-parse", "HEAD")
+    git(repository, "checkout", "-q", "--orphan", "other")
+    (repository / "tool.py").write_text("")
+    commit(repository)
+    monkeypatch.chdir(repository)
+    assert changed_files(before, ["*.jsonl"]).files == ["rows.jsonl"]
+
+
+def test_a_repository_of_another_user_names_safe_directory(repository, monkeypatch, tmp_path):
+    monkeypatch.chdir(repository)
+    monkeypatch.setenv("HOME", str(tmp_path))  # no safe.directory of whoever runs this
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    for since in ("0", "HEAD"):
+        with pytest.raises(UserError) as error:
+            changed_files(since, ["*.jsonl"])
+        assert error.value.remedy == f"git config --global --add safe.directory {repository}"
+        assert "fetch" not in str(error.value)
+    # What it says to type works.
+    done = bash(error.value.remedy, repository, HOME=str(tmp_path))
+    assert done.returncode == 0 and changed_files("0", ["*.jsonl"]).files == ["rows.jsonl"]
+
+
+def test_outside_a_repository(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(UserError, match="not a git repository"):
+        changed_files("0", ["*.jsonl"])
+
+
+def test_modules_of_the_repository_are_not_imported(repository, venv):
+    """Python looks for modules in the folder that it is started in: any of these would be run before anything is checked."""
+    for name in ("token", "json", "argparse", "recipe", "lesson", "sitecustomize", "numpy"):
+        (repository / f"{name}.py").write_text("open('canary', 'w')\n")
+    commit(repository)
+    for done in run_action(repository, venv, "0"):
+        assert done.returncode == 0, done
+    assert not (repository / "canary").exists()
+
+
+LINKS = {"zero.jsonl": "/dev/zero", "secret.jsonl": "{secret}", "token.py": ".git/config", "up.py": "../secret"}
+
+
+def test_links_out_of_the_repository_are_not_followed(repository, venv, tmp_path):
+    (tmp_path / "secret").write_text("root:x:0:0 xtuner train_dataloader\n")
+    git(repository, "config", "http.extraheader", "AUTHORIZATION: basic root:x:0:0 xtuner train_dataloader")
+    for name, target in LINKS.items():
+        (repository / name).symlink_to(target.format(secret=tmp_path / "secret"))
+    (repository / "folder").symlink_to(tmp_path)
+    (repository / "inside.jsonl").symlink_to("rows.jsonl")
+    os.mkfifo(repository / "pipe.jsonl")
+    commit(repository)
+    for done, names in zip(
+        run_action(repository, venv, "0"), (("zero.jsonl", "secret.jsonl"), ("token.py", "up.py")), strict=True
+    ):
+        assert done.returncode == 1 and "root:x" not in done.stdout + done.stderr, done
+        refused = re.findall(r"^::error file=([^,]+),title=link::a link out of the repository", done.stdout, re.M)
+        assert sorted(refused) == sorted(names), done.stdout + done.stderr
+        assert done.stdout.count("::error") == 2, (
+            "a link inside the repository is followed, and what it leads to is good"
+        )
+    given = "zero.jsonl folder/secret pipe.jsonl rows.jsonl"
+    done = bash(f"{ROOT}/hooks/check data {given}", repository, CHECK_VENV=venv)
+    assert done.returncode == 1 and done.stdout.count("[error link]") == 3 and "root:x" not in done.stdout, done
+    # A file that the user names outside of the repository is theirs to name.
+    done = bash(f"{ROOT}/hooks/check data {tmp_path}/secret", repository, CHECK_VENV=venv)
+    assert "[error link]" not in done.stdout
+
+
+@pytest.mark.parametrize("variable", ["USE", "VENV"])
+def test_what_the_makefile_reads_from_the_environment_is_never_run(tmp_path, variable):
+    canary = tmp_path / "canary"
+    done = bash("make -n web", ROOT, **{variable: f"$(shell touch {canary})"})
+    assert done.returncode == 2 and f"{variable}: make would run" in done.stderr and not canary.exists(), done
