@@ -16,6 +16,7 @@ from lesson.core.refusals import Broken, Unreadable
 from lesson.core.settings import ROOT
 from lesson.submission.archive.opening import open_view
 from lesson.submission.evidence import Evidence
+from lesson.submission.likeness import sketch_submission
 
 FOLDERS = (ROOT / "golden" / "loss", ROOT / "golden" / "published")
 
@@ -30,6 +31,7 @@ class PublishedRun:
     data: str | None = None
     seed: int | None = None
     new: str | None = None
+    sketch: dict = field(default_factory=dict)  # likeness.py; empty in files of before
 
 
 def load_published(folder: str | None = None) -> list[PublishedRun]:
@@ -52,7 +54,8 @@ def read_published(path: Path) -> PublishedRun:
         if not all(isinstance(x, int | float) or x is None for x in curve.values()):
             raise TypeError
         data, new = value.get("inputs", {}).get("data"), value.get("names", {}).get("new")
-        return PublishedRun(path.stem, curve, value.get("fingerprints", {}), data, value.get("seed"), new)
+        sketch = value.get("sketch", {})
+        return PublishedRun(path.stem, curve, value.get("fingerprints", {}), data, value.get("seed"), new, sketch)
     except (LookupError, TypeError, AttributeError):
         raise UserError(path, tr("holds no loss curve", "里面没有损失曲线"), remedy) from None
 
@@ -65,6 +68,7 @@ def publishable(evidence: Evidence) -> dict:
         "seed": evidence.record["seed"],
         "inputs": evidence.record["inputs"],
         "fingerprints": {k: v for k, v in evidence.fingerprints.items() if k != "inputs"},
+        "sketch": sketch_submission(evidence),
         "curve": [{"step": point["step"], "loss": point["loss"]} for point in evidence.record["curve"]],
     }
 

@@ -11,7 +11,7 @@ import submissions
 from verdicts import verdict_on, wrong_checks
 
 from lesson.core.settings import ROOT, Values
-from lesson.submission.checks.copied import FEWEST
+from lesson.submission.likeness import FEWEST
 from lesson.submission.published import read_published
 from lesson.submission.staff import StaffInputs, read_staff_inputs
 from recipe import check, published
@@ -53,11 +53,13 @@ def test_a_published_curve_is_told_in_a_submission_and_in_a_bare_log(tmp_path):
         path.write_bytes(files[name])
     verdict = verdict_on(tmp_path / "plain", staff)
     assert wrong_checks(verdict) == {"own"} and "loss = golden" in own_result(verdict)
-    # Half of the curve is enough, a tenth of it is not: the first steps of like runs may be alike.
-    curve = submissions.from_json_lines(files[submissions.CURVE])
-    own = {"curve": [{"step": c["step"], "loss": c["loss"] + (c["step"] > 90)} for c in curve if "step" in c]}
+    # Half of the curve is enough, shifted or with noise; a tenth of it is not: the first steps of like runs may be alike.
+    curve = [c for c in submissions.from_json_lines(files[submissions.CURVE]) if "step" in c]
+    own = {"curve": [{"step": c["step"], "loss": c["loss"] + (c["step"] > 90) * c["step"] % 7} for c in curve]}
     assert wrong_checks(verdict_on(tmp_path / "s", staff_who_know(tmp_path / "half", **own))) == {"own"}
-    own["curve"] = [p | {"loss": p["loss"] + (p["step"] > 16)} for p in own["curve"]]
+    noisy = {"curve": [{"step": c["step"], "loss": c["loss"] + 0.2 + 1e-3 * (c["step"] % 3)} for c in curve]}
+    assert wrong_checks(verdict_on(tmp_path / "s", staff_who_know(tmp_path / "noise", **noisy))) == {"own"}
+    own["curve"] = [{"step": c["step"], "loss": c["loss"] + (c["step"] > 16) * c["step"] % 7} for c in curve]
     assert not wrong_checks(verdict_on(tmp_path / "s", staff_who_know(tmp_path / "tenth", **own)))
 
 

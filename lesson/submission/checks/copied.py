@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 from lesson.config.summary import lookup
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken
 from lesson.submission.evidence import Evidence
+from lesson.submission.likeness import compare_sketches, sketch_curve, sketch_submission
 from lesson.submission.published import PublishedRun
 from lesson.submission.registry import Failed, Skipped, define_check
 from lesson.submission.staff import StaffInputs
-
-WINDOW = 10  # steps that mmengine's log averages
-FEWEST = 8  # steps in common below which nothing is said
-SAME_STEPS = 0.5  # share of equal losses, in full precision, that no two runs have by chance
-SAME_LINES = 0.9  # … of equal lines of a log, which has four decimals of a mean
-DECIMALS = 6e-5
 
 
 @define_check("adapter", after=("opens",))
@@ -26,8 +20,8 @@ def own(evidence: Evidence, staff: StaffInputs) -> str:
     found, repeated = [], []
     for run in staff.published:
         same = list(same_parts(run, evidence))
-        # Times never repeat, so that an equal log is a copy; all else may repeat where everything that went in did.
-        if same and "log" not in same and may_repeat(run, evidence):
+        # Times never repeat, so that they are a copy; all else may repeat where everything that went in did.
+        if same and not {"log", "times"} & set(same) and may_repeat(run, evidence):
             repeated.append(run.name)
         else:
             found += [f"{kind} = {run.name}" for kind in same]
@@ -48,39 +42,13 @@ def own(evidence: Evidence, staff: StaffInputs) -> str:
 
 
 def same_parts(run: PublishedRun, evidence: Evidence) -> Iterator[str]:
-    """What of the submission equals the published run's: adapter, log, answers, loss."""
+    """What of the submission equals the published run's, in its bytes or by content: adapter, log, answers, loss."""
     for kind, digest in evidence.fingerprints.items():
         if run.fingerprints.get(kind) == digest:
             yield kind
-    exact: dict[int, float] = {}
-    try:
-        if "curve" in evidence.parts:
-            exact = {point.step: point.loss for point in evidence.curve}
-        elif "record" in evidence.parts:
-            exact = {point["step"]: point["loss"] for point in evidence.record["curve"]}
-    except Broken:
-        pass  # its own check says so
-    equal = [exact[step] == loss for step, loss in run.curve.items() if step in exact]
-    if _mostly(equal, SAME_STEPS) or _mostly(_equal_lines(run, evidence), SAME_LINES):
-        yield "loss"
-
-
-def _mostly(equal: list[bool], share: float) -> bool:
-    return len(equal) >= FEWEST and sum(equal) >= share * len(equal)
-
-
-def _equal_lines(run: PublishedRun, evidence: Evidence) -> list[bool]:
-    """For each line of the log, whether its loss is the mean of the published run's last WINDOW losses."""
-    try:
-        points = evidence.log.points if "log" in evidence.parts else []
-    except Broken:
-        return []
-    equal = []
-    for point in points:
-        last = [run.curve.get(step) for step in range(max(1, point.step - WINDOW + 1), point.step + 1)]
-        if None not in last:
-            equal.append(math.isclose(point.loss, sum(last) / len(last), rel_tol=0, abs_tol=DECIMALS))
-    return equal
+    known = run.sketch | ({} if "losses" in run.sketch else sketch_curve(run.curve))
+    found = compare_sketches(known, sketch_submission(evidence, known.keys()))
+    yield from ("loss" if part == "losses" else part for part in found if found[part].alike and part != "answers")
 
 
 def may_repeat(run: PublishedRun, evidence: Evidence) -> bool:
