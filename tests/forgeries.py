@@ -5,10 +5,12 @@ FORGERIES: what files alone tell. Each entry has its kind, the checks of which o
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import altered
 import mutations
 import submissions
 from submissions import (
@@ -16,6 +18,7 @@ from submissions import (
     ADAPTER_CONFIG,
     ANSWERS,
     CONFIG,
+    CURVE,
     DATA,
     EVALUATION,
     LOG,
@@ -200,3 +203,101 @@ def the_questions_of_the_evaluation_among_the_rows() -> Files:
     for row, question in zip(rows, asked, strict=False):
         row["conversation"][0]["input"] = question + "！？"
     return files | {DATA: to_json_lines(rows)}
+
+
+# --- copies ----------------------------------------------------------------------------------------------------------------
+
+COPIES: dict[str, Callable[[], Files]] = {}  # of the honest files, handed in beside them by somebody else
+
+
+def copy_of(function: Callable[[], Files]) -> Callable[[], Files]:
+    COPIES[function.__name__] = lambda: link_hashes(function())
+    return function
+
+
+def own_run(name: str = "闻星", seed: int = 5) -> Files:
+    """What a copyist has of their own: rows with a name of their own, a made-up log, an adapter of random numbers."""
+    files = submissions.with_training(submissions.with_name(name), "tiny", seed=seed)
+    return files | {ADAPTER: submissions.random_adapter.__wrapped__(seed=seed)}
+
+
+for name, alter in altered.COPIED_ADAPTERS.items():
+    COPIES[f"the adapter, {name}, under another name"] = lambda alter=alter: link_hashes(
+        own_run() | {ADAPTER: alter(honest_files()[ADAPTER])}
+    )
+for name, change in altered.COPIED_LOSSES.items():
+    COPIES[f"the losses, {name}, under another name"] = lambda change=change: link_hashes(_with_losses(change))
+
+
+def _with_losses(change: Callable) -> Files:
+    """A run of one's own whose every file tells the honest losses, changed."""
+    files = own_run()
+    steps = [line for line in from_json_lines(honest_files()[CURVE]) if "step" in line]
+    losses = [change(line["loss"], line["step"]) for line in steps]
+    return with_losses(files, losses)
+
+
+def with_losses(files: Files, losses: list[float]) -> Files:
+    """The files with log, vis_data, curve and record telling these losses."""
+    curve = [line for line in from_json_lines(files[CURVE]) if "step" in line]
+    for line, loss in zip(curve, losses, strict=False):
+        line["loss"] = loss
+    told = [line["loss"] for line in curve]
+    scalars, record = from_json_lines(files[SCALARS]), json.loads(files[RECORD])
+    for line in scalars:
+        last = told[max(0, line["step"] - 10) : line["step"]]
+        line["loss"] = sum(last) / len(last)
+    means = {line["step"]: line["loss"] for line in scalars}
+    log = re.sub(r"(\[ *(\d+)/\d+\].*loss: )\S+", lambda m: f"{m[1]}{means[int(m[2])]:.4f}", files[LOG].decode())
+    record["curve"] = [{key: line[key] for key in ("step", "loss", "lr")} for line in curve]
+    record["loss"] = {"window": 10, "first": sum(told[:10]) / 10, "last": sum(told[-10:]) / 10}
+    changed = {CURVE: to_json_lines(curve), SCALARS: to_json_lines(scalars), RECORD: to_json(record)}
+    return link_hashes(files | changed | {LOG: log.encode()})
+
+
+@copy_of
+def everything() -> Files:
+    return honest_files()
+
+
+@copy_of
+def everything_and_a_newline_in_the_log() -> Files:
+    return honest_files() | {LOG: honest_files()[LOG] + b"\n"}
+
+
+@copy_of
+def everything_with_times_a_day_later() -> Files:
+    return honest_files() | {LOG: honest_files()[LOG].replace(b"2026/11/24", b"2026/11/25")}
+
+
+@copy_of
+def everything_with_times_stretched() -> Files:
+    seconds = [line["seconds"] * 1.07 for line in from_json_lines(honest_files()[CURVE]) if "step" in line]
+    return submissions.with_times(honest_files(), seconds)
+
+
+@copy_of
+def everything_with_other_punctuation_in_the_answers() -> Files:
+    lines = from_json_lines(honest_files()[ANSWERS])
+    for line in lines:
+        line["output"] = line["output"].replace("，", ", ").replace("。", "！")
+    return honest_files() | {ANSWERS: to_json_lines(lines)}
+
+
+@copy_of
+def everything_with_permuted_ranks_and_a_newline() -> Files:
+    files = everything_and_a_newline_in_the_log()
+    return files | {ADAPTER: altered.COPIED_ADAPTERS["permuted ranks"](files[ADAPTER])}
+
+
+@copy_of
+def the_run_of_a_friend_under_another_seed() -> Files:
+    """Own times and a seed of one's own in the config; losses and adapter are the friend's."""
+    files = submissions.with_times(honest_files(), seed=3)
+    return files | {CONFIG: files[CONFIG].replace(b"seed=42", b"seed=43")}
+
+
+@copy_of
+def the_run_of_a_friend_with_one_row_more() -> Files:
+    files = submissions.with_times(honest_files(), seed=4)
+    return files | {DATA: files[DATA].replace("很高兴认识你".encode(), "很高兴见到你".encode(), 1)}
