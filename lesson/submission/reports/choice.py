@@ -12,6 +12,7 @@ from lesson.core.messages import UserError, tr
 
 # The end of a file's name → the file here whose `render(verdicts)` makes the text.
 FORMS = {".json": "json_file", ".xml": "junit", ".html": "html_page", ".csv": "csv_table"}
+NAMED = ("prairielearn", "gradescope")  # forms that may be named before the file: both call theirs results.json
 
 
 def choose_reports(text: str) -> list[tuple[str, str]]:
@@ -19,7 +20,10 @@ def choose_reports(text: str) -> list[tuple[str, str]]:
     chosen = []
     for name in filter(None, (part.strip() for part in text.split(","))):
         form = FORMS.get(Path(name).suffix)
-        if Path(name).name == "results.json":
+        said, colon, rest = name.partition(":")
+        if colon and rest and said in NAMED:
+            name, form = rest, said
+        elif Path(name).name == "results.json":
             form = "gradescope"
         elif name == "github":
             form = "github"
@@ -28,8 +32,8 @@ def choose_reports(text: str) -> list[tuple[str, str]]:
                 f"REPORT={name}",
                 tr("not a form of report", "没有这种报告"),
                 tr(
-                    "NAME.json, NAME.xml (JUnit), NAME.html, NAME.csv, results.json (Gradescope) or github, separated by commas",
-                    "可用：NAME.json、NAME.xml（JUnit）、NAME.html、NAME.csv、results.json（Gradescope）、github，以逗号分隔",
+                    "NAME.json, NAME.xml (JUnit), NAME.html, NAME.csv, results.json (Gradescope), prairielearn:results.json or github, separated by commas",
+                    "可用：NAME.json、NAME.xml（JUnit）、NAME.html、NAME.csv、results.json（Gradescope）、prairielearn:results.json、github，以逗号分隔",
                 ),
             )
         chosen.append((name, form))
