@@ -7,6 +7,13 @@
 $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$(if $(findstring $$,$(value $v)),$(error $v: make would run a $$ in it; set it before make: $v='…' make …))))
 $(foreach v,USE PYTHON VENV CHECK_VENV,$(if $(findstring environment,$(origin $v)),$(if $(findstring $$,$(value $v)),$(error $v: make would run a $$ in it; write a value without one))))
 PYTHON ?= python3
+# A target or a variable that there is not, or that these targets do not use, stops make before anything is written. Make's
+# own functions alone would not find the nearest name. Both lists stand between quotes, with their own quotes escaped.
+ifeq ($(MAKELEVEL),0)
+GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
+WRONG := $(shell PYTHONUTF8=1 $(PYTHON) -m recipe.command_line '$(subst ','\'',$(MAKECMDGOALS))' '$(subst ','\'',$(GIVEN))' 2>/dev/null)
+$(if $(WRONG),$(error $(WRONG)))
+endif
 VENV   ?= .venv
 PY     := $(VENV)/bin/python
 # Checking needs a small venv only; where the full one is, it does as well.

@@ -73,6 +73,7 @@ def make_config(values: Values, name: str, base: BaseSizes) -> MadeConfig:
     for an unknown BASE_CONFIG, when the rows leave nothing to train on, and when the user edited what is there.
     """
     if values.config:
+        refuse_ignored(values)
         return MadeConfig(Path(values.config), values.base_config, own=True)
     output = config_file(values.build, name)
     kept = keep_values(values, output)
@@ -118,6 +119,18 @@ def make_config(values: Values, name: str, base: BaseSizes) -> MadeConfig:
     changed = list_changes(source, result)
     record.write(stock_ast=ast_hash(source), changes=[change.headline() for change in changed])
     return MadeConfig(output, name, written=True, changes=changed, **about)
+
+
+def refuse_ignored(values: Values) -> None:
+    """Raise UserError for a value that is given beside CONFIG, whose own value would hold."""
+    given = [f"{setting.name}={values.text(setting.name)}" for setting in TRAINING if values.given(setting.name)]
+    given += ["RESET=1"] if values.reset else []
+    if given:
+        raise UserError(
+            " ".join(given),
+            tr(f"CONFIG={values.config} decides that", f"这由 CONFIG={values.config} 决定"),
+            tr("write it into that file, or leave CONFIG= out", "请写进该文件，或去掉 CONFIG="),
+        )
 
 
 def choose_for_config(values: Values, text: str, base: BaseSizes) -> ChosenValues | None:

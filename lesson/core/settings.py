@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ from lesson.core.messages import UserError, tr
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLE_FILE = Path(__file__).with_name("settings.json")  # its form: schemas/settings.schema.json
+# Marks that show nothing and change how the rest is shown or compared (unicode.org: UAX #9, bidirectional formatting), and
+# spaces of no width. Joiners between emoji and in Persian are no part of it.
+INVISIBLE = frozenset(
+    "\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\u00ad\ufeff\ufff9\ufffa\ufffb"
+)
 LONGEST_NAME = 64  # characters; far above any name, far below what would fill a training row
 
 
@@ -137,8 +143,10 @@ def parse_name(text: str) -> str:
         raise ValueError(tr("a name must not begin or end with white space", "名字首尾不能有空白"))
     if len(text) > LONGEST_NAME:
         raise ValueError(tr(f"at most {LONGEST_NAME} characters", f"最多 {LONGEST_NAME} 个字符"))
-    if any(ord(c) < 32 or 0xD800 <= ord(c) <= 0xDFFF or ord(c) == 0x7F for c in text):
-        raise ValueError(tr("a name must not hold control characters", "名字不能含控制字符"))
+    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or c in INVISIBLE for c in text):
+        raise ValueError(
+            tr("a name must not hold control characters or direction marks", "名字不能含控制字符或方向标记")
+        )
     if "<|" in text or "[UNUSED_TOKEN" in text:
         raise ValueError(tr("a name must not hold chat tokens", "名字不能含对话标记"))
     return text

@@ -97,6 +97,12 @@ COMMANDS = (
         "重新生成 golden 文件；`--check` 只说明有何不同",
     ),
     (
+        "command_line",
+        "TARGETS VARIABLES",
+        "what make asks before it runs anything: does each target exist, and use these variables?",
+        "make 运行前先问它：每个目标是否存在，是否使用这些变量",
+    ),
+    (
         "signatures",
         "[--check]",
         "write what the installed packages accept in a config again; `--check` only says what differs",
