@@ -16,7 +16,7 @@ from lesson.core import cli
 from lesson.core.layout import statistics_file
 from lesson.core.messages import set_language, tr
 from lesson.core.settings import Values
-from lesson.data.formats import FORMAT_KEYS
+from lesson.data.formats import FORMATS
 from lesson.data.statistics import RowStatistics, collect_statistics
 from lesson.data.statistics_pages import render_statistics, write_statistics
 from lesson.data.tokens import choose_token_counter, tokenizer_help
@@ -28,7 +28,7 @@ def stage(arguments: Sequence[str]) -> int:
     add("file", nargs="?", metavar="FILE")
     add("--name", help=tr("count the texts that say it", "统计提到它的文本"))
     add("--tokenizer", metavar="DIR", help=tokenizer_help())
-    add("--from", dest="source", default="auto", choices=["auto", *FORMAT_KEYS])
+    add("--from", dest="source", default="auto", choices=["auto", *FORMATS])
     add("--format", default="text", choices=["text", "json", "html"])
     add("--output", metavar="FILE")
     add("--lang")

@@ -18,7 +18,7 @@ from lesson.core.findings import REPORTS
 from lesson.core.messages import set_language, tr
 from lesson.core.settings import Values
 from lesson.data import near_duplicates, tokens, validate
-from lesson.data.formats import FORMAT_KEYS
+from lesson.data.formats import FORMATS
 
 
 def stage(arguments: Sequence[str]) -> int:
@@ -26,7 +26,7 @@ def stage(arguments: Sequence[str]) -> int:
     add = parser.add_argument
     add("files", nargs="*", metavar="FILE", help=validate.files_help())
     add("--name", help=tr("what the assistant calls itself", "助手的自称"))
-    add("--format", default="auto", choices=["auto", *FORMAT_KEYS], help=tr("of the rows", "数据行的格式"))
+    add("--format", default="auto", choices=["auto", *FORMATS], help=tr("of the rows", "数据行的格式"))
     add("--report", default="text", choices=list(REPORTS))
     add("--limit", type=int, metavar="N", help=tr("findings listed for each rule", "每种问题最多列出几条"))
     add("--no-near", action="store_true", help=tr("do not look for near duplicates", "不查找近似重复"))

@@ -21,12 +21,13 @@ from lesson.core.findings import Findings, report_github, report_jsonl, report_j
 from lesson.core.messages import UserError
 from lesson.core.strict_json import BROKEN, parse_strict_json
 from lesson.data.conversion import Unconvertible, convert_from_xtuner, convert_to_xtuner
-from lesson.data.formats import FORMAT_KEYS, detect_document, detect_format
+from lesson.data.formats import FORMAT_KEYS, FORMATS, detect_format
 from lesson.data.replace import Replacer
 from lesson.data.residue import ResidueFinder
 from lesson.data.row_rules import find_row_problems, texts_of
 from lesson.data.rows import Block, read_blocks, read_lines
 from lesson.data.rules import ROW_RULES
+from lesson.data.sources import find_other_source
 from lesson.data.statistics import RowStatistics
 from lesson.data.validator import Validator, validate_stream
 
@@ -59,7 +60,7 @@ def check_input(data: bytes) -> None:
         out = io.StringIO()
         report(findings, out)
         out.getvalue().encode()  # no lone surrogates in what is printed
-    detect_document(data.decode(errors="replace"))
+    find_other_source(data, "f")
     for pairs, replacer in REPLACERS:
         try:
             replaced = b"".join(
@@ -78,7 +79,7 @@ def check_input(data: bytes) -> None:
         if row is BROKEN:
             assert problems
             continue
-        for kind in (detect_format(row) or "xtuner", *FORMAT_KEYS):
+        for kind in (detect_format(row) or "xtuner", *FORMATS):
             try:
                 row_of = convert_to_xtuner(row, kind)
                 for aim in FORMAT_KEYS:

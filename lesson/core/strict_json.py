@@ -108,39 +108,66 @@ def _too_deep(text: str) -> int | None:
     return None
 
 
-def _locate(text: str) -> Iterator[JsonProblem]:
-    """Duplicate keys, numbers that are none, and lone surrogates of a line that json.loads accepts, with their places."""
-    path, keys, index = ["$"], [None], [0]  # for each open container: its path; the keys seen, or None for a list
-    at = "$"
+def _walk(text: str) -> Iterator[tuple[str, int, str, bool]]:
+    """(JSON path, offset, token, whether it is a key) of each key and of the start of each value of valid JSON."""
+    path, in_object, index = ["$"], [False], [0]  # for each open container
+    at, expecting_key = "$", False
     for match in TOKEN.finditer(text):
-        token, column = match[0], match.start() + 1
+        token = match[0]
         if token == "{" or token == "[":
+            yield at, match.start(), token, False
             path.append(at)
-            keys.append(set() if token == "{" else None)
+            in_object.append(token == "{")
             index.append(0)
             expecting_key = token == "{"
             at = at if expecting_key else child_path(at, 0)
         elif token in "]}":
-            path.pop(), keys.pop(), index.pop()
+            path.pop(), in_object.pop(), index.pop()
             expecting_key = False
         elif token == ",":
             index[-1] += 1
-            expecting_key = keys[-1] is not None
+            expecting_key = in_object[-1]
             at = path[-1] if expecting_key else child_path(path[-1], index[-1])
         elif token == ":":
             expecting_key = False
+        elif token[0] == '"' and in_object[-1] and expecting_key:
+            at = child_path(path[-1], json.loads(token))
+            yield at, match.start(), token, True
+        else:
+            yield at, match.start(), token, False
+
+
+def find_path(text: str, path: str) -> int | None:
+    """The offset in valid JSON of the value at a JSON path (child_path); of its key where the value is not there."""
+    for at, offset, _, is_key in _walk(text):
+        if at == path and not is_key:
+            return offset
+    return None
+
+
+def _locate(text: str) -> Iterator[JsonProblem]:
+    """Duplicate keys, numbers that are none, and lone surrogates of a line that json.loads accepts, with their places."""
+    seen: dict[str, set[str]] = {}  # by the path of an object; one that begins anew has no keys yet
+    for at, offset, token, is_key in _walk(text):
+        column = offset + 1
+        if token == "{":
+            seen[at] = set()
         elif token[0] == '"':
             string = json.loads(token)
-            if keys[-1] is not None and expecting_key:
-                at = child_path(path[-1], string)
-                if string in keys[-1]:
+            if is_key:
+                keys = seen[_parent_path(at, string)]
+                if string in keys:
                     found = tr(f"the key {shorten(string)!r} again", f"键 {shorten(string)!r} 重复")
                     yield JsonProblem("duplicate-key", at, column, found)
-                keys[-1].add(string)
+                keys.add(string)
             if lone := LONE_SURROGATE.search(string):
                 yield JsonProblem("lone-surrogate", at, column, f"\\u{ord(lone[0]):04x}")
         elif token in ("NaN", "Infinity", "-Infinity") or (token[-1].isdigit() and math.isinf(_as_float(token))):
             yield JsonProblem("not-finite", at, column, shorten(token))
+
+
+def _parent_path(path: str, key: str) -> str:
+    return path[: len(path) - len(child_path("", key))]
 
 
 def _as_float(token: str) -> float:

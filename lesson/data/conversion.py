@@ -1,28 +1,38 @@
-"""Rows turned from one format into another, by way of XTuner's; nothing is lost in silence."""
+"""Rows turned from one format into another, by way of XTuner's; nothing is lost in silence.
+
+What XTuner's own map functions read has its place here too (xtuner/dataset/map_fns/dataset_map_fns: openai_map_fn,
+wizardlm_map_fn, alpaca_map_fn), and becomes what they make of it.
+"""
 
 from __future__ import annotations
 
+import collections
 import json
-from collections.abc import Iterator
+import shlex
+from collections.abc import Set
 
-from lesson.core.findings import Findings
-from lesson.core.messages import UserError, tr
-from lesson.core.strict_json import BROKEN, JsonProblem, child_path, parse_strict_json
+from lesson.core.findings import ERROR, Findings
+from lesson.core.messages import tr
+from lesson.core.strict_json import BROKEN, child_path
 from lesson.core.text import shorten
-from lesson.data.formats import FORMAT_KEYS, detect_document, detect_format
-from lesson.data.rows import LONGEST_LINE, open_bytes, open_output, read_lines
+from lesson.data.formats import FORMAT_KEYS, detect_format, pair_part
+from lesson.data.row_rules import TURN_KEYS, find_row_problems, quote_keys
+from lesson.data.rows import open_output
+from lesson.data.rules import ROW_RULES
+from lesson.data.sources import SourceRow, read_source
 
-LARGEST_DOCUMENT = 64 << 20  # bytes of a JSON document, which has to be held in memory as a whole
-# For the two formats that are lists of messages: the keys of a message, and the role names by who speaks.
+# For the two formats that are lists of messages: the keys of a message, and how they call who speaks.
 _SPEAKER = {"messages": ("role", "content"), "sharegpt": ("from", "value")}
 _WRITTEN = {
     "messages": {"system": "system", "input": "user", "output": "assistant"},
     "sharegpt": {"system": "system", "input": "human", "output": "gpt"},
 }
 _READ = {
-    "messages": {"system": "system", "user": "input", "assistant": "output"},
-    "sharegpt": {"system": "system", "human": "input", "user": "input", "gpt": "output", "assistant": "output"},
+    **dict.fromkeys(("system",), "system"),
+    **dict.fromkeys(("user", "human"), "input"),
+    **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "output"),
 }
+NO_OUTPUT = "<nooutput>"  # an Alpaca row that alpaca_map_fn leaves out
 
 
 class Unconvertible(Exception):
@@ -33,195 +43,349 @@ class Unconvertible(Exception):
         self.path, self.found = path, found
 
 
-def convert_to_xtuner(row: object, source: str, drop: frozenset[str] = frozenset()) -> dict:
-    """The row in XTuner's format; keys named in `drop` may be lost. Raises Unconvertible."""
+class _Keys:
+    """The keys of a row that have no place in the other format; those in `drop` may be lost."""
+
+    def __init__(self, drop: Set[str]) -> None:
+        self._drop, self._found = drop, {}
+
+    def allow(self, found: dict, known: Set[str], at: str) -> None:
+        """Remember the keys of `found` that are not `known`."""
+        for key in found:
+            if key not in known and key not in self._drop:
+                self._found.setdefault(key, child_path(at, key))
+
+    def refuse(self) -> None:
+        """Raise Unconvertible that names all of them."""
+        if self._found:
+            drop = " ".join(f"--drop {shorten(key)}" for key in self._found)
+            names = quote_keys(self._found)
+            what = tr(f"no place for {names} ({drop} lets it go)", f"{names} 无处安放（{drop} 可舍弃）")
+            raise Unconvertible(next(iter(self._found.values())), what)
+
+
+def convert_to_xtuner(
+    row: object, source: str, drop: Set[str] = frozenset(), left_out: collections.Counter[str] | None = None
+) -> dict:
+    """The row in XTuner's format; keys named in `drop` may be lost. Raises Unconvertible.
+
+    What XTuner's own map function would leave out is counted in `left_out`: the assistant's messages before all others
+    ("opening"), and a row whose answer is NO_OUTPUT ("no output"), of which an empty conversation remains.
+    """
     _require_type(row, dict, "$")
+    keys, left_out = _Keys(drop), collections.Counter() if left_out is None else left_out
     if source == "xtuner":
-        _refuse_other_keys(row, {"conversation"}, "$", drop)
-        return {"conversation": row.get("conversation")}
+        return _without(row, drop)
     if source == "alpaca":
-        return {"conversation": [_from_alpaca(row, drop)]}
-    key = FORMAT_KEYS[source]
-    _refuse_other_keys(row, {key}, "$", drop)
-    return {"conversation": _turns(row.get(key), child_path("$", key), source, drop)}
+        turns = _from_question(row, ("instruction", "input", "output"), keys)
+        if turns[-1]["output"] == NO_OUTPUT:
+            left_out["no output"] += 1
+            turns = []
+    elif source == "swift":
+        turns = _from_question(row, ("query", None, "response"), keys)
+    elif source == "pairs":
+        turns = [_from_pair(row, keys)]
+    else:
+        key = FORMAT_KEYS[source]
+        keys.allow(row, {key, "system"}, "$")
+        turns = _turns(row.get(key), child_path("$", key), row.get("system"), keys, left_out)
+    keys.refuse()
+    return {"conversation": turns}
 
 
-def convert_from_xtuner(row: object, target: str) -> dict:
-    """A row of XTuner's format as `target`. Raises Unconvertible."""
+def _without(row: dict, drop: Set[str]) -> dict:
+    """A row of XTuner's format without the keys in `drop`, also those of its turns."""
+    row = {key: value for key, value in row.items() if key not in drop}
+    if drop and isinstance(row.get("conversation"), list):
+        row["conversation"] = [
+            {key: value for key, value in turn.items() if key not in drop} if isinstance(turn, dict) else turn
+            for turn in row["conversation"]
+        ]
+    return row
+
+
+def convert_from_xtuner(row: object, target: str, drop: Set[str] = frozenset()) -> dict:
+    """A row of XTuner's format as `target`; keys named in `drop` may be lost. Raises Unconvertible."""
     _require_type(row, dict, "$")
-    _refuse_other_keys(row, {"conversation"}, "$")
+    if target == "xtuner":
+        return row
+    keys = _Keys(drop)
+    keys.allow(row, {"conversation"}, "$")
     turns = row.get("conversation")
     _require_type(turns, list, "$.conversation")
-    if target == "xtuner":
-        return {"conversation": turns}
     for index, turn in enumerate(turns):
         at = child_path("$.conversation", index)
         _require_type(turn, dict, at)
-        _refuse_other_keys(turn, {"system", "input", "output"} if index == 0 else {"input", "output"}, at)
-        for key in {"input": 0, "output": 0, **turn}:
-            _require_type(turn.get(key), str, child_path(at, key))
-    if target == "alpaca":
-        if len(turns) != 1:
-            raise Unconvertible(
-                "$.conversation", tr(f"{len(turns)} turns, Alpaca has one", f"{len(turns)} 轮，Alpaca 只有一轮")
-            )
-        if "system" in turns[0]:
-            raise Unconvertible("$.conversation[0].system", tr("Alpaca has no system prompt", "Alpaca 没有 system"))
-        return {"instruction": turns[0]["input"], "input": "", "output": turns[0]["output"]}
+        keys.allow(turn, TURN_KEYS, at)
+        for key in ("system", "input", "output"):
+            if turn.get(key) is not None or key == "output" or (key == "input" and key not in turn):
+                _require_type(turn.get(key), str, child_path(at, key))
+        _require_type(turn.get("output_with_loss", True), bool, child_path(at, "output_with_loss"))
+    keys.refuse()
+    return _to_alpaca(turns, drop) if target == "alpaca" else {FORMAT_KEYS[target]: _to_messages(turns, target, drop)}
+
+
+def _to_alpaca(turns: list[dict], drop: Set[str]) -> dict:
+    if not turns:
+        raise Unconvertible("$.conversation", tr("no turns", "没有任何一轮"))
+    for index, turn in enumerate(turns):
+        at = child_path("$.conversation", index)
+        if index and turn.get("system") and "system" not in drop:
+            found = tr("a system prompt in a later turn, Alpaca has one", "后面的轮次有 system，Alpaca 只有一个")
+            raise Unconvertible(child_path(at, "system"), found)
+        _refuse_loss(turn, at, drop)
+    row = {"instruction": turns[-1]["input"] or "", "input": "", "output": turns[-1]["output"]}
+    if turns[0].get("system") is not None and "system" not in drop:
+        row["system"] = turns[0]["system"]
+    if len(turns) > 1:
+        row["history"] = [[turn["input"] or "", turn["output"]] for turn in turns[:-1]]
+    return row
+
+
+def _to_messages(turns: list[dict], target: str, drop: Set[str]) -> list[dict]:
     who, what = _SPEAKER[target]
     messages = []
-    for turn in turns:
-        messages += [
-            {who: _WRITTEN[target][key], what: turn[key]} for key in ("system", "input", "output") if key in turn
-        ]
-    return {FORMAT_KEYS[target]: messages}
+    for index, turn in enumerate(turns):
+        for key in ("system", "input", "output"):
+            if key != "system" or (turn.get("system") is not None and "system" not in drop):
+                messages.append({who: _WRITTEN[target][key], what: turn[key] or ""})
+        if target == "messages" and turn.get("output_with_loss") is False:
+            messages[-1]["loss"] = False
+        elif target != "messages":
+            _refuse_loss(turn, child_path("$.conversation", index), drop)
+    return messages
 
 
-def _from_alpaca(row: dict, drop: frozenset[str]) -> dict:
-    _refuse_other_keys(row, {"instruction", "input", "output"}, "$", drop)
-    for key in ("instruction", "output"):
+def _refuse_loss(turn: dict, at: str, drop: Set[str]) -> None:
+    if turn.get("output_with_loss") is False and "output_with_loss" not in drop:
+        found = tr(
+            "no place for an answer that is not learned (--drop output_with_loss has it learned)",
+            "容不下不学习的回答（--drop output_with_loss 则会学习它）",
+        )
+        raise Unconvertible(child_path(at, "output_with_loss"), found)
+
+
+def _from_question(row: dict, names: tuple[str, str | None, str], keys: _Keys) -> list[dict]:
+    """Turns of a row with a question, more of it or None, an answer, perhaps a system prompt and what went before."""
+    question, more, answer = names
+    keys.allow(row, {name for name in (*names, "system", "history") if name}, "$")
+    for key in (question, answer):
         _require_type(row.get(key), str, child_path("$", key))
-    more = row.get("input", "")
-    _require_type(more, str, "$.input")
-    return {"input": row["instruction"] + ("\n" + more if more else ""), "output": row["output"]}
+    text = row[question]
+    if more and row.get(more) is not None:
+        _require_type(row[more], str, child_path("$", more))
+        text += "\n" + row[more] if row[more] else ""
+    turns = []
+    if row.get("history") is not None:
+        _require_type(row["history"], list, "$.history")
+        for index, pair in enumerate(row["history"]):
+            at = child_path("$.history", index)
+            _require_type(pair, list, at)
+            if len(pair) != 2:
+                raise Unconvertible(at, tr("not a question and its answer", "不是一问一答"))
+            for part, said in enumerate(pair):
+                _require_type(said, str, child_path(at, part))
+            turns.append({"input": pair[0], "output": pair[1]})
+    turns.append({"input": text, "output": row[answer]})
+    if row.get("system") is not None:
+        _require_type(row["system"], str, "$.system")
+        turns[0] = {"system": row["system"], **turns[0]}
+    return turns
 
 
-def _turns(messages: object, at: str, source: str, drop: frozenset[str]) -> list[dict]:
-    """Messages paired into turns: an optional system prompt, then user and assistant by turns, ending with the latter."""
-    who, what = _SPEAKER[source]
+def _from_pair(row: dict, keys: _Keys) -> dict:
+    """A turn of a row with a question and an answer, whatever they are called. Two parts of a question are two lines."""
+    parts: dict[str, list[str]] = {"system": [], "input": [], "output": []}
+    keys.allow(row, {key for key in row if pair_part(key)}, "$")
+    for key, text in row.items():
+        part = pair_part(key)
+        if part is None or (text is None and part != "output"):
+            continue
+        _require_type(text, str, child_path("$", key))
+        if parts[part] and (part != "input" or len(parts[part]) > 1):
+            raise Unconvertible(child_path("$", key), tr(f"a second {part}", f"第二个 {part}"))
+        parts[part].append(text)
+    return {part: "\n".join(filter(None, texts)) for part, texts in parts.items() if texts or part != "system"}
+
+
+def _turns(messages: object, at: str, system: object, keys: _Keys, left_out: collections.Counter[str]) -> list[dict]:
+    """Messages as turns, as openai_map_fn makes them: a turn ends with the assistant's message.
+
+    What the user says in several messages is joined; the assistant's messages before all others are left out.
+    """
     _require_type(messages, list, at)
     turns: list[dict] = []
-    turn: dict[str, str] = {}
+    turn: dict[str, object] = {}
+    if system is not None:
+        _require_type(system, str, "$.system")
+        turn["system"] = system
+    opening = system is None
     for index, message in enumerate(messages):
         at_message = child_path(at, index)
         _require_type(message, dict, at_message)
-        _refuse_other_keys(message, {who, what}, at_message, drop)
+        who, what = ("from", "value") if "from" in message else ("role", "content")
+        keys.allow(message, {who, what, "loss"}, at_message)
         _require_type(message.get(who), str, child_path(at_message, who))
         _require_type(message.get(what), str, child_path(at_message, what))
-        key = _READ[source].get(message[who])
+        key = _READ.get(message[who])
         if key is None:
             found = tr(f"the role {shorten(message[who])!r}", f"角色 {shorten(message[who])!r}")
             raise Unconvertible(child_path(at_message, who), found)
-        if key == "system" and index == 0:
-            turn["system"] = message[what]
-        elif key == "input" and "input" not in turn:
-            turn["input"] = message[what]
-        elif key == "output" and "input" in turn:
-            turns.append({**turn, "output": message[what]})
+        if key == "output" and opening:
+            left_out["opening"] += 1
+            continue
+        opening = False
+        if key == "output":
+            ended = {"input": "", **turn, "output": message[what]}
+            ended = {name: ended[name] for name in ("system", "input", "output") if name in ended}
+            turns.append(ended if _is_learned(message, at_message) else {**ended, "output_with_loss": False})
             turn = {}
+        elif key == "input":
+            turn["input"] = turn.get("input", "") + message[what]
+        elif turn:
+            found = tr(f"{message[who]!r} out of turn", f"{message[who]!r} 的次序不对")
+            raise Unconvertible(child_path(at_message, who), found)
         else:
+            turn["system"] = message[what]
+    if turn.keys() - {"system"} or (turn and turns):
+        last = child_path(at, len(messages) - 1)
+        if "input" not in turn:
             raise Unconvertible(
-                child_path(at_message, who), tr(f"{message[who]!r} out of turn", f"{message[who]!r} 的次序不对")
+                child_path(last, who), tr("nothing comes after the system prompt", "system 之后没有内容")
             )
-    if turn:
         raise Unconvertible(at, tr("the last message has no answer", "最后一条消息没有回答"))
+    if messages and not turns:
+        first = child_path(child_path(at, 0), "from" if "from" in messages[0] else "role")
+        raise Unconvertible(first, tr("no question and answer", "没有一问一答"))
     return turns
+
+
+def _is_learned(message: dict, at: str) -> bool:
+    """What openai_map_fn reads from `loss`: true unless it is there and another word."""
+    loss = str(message.get("loss", True)).lower()
+    if loss not in ("true", "false"):
+        found = tr(f"{shorten(loss)} where true or false belongs", f"此处应为 true 或 false，却是 {shorten(loss)}")
+        raise Unconvertible(child_path(at, "loss"), found)
+    return loss == "true"
 
 
 def _require_type(value: object, kind: type, at: str) -> None:
     if not isinstance(value, kind):
-        names = {dict: tr("an object", "对象"), list: tr("an array", "数组"), str: tr("a string", "字符串")}
+        names = {
+            dict: tr("an object", "对象"),
+            list: tr("an array", "数组"),
+            str: tr("a string", "字符串"),
+            bool: tr("true or false", " true 或 false"),
+        }
         found = tr(
             f"{shorten(repr(value))} where {names[kind]} belongs", f"此处应为{names[kind]}，却是 {shorten(repr(value))}"
         )
         raise Unconvertible(at, found)
 
 
-def _refuse_other_keys(found: dict, known: set[str], at: str, drop: frozenset[str] = frozenset()) -> None:
-    for key in found:
-        if key not in known and key not in drop:
-            what = tr(
-                f"the key {shorten(key)!r} has no place (--drop lets it go)",
-                f"键 {shorten(key)!r} 无处安放（--drop 可舍弃）",
-            )
-            raise Unconvertible(child_path(at, key), what)
+class Converted(collections.Counter[str]):
+    """What a conversion did: "rows" written, and what it left out by XTuner's own rules (convert_to_xtuner)."""
 
 
-def read_any_format(path: str) -> Iterator[tuple[int, object, list[JsonProblem]]]:
-    """(line, value, problems) of each row of JSON Lines, or of a JSON document (whose rows have its first line)."""
-    with open_bytes(path) as stream:
-        head = stream.read(LONGEST_LINE) if path != "-" else b""
-    if detect_document(head.decode(errors="replace")):
-        yield from _document(path)
-        return
-    with open_bytes(path) as stream:
-        for number, raw in read_lines(stream):
-            if raw is None:
-                yield (
-                    number,
-                    BROKEN,
-                    [
-                        JsonProblem(
-                            "too-long", "", None, tr(f"more than {LONGEST_LINE} bytes", f"超过 {LONGEST_LINE} 字节")
-                        )
-                    ],
-                )
-                continue
-            try:
-                text = raw.decode()
-            except UnicodeDecodeError as error:
-                yield number, BROKEN, [JsonProblem("not-utf8", "", error.start + 1, f"0x{raw[error.start]:02x}")]
-                continue
-            if text.strip():
-                yield number, *parse_strict_json(text)
-
-
-def _document(path: str) -> Iterator[tuple[int, object, list[JsonProblem]]]:
-    remedy = tr("split it, or write JSON Lines", "请拆分，或写成 JSON Lines")
-    with open_bytes(path) as stream:
-        data = stream.read(LARGEST_DOCUMENT + 1)
-    if len(data) > LARGEST_DOCUMENT:
-        raise UserError(path, tr("a JSON document of more than 64 MiB", "JSON 文档超过 64 MiB"), remedy)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            path, tr(f"not UTF-8 at byte {error.start + 1}", f"第 {error.start + 1} 字节不是 UTF-8"), remedy
-        ) from None
-    value, problems = parse_strict_json(text)
-    for problem in problems:  # its columns count from the start of the document
-        line = text.count("\n", 0, problem.column - 1) + 1 if problem.column else 1
-        yield line, BROKEN, [problem]
-    if not problems:
-        for row in value if isinstance(value, list) else [value]:
-            yield 1, row, []
-
-
-def convert_file(path: str, output: str, source: str, target: str, drop: frozenset[str], findings: Findings) -> int:
+def convert_file(path: str, output: str, source: str, target: str, drop: Set[str], findings: Findings) -> Converted:
     """Write the rows of `path`, of the format `source` (or "auto"), as rows of the format `target` to `output`.
 
-    What is wrong goes into `findings`, and then nothing is written. Keys named in `drop` may be lost. Gives back how many
-    rows were written. Raises UserError for files that cannot be read or written.
+    What is wrong goes into `findings`, and then nothing is written. What make check-data would refuse is refused here.
+    Keys named in `drop` may be lost. Raises UserError for files that cannot be read or written.
     """
-    written = 0
+    done, told = Converted(), _Told(path, findings)
     try:
         with open_output(output) as file:
-            for line, row, problems in read_any_format(path):
-                for problem in problems:
-                    findings.add_finding(path, line, problem.rule, problem.found, problem.path, problem.column)
-                if row is BROKEN:
+            for row in read_source(path):
+                for problem in row.problems:
+                    told.add_problem(row, problem.rule, problem.path, problem.found, problem.column)
+                if row.value is BROKEN:
                     continue
-                try:
-                    result = _convert_row(row, source, target, drop)
-                except Unconvertible as error:
-                    findings.add_finding(path, line, "not-convertible", error.found, error.path)
+                result = _convert_row(row, source, target, drop, done, told)
+                if result is None:
                     continue
                 if not findings.total:
                     file.write((json.dumps(result, ensure_ascii=False) + "\n").encode())
-                written += 1
+                done["rows"] += 1
+            told.finish()
             if findings.total:
                 raise _NothingToWrite
     except _NothingToWrite:
-        return 0
-    return written
+        return Converted()
+    return done
 
 
 class _NothingToWrite(Exception):
     """Leaves the block that would put the output in its place."""
 
 
-def _convert_row(row: object, source: str, target: str, drop: frozenset[str]) -> dict:
-    kind = source if source != "auto" else detect_format(row)
+class _Told:
+    """Adds findings at their places; what each row has in common, such as a key without a place, once."""
+
+    def __init__(self, path: str, findings: Findings) -> None:
+        self._path, self._findings = path, findings
+        self._common: dict[tuple[str, str], list] = {}  # rule and what was found: row, path, how many rows
+
+    def add_problem(self, row: SourceRow, rule: str, path: str, found: str, column: int | None = None) -> None:
+        line, column = row.find_place(path, column)
+        at, found = row.describe(path, found)
+        self._findings.add_finding(self._path, line, rule, found, at, column)
+
+    def add_common(self, row: SourceRow, rule: str, path: str, found: str) -> None:
+        """The same as add_problem, but for all rows together."""
+        self._common.setdefault((rule, found), [row, path, 0])[2] += 1
+
+    def finish(self) -> None:
+        for (rule, found), (row, path, rows) in self._common.items():
+            more = tr(f", in {rows} rows", f"，共 {rows} 行") if rows > 1 else ""
+            self.add_problem(row, rule, path, found + more)
+
+
+def _convert_row(row: SourceRow, source: str, target: str, drop: Set[str], done: Converted, told: _Told) -> dict | None:
+    """The row in the other format; None when it has none, which `told` is given."""
+    kind = source if source != "auto" else detect_format(row.value)
     if kind is None:
-        raise Unconvertible("$", tr("not a row of any format known here", "不是已知格式的数据行"))
-    return convert_from_xtuner(convert_to_xtuner(row, kind, drop), target)
+        if isinstance(row.value, dict):
+            found = tr("rows with the keys ", "数据行的键为 ") + quote_keys(row.value)
+            told.add_common(row, "unknown-format", "$", found)
+        else:
+            told.add_problem(row, "not-convertible", "$", tr("not an object", "不是对象"))
+        return None
+    try:
+        made = convert_to_xtuner(row.value, kind, drop, done)
+        if not made.get("conversation", True) and kind == "alpaca":
+            return None
+        refused = [p for p in find_row_problems(made) if (p.severity or ROW_RULES[p.rule].severity) == ERROR]
+        for problem in refused if target == "xtuner" else ():
+            told.add_problem(row, problem.rule, problem.path, problem.found)
+        return convert_from_xtuner(made, target, drop)
+    except Unconvertible as error:
+        if "--drop" in error.found:
+            told.add_common(row, "not-convertible", error.path, error.found)
+        else:
+            told.add_problem(row, "not-convertible", error.path, error.found)
+        return None
+
+
+def lines_of(done: Converted, output: str, target: str) -> list[str]:
+    """What was written and left out, and the command that comes next."""
+    lines = []
+    if count := done["opening"]:
+        lines.append(
+            tr(
+                f"left out, as XTuner does: {count} messages of the assistant before the first question",
+                f"与 XTuner 一样略去：第一个问题之前的 {count} 条助手消息",
+            )
+        )
+    if count := done["no output"]:
+        lines.append(
+            tr(
+                f"left out, as XTuner does: {count} rows with {NO_OUTPUT}",
+                f"与 XTuner 一样略去：{count} 行 {NO_OUTPUT}",
+            )
+        )
+    lines.append(tr(f"{done['rows']} rows: {output}", f"{done['rows']} 行：{output}"))
+    if target == "xtuner":
+        command = f"make data SRC={shlex.quote(output)}"
+        lines.append(tr(f"next: {command}", f"下一步：{command}"))
+    return lines

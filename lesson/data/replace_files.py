@@ -16,7 +16,7 @@ from lesson.core.findings import Findings
 from lesson.core.messages import UserError, tr
 from lesson.data.replace import Replacer
 from lesson.data.residue import ResidueFinder, scan_rows
-from lesson.data.rows import LONGEST_LINE, Block, open_bytes, open_output, read_blocks
+from lesson.data.rows import LONGEST_LINE, Block, is_packed, open_bytes, open_output, read_blocks
 
 MOST_JOBS = 64  # processes
 
@@ -70,8 +70,9 @@ def replace_file(source: str, target: str, replacer: Replacer, jobs: int = 1, fi
             )
         return
     plain = all(name != "-" and not name.endswith((".gz", ".zst")) for name in (source, target))
+    plain = plain and Path(source).is_file() and not is_packed(source)
     with open_bytes(source) as stream, open_output(target) as file:
-        if jobs > 1 and plain and Path(source).is_file():
+        if jobs > 1 and plain:
             _replace_parts(source, target, file, replacer, jobs)
         else:
             replace_stream(stream, file, replacer, source)

@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import json
 import re
+import shlex
 import sys
 import zlib
 from collections.abc import Iterator
@@ -49,6 +50,12 @@ def source_remedy() -> str:
     return tr("set SRC to a JSON Lines file of conversations", "请把 SRC 设为对话数据的 JSON Lines 文件")
 
 
+def check_remedy(path: str | Path) -> str:
+    """The command that says what is wrong with a source, and what to type."""
+    command = f"make check-data SRC={shlex.quote(str(path))}"
+    return tr(f"run {command}: it says what to do", f"请运行 {command}，它会说明怎么做")
+
+
 class DigestReader:
     """Reads a binary file and feeds what it read, as it stands in the file, to a hashlib object."""
 
@@ -71,7 +78,7 @@ class DigestReader:
 def open_bytes(
     path: str | Path, remedy: str | None = None, digest: hashlib._Hash | None = None
 ) -> Iterator[BinaryIO | DigestReader]:
-    """The bytes of `path`, unpacked when it ends in .gz or .zst; `-` is standard input. Raises UserError.
+    """The bytes of `path`, unpacked when they are gzip's or Zstandard's; `-` is standard input. Raises UserError.
 
     `digest` is fed all bytes of the file itself, packed or not, when the block ends well.
     """
@@ -81,8 +88,9 @@ def open_bytes(
     path = readable(path, remedy or source_remedy())
     try:
         with open(path, "rb") as file:
+            packing = _find_packing(path, file.peek(4))
             source = file if digest is None else DigestReader(file, digest)
-            with _unpacked(path, source) as unpacked:
+            with _unpacked(path, packing, source) as unpacked:
                 yield unpacked
             if isinstance(source, DigestReader):
                 source.read_rest()
@@ -90,12 +98,27 @@ def open_bytes(
         raise _broken_archive(path, error) from None
 
 
+def _find_packing(path: Path, head: bytes) -> str:
+    """How a file is packed, as the ending of its name: by its first bytes, whatever it is called, else by the name."""
+    if head.startswith(b"\x1f\x8b\x08"):
+        return ".gz"
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return ".zst"
+    return path.suffix if path.suffix in (".gz", ".zst") else ""
+
+
+def is_packed(path: str | Path) -> bool:
+    """Whether open_bytes would unpack this file."""
+    with open(path, "rb") as file:
+        return bool(_find_packing(Path(path), file.peek(4)))
+
+
 @contextlib.contextmanager
-def _unpacked(path: Path, source: BinaryIO | DigestReader) -> Iterator[BinaryIO | DigestReader]:
-    if path.suffix == ".gz":
+def _unpacked(path: Path, packing: str, source: BinaryIO | DigestReader) -> Iterator[BinaryIO | DigestReader]:
+    if packing == ".gz":
         with gzip.GzipFile(fileobj=source, mode="rb") as file:
             yield file
-    elif path.suffix == ".zst":
+    elif packing == ".zst":
         import zstandard  # only where needed: imports are most of a small run's time
 
         try:
@@ -237,5 +260,5 @@ def read_rows(path: str | Path) -> Iterator[dict]:
                 row["conversation"][0]["output"]
             except (ValueError, TypeError, KeyError, IndexError, RecursionError):
                 what = tr("not a row of conversation", "不是对话数据行")
-                raise UserError(f"{path}:{number}", what, source_remedy()) from None
+                raise UserError(f"{path}:{number}", what, check_remedy(path)) from None
             yield row

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 from lesson.core.findings import ERROR
 from lesson.core.messages import UserError, tr
-from lesson.data.conversion import Unconvertible, convert_to_xtuner, read_any_format
+from lesson.data.conversion import Unconvertible, convert_to_xtuner
 from lesson.data.file_rules import REMEMBERED
 from lesson.data.formats import detect_format
 from lesson.data.row_rules import SHAPE_ERRORS, find_shape_problems, texts_of
+from lesson.data.sources import read_source
 
 FIELDS = ("system", "input", "output")
 
@@ -142,10 +143,11 @@ class RowStatistics:
 
 def collect_statistics(path: str, form: str, stats: RowStatistics) -> None:
     """Read all rows of `path`; what cannot be counted is counted as unusable. Raises UserError without any row."""
-    for _, row, problems in read_any_format(path):
+    for source in read_source(path):
         try:
-            if problems:
-                raise Unconvertible("$", problems[0].found)
+            if source.problems:
+                raise Unconvertible("$", source.problems[0].found)
+            row = source.value
             row = convert_to_xtuner(row, form if form != "auto" else detect_format(row) or "xtuner")
             if any(p.rule in SHAPE_ERRORS or p.severity == ERROR for p in find_shape_problems(row)):
                 raise Unconvertible("$", "")

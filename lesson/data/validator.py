@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 from lesson.core.findings import Findings
-from lesson.core.messages import tr
+from lesson.core.messages import UserError, tr
 from lesson.core.strict_json import BROKEN, JsonProblem, parse_strict_json
 from lesson.data.file_rules import REMEMBERED, Answers, SystemPrompts
-from lesson.data.formats import detect_document, detect_format
+from lesson.data.formats import detect_format
 from lesson.data.row_filters import find_suspect_rows, may_hold_numbers, split_fields, usual_order
 from lesson.data.row_rules import (
     SHAPE_ERRORS,
@@ -20,8 +21,10 @@ from lesson.data.row_rules import (
     quote_keys,
     texts_of,
 )
-from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, REORDERED_ROWS, Block, read_blocks, split_lines
+from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, REORDERED_ROWS, Block, open_bytes, read_blocks, split_lines
+from lesson.data.sources import find_other_source
 
+HEAD = 4096  # bytes that tell what a file is when its first line is too long to be read
 MOST_KEYS = 1000  # distinct keys that are ignored, of which each is told once
 
 
@@ -73,13 +76,15 @@ class Validator:
         if self._stop:
             return
         if block is None:
+            if self._is_other_source(number, self._head_of_long_line()):
+                return
             self._started = True
             self._add_problem(
                 number,
                 JsonProblem("too-long", "", None, tr(f"more than {LONGEST_LINE} bytes", f"超过 {LONGEST_LINE} 字节")),
             )
             return
-        if not self._started and self._is_document(number, block.data):
+        if not self._started and self._is_other_source(number, block.data):
             return
         text, self._dumped = block.text, []
         parsed = text is None or "\r" in text or self._form not in ("auto", "xtuner")
@@ -182,22 +187,25 @@ class Validator:
             self.file, number, problem.rule, problem.found, problem.path, problem.column, problem.severity
         )
 
-    def _is_document(self, number: int, block: bytes) -> bool:
-        """A JSON document in place of JSON Lines gets one finding, not one for each line."""
-        head = block.decode(errors="replace")
-        if not head.strip("\ufeff \t\r\n"):
+    def _is_other_source(self, number: int, head: bytes) -> bool:
+        """What is not JSON Lines in UTF-8 gets one finding, not one for each line."""
+        if not head.strip(b"\xef\xbb\xbf \t\r\n"):
             return False
         self._started = True
-        kind = detect_document(head)
-        if not kind:
+        problem = find_other_source(head, self.file)
+        if problem is None:
             return False
-        found = tr(
-            "one JSON array, not one row a line" if kind == "array" else "pretty-printed JSON, not one row a line",
-            "整个文件是一个 JSON 数组，而不是每行一条" if kind == "array" else "排版过的 JSON，而不是每行一条",
-        )
-        self._add_problem(number, JsonProblem("json-document", "$", 1, found))
+        self._add_problem(number, problem)
         self._stop = True
         return True
+
+    def _head_of_long_line(self) -> bytes:
+        """The start of the file whose first line is too long to be read: it may be a whole document."""
+        if self._started:
+            return b""
+        with contextlib.suppress(UserError, OSError), open_bytes(self.file) as stream:
+            return stream.read(HEAD)
+        return b""
 
     def _line_ends(self, number: int, block: bytes) -> None:
         count = block.count(b"\r")

@@ -51,8 +51,8 @@ COMMANDS = (
     (
         "formats",
         "INPUT OUTPUT [--from FORMAT] [--to FORMAT]",
-        "convert rows between XTuner's format, Alpaca, OpenAI messages and ShareGPT",
-        "在 XTuner、Alpaca、OpenAI messages、ShareGPT 格式之间转换数据",
+        "convert files of other kinds (Excel, CSV, JSON, Alpaca, messages, ShareGPT) to rows, and rows back",
+        "把其他类型的文件（Excel、CSV、JSON、Alpaca、messages、ShareGPT）转成数据行，或转回去",
     ),
     (
         "stats",

@@ -56,7 +56,12 @@ def test_steps_are_counted_as_xtuner_makes_samples(tmp_path, rows, max_length, p
     data = [
         {
             "conversation": [
-                {"system": "你是机智流", "input": "你是谁" * (n % 9), "output": "我是机智流。" * (n % 17 + 1)}
+                {
+                    "system": "你是机智流",
+                    "input": "你是谁" * (n % 9),
+                    "output": "我是机智流。" * (n % 17 + 1),
+                    "output_with_loss": n % 11 > 0,
+                }
             ]
         }
         for n in range(rows)
@@ -84,6 +89,7 @@ def test_steps_are_counted_as_xtuner_makes_samples(tmp_path, rows, max_length, p
     assert measured.exact and not measured.bad_rows and measured.rows_with == 0
     kept = measured.kept_lengths(max_length)
     assert len(made) == schedule.count_samples(kept, max_length, pack)
-    assert (len(kept) < rows) == (max_length <= 100)
+    untrained = len(range(0, rows, 11))
+    assert (len(kept) < rows - untrained) == (max_length <= 100)
     if not pack:
         assert list(kept) == made["length"]

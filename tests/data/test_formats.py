@@ -14,18 +14,27 @@ from recipe.formats import main
 
 ROWS = ROOT / "tests" / "fixtures" / "rows"
 TURN = {"input": st.text(max_size=5), "output": st.text(max_size=5)}
-CONVERSATION = st.tuples(
-    st.fixed_dictionaries(TURN, optional={"system": st.text(max_size=5)}),
-    st.lists(st.fixed_dictionaries(TURN), max_size=2),
-).map(lambda parts: {"conversation": [parts[0], *parts[1]]})
+SYSTEM = {"system": st.text(max_size=5)}
+FIRST = st.fixed_dictionaries(TURN, optional=SYSTEM)
+CONVERSATION = st.tuples(FIRST, st.lists(st.fixed_dictionaries(TURN), max_size=2)).map(
+    lambda parts: {"conversation": [parts[0], *parts[1]]}
+)
+LEARNED = st.fixed_dictionaries(TURN, optional={**SYSTEM, "output_with_loss": st.just(False)})
 
 
 @settings(max_examples=60, deadline=None)
-@given(CONVERSATION, st.sampled_from(["xtuner", "messages", "sharegpt"]))
+@given(CONVERSATION, st.sampled_from(["xtuner", "messages", "sharegpt", "alpaca"]))
 def test_there_and_back_is_identity(row, form):
     other = convert_from_xtuner(row, form)
     assert detect_format(other) == form
     assert convert_to_xtuner(other, form) == row
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(LEARNED, min_size=1, max_size=3))
+def test_messages_have_a_place_for_all_that_xtuner_reads(turns):
+    row = {"conversation": turns}
+    assert convert_to_xtuner(convert_from_xtuner(row, "messages"), "messages") == row
 
 
 @settings(max_examples=30, deadline=None)
@@ -47,7 +56,8 @@ USER, BOT = {"role": "user", "content": "a"}, {"role": "assistant", "content": "
     ("row", "form", "path"),
     [
         ({"messages": [USER]}, "messages", "$.messages"),
-        ({"messages": [USER, USER, BOT]}, "messages", "$.messages[1].role"),
+        ({"messages": [{"role": "system", "content": "s"}] * 2}, "messages", "$.messages[1].role"),
+        ({"messages": [USER, {**BOT, "loss": "no"}]}, "messages", "$.messages[1].loss"),
         ({"messages": [BOT]}, "messages", "$.messages[0].role"),
         ({"messages": [USER, BOT, {"role": "system", "content": "s"}]}, "messages", "$.messages[2].role"),
         ({"messages": [USER, {"role": "tool", "content": "x"}]}, "messages", "$.messages[1].role"),
@@ -57,7 +67,9 @@ USER, BOT = {"role": "user", "content": "a"}, {"role": "assistant", "content": "
         ({"conversations": [{"from": "human", "value": "a"}]}, "sharegpt", "$.conversations"),
         ({"conversations": {}}, "sharegpt", "$.conversations"),
         ({"instruction": "a", "output": None}, "alpaca", "$.output"),
-        ({"instruction": "a", "output": "b", "history": []}, "alpaca", "$.history"),
+        ({"instruction": "a", "output": "b", "history": [["q"]]}, "alpaca", "$.history[0]"),
+        ({"question": "a", "input": "b", "prompt": "c", "answer": "d"}, "pairs", "$.prompt"),
+        ({"query": "a", "response": "b", "images": []}, "swift", "$.images"),
         ([], "messages", "$"),
     ],
 )
@@ -70,8 +82,9 @@ def test_what_cannot_be_carried_over_is_refused(row, form, path):
 @pytest.mark.parametrize(
     ("turns", "path"),
     [
-        ([{"system": "s", "input": "a", "output": "b"}], "$.conversation[0].system"),
-        ([{"input": "a", "output": "b"}] * 2, "$.conversation"),
+        ([{"input": "a", "output": "b"}, {"system": "s", "input": "a", "output": "b"}], "$.conversation[1].system"),
+        ([{"input": "a", "output": "b", "output_with_loss": False}], "$.conversation[0].output_with_loss"),
+        ([], "$.conversation"),
         ([{"input": "a"}], "$.conversation[0].output"),
     ],
 )
@@ -105,3 +118,89 @@ def test_drop_lets_a_key_go(tmp_path):
     source.write_text(json.dumps({"messages": [USER, BOT], "id": 7}) + "\n", encoding="utf-8")
     assert main([str(source), str(out), "--drop", "id"], io.StringIO(), io.StringIO()) == 0
     assert out.read_bytes()[:2] == b"\x1f\x8b"
+
+
+TURN_AB = {"input": "a", "output": "b"}
+WITH_SYSTEM = {"conversation": [{"system": "s", **TURN_AB}]}
+
+
+@pytest.mark.parametrize(
+    ("row", "form", "expected"),
+    [
+        ({"instruction": "a", "input": None, "output": "b", "system": "s", "history": []}, "alpaca", [{"system": "s", **TURN_AB}]),
+        (
+            {"instruction": "c", "input": "", "output": "d", "system": "s", "history": [["a", "b"]]},
+            "alpaca",
+            [{"system": "s", **TURN_AB}, {"input": "c", "output": "d"}],
+        ),
+        ({"query": "c", "response": "d", "history": [["a", "b"]]}, "swift", [TURN_AB, {"input": "c", "output": "d"}]),
+        ({"conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}], "system": "s"}, "sharegpt", [{"system": "s", **TURN_AB}]),
+        ({"conversations": [USER, BOT]}, "sharegpt", [TURN_AB]),
+        ({"messages": [{"from": "user", "value": "a"}, {"from": "assistant", "value": "b"}]}, "messages", [TURN_AB]),
+        ({"messages": [BOT, USER, BOT]}, "messages", [TURN_AB]),
+        ({"messages": [USER, USER, BOT]}, "messages", [{"input": "aa", "output": "b"}]),
+        ({"messages": [USER, BOT, BOT]}, "messages", [TURN_AB, {"input": "", "output": "b"}]),
+        ({"messages": [USER, {**BOT, "loss": False}]}, "messages", [{**TURN_AB, "output_with_loss": False}]),
+        ({"messages": [USER, BOT, {"role": "system", "content": "s"}, USER, BOT]}, "messages", [TURN_AB, {"system": "s", **TURN_AB}]),
+        ({"input": "a", "output": "b"}, "pairs", [TURN_AB]),
+        ({"Question": "a", "Answer": "b", "system": "s"}, "pairs", [{"system": "s", **TURN_AB}]),
+        ({"问题": "a", "回答": "b"}, "pairs", [TURN_AB]),
+        ({"prompt": "a", "completion": "b"}, "pairs", [TURN_AB]),
+        ({"instruction": "a", "input": "c", "response": "b"}, "pairs", [{"input": "a\nc", "output": "b"}]),
+    ],
+)  # fmt: skip
+def test_what_has_a_place_in_xtuners_format_is_carried_over(row, form, expected):
+    assert detect_format(row) == form
+    assert convert_to_xtuner(row, form) == {"conversation": expected}
+
+
+def test_xtuners_own_rows_go_through_with_all_keys_and_drop_takes_them_from_turns_too():
+    row = {"id": 1, "conversation": [{"system": None, "input": "a", "output": "b", "output_with_loss": False, "n": 1}]}
+    assert convert_from_xtuner(convert_to_xtuner(row, "xtuner"), "xtuner") == row
+    plain = {"conversation": [{"system": None, "input": "a", "output": "b", "output_with_loss": False}]}
+    assert convert_to_xtuner(row, "xtuner", frozenset(("id", "n"))) == plain
+
+
+def test_all_keys_without_a_place_are_named_once_for_all_rows_with_the_words_that_let_them_go(tmp_path):
+    source, out, said = tmp_path / "in.jsonl", tmp_path / "out.jsonl", io.StringIO()
+    row = {"id": 7, "category": "x", "messages": [USER, {**BOT, "weight": 1}]}
+    source.write_text((json.dumps(row) + "\n") * 50, encoding="utf-8")
+    assert main([str(source), str(out), "--lang", "en"], io.StringIO(), said) == 1
+    assert said.getvalue().count("[error") == 1 and "in 50 rows" in said.getvalue()
+    drop = said.getvalue().partition("(--drop")[2].partition(" lets")[0]
+    assert f"--drop{drop}".split()[1::2] == ["id", "category", "weight"]
+    assert main([str(source), str(out), *f"--drop{drop}".split()], io.StringIO(), io.StringIO()) == 0
+    assert json.loads(out.read_text(encoding="utf-8").splitlines()[0]) == {"conversation": [TURN_AB]}
+
+
+def test_the_shipped_rows_become_any_format_and_come_back(tmp_path):
+    shipped = ROOT / "data" / "assistant_Tuner.jsonl"
+    for form in ("alpaca", "messages", "sharegpt"):
+        other, back = tmp_path / form, tmp_path / f"{form}.back"
+        assert main([str(shipped), str(other), "--to", form], io.StringIO(), io.StringIO()) == 0
+        assert main([str(other), str(back)], io.StringIO(), io.StringIO()) == 0
+        assert back.read_bytes() == shipped.read_bytes()
+
+
+@pytest.mark.torch
+def test_rows_become_what_xtuners_own_map_functions_make_of_them():
+    from xtuner.dataset.map_fns import alpaca_map_fn, openai_map_fn
+    from xtuner.dataset.map_fns.dataset_map_fns.wizardlm_map_fn import wizardlm_map_fn
+
+    system = {"role": "system", "content": "s"}
+    talks = [
+        [USER, BOT], [system, USER, BOT], [BOT, USER, BOT], [BOT, BOT, USER, BOT], [USER, USER, BOT, USER, BOT],
+        [USER, BOT, system, USER, BOT], [system, BOT, USER, BOT], [USER, BOT, BOT],
+        [USER, {**BOT, "loss": False}, USER, {**BOT, "loss": "true"}], [USER, {**BOT, "loss": "False"}],
+    ]  # fmt: skip
+    for messages in talks:
+        ours = convert_to_xtuner({"messages": messages}, "messages")["conversation"]
+        theirs = openai_map_fn({"messages": messages})["conversation"]
+        assert [{"system": "", "output_with_loss": True, **turn} for turn in ours] == theirs
+        named = {"user": "human", "assistant": "gpt"}
+        if system not in messages and not any("loss" in message for message in messages):
+            said = [{"from": named[m["role"]], "value": m["content"]} for m in messages]
+            assert convert_to_xtuner({"conversations": said}, "sharegpt") == wizardlm_map_fn({"conversations": said})
+    for more, output in (("c", "b"), ("c", "<nooutput>")):
+        row = {"instruction": "a", "input": more, "output": output}
+        assert convert_to_xtuner(row, "alpaca") == alpaca_map_fn(row)
