@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import shlex
@@ -18,6 +19,7 @@ from lesson.core.messages import UserError, tr
 
 PARENT = "RECIPE_PARENT"  # environment variable: the process that started this one, without which it ends
 SHOWN_OF_FAILED = 3000  # characters at the end of a failed process's output
+GRACE = 10  # seconds that an interrupted process has before it is killed
 PAUSE = 0.05  # seconds between two looks at a process that is watched
 
 
@@ -85,7 +87,10 @@ def run_process(
         )
         try:
             status, usage = _wait(process.pid, watch)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt):  # Ctrl-C reached it too: it may end what it started itself
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(GRACE)
             process.kill()
             process.wait()
             raise

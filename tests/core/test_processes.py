@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from lesson.core import processes
 from lesson.core.messages import UserError
 from lesson.core.processes import run_process
 
@@ -65,9 +66,17 @@ def test_it_is_bound_to_the_cores_named():
     assert python("import os; print(os.sched_getaffinity(0))", cores=[core]).last_line == f"{{{core}}}"
 
 
-def test_an_interrupted_wait_leaves_no_process(tmp_path):
+@pytest.mark.parametrize(("takes", "ended"), [(60, False), (0.2, True)])
+def test_an_interrupted_process_may_end_by_itself_and_none_is_left(takes, ended, tmp_path, monkeypatch):
+    """Ctrl-C reaches it too: what it started itself is ended by it, and its processor time is counted."""
+    monkeypatch.setattr(processes, "GRACE", 5 if ended else 0.05)
+
     def stop():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        python("import time; time.sleep(60)", watch=stop)
+        code = f"import os, time; open('pid', 'w').write(str(os.getpid())); time.sleep({takes}); open('end', 'w')"
+        python(f"import os; os.chdir({str(tmp_path)!r}); {code}", watch=lambda: (tmp_path / "pid").exists() and stop())
+    assert (tmp_path / "end").exists() is ended
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text() or 0) or 2**22, 0)
