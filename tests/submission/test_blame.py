@@ -11,6 +11,7 @@ import random
 import struct
 
 import mutations
+import plain_folders
 import pytest
 import submissions
 from submissions import ADAPTER, ADAPTER_CONFIG, ANSWERS, CURVE, EVALUATION, RECORD, SCALARS, honest_files, pack
@@ -18,6 +19,7 @@ from verdicts import shipped_rubric, verdict_on, wrong_checks
 
 from lesson.core.messages import UserError
 from lesson.core.refusals import Broken
+from lesson.core.settings import ROOT
 from lesson.submission.archive.view import View
 from lesson.submission.blame import is_checkers_trouble
 from lesson.submission.evidence import Evidence
@@ -25,6 +27,7 @@ from lesson.submission.processes import JudgingProcess
 from lesson.submission.registry import Failed, load_checks, run_checks
 from lesson.submission.scoring import make_verdict
 from lesson.submission.staff import StaffInputs
+from lesson.submission.verdict import judge_submission
 
 HUGE = 10**400
 
@@ -229,3 +232,67 @@ def test_what_honest_files_tell_is_required(tmp_path, name):
 def test_the_bases_own_name_is_no_new_name(tmp_path):
     found = verdict_on(pack(submissions.link_hashes(submissions.with_name("浦语")), tmp_path / "s"))
     assert found["passed"] is False and "named" in wrong_checks(found, "failed")
+
+
+FAULTS = {
+    "disk": lambda: OSError(errno.EIO, "Input/output error"),
+    "files": lambda: OSError(errno.EMFILE, "Too many open files"),
+    "rights": lambda: PermissionError(errno.EACCES, "Permission denied"),
+    "memory": MemoryError,
+}
+
+
+def count_down(real, calls: list[int], error, applies=lambda *_: True):
+    """`real`, but its N-th call raises; `calls` is [N]."""
+
+    def call(*arguments, **keywords):
+        if applies(*arguments):
+            calls[0] -= 1
+            if calls[0] == 0:
+                raise error()
+        return real(*arguments, **keywords)
+
+    return call
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["rights", "memory"])
+def test_wherever_a_file_of_ours_cannot_be_read_nothing_fails(tmp_path, monkeypatch, fault):
+    """Each of the files of ours that a verdict opens, in turn."""
+    path = pack(honest_files(), tmp_path / "s.zip")
+    verdict_on(path)  # what is read once for all is read
+    ours = lambda file, *_: str(file).startswith(str(ROOT))  # noqa: E731
+    reached = 0
+    for number in range(1, 100):
+        calls = [number]
+        with monkeypatch.context() as patch:
+            opened = count_down(io.open, calls, FAULTS[fault], ours)
+            patch.setattr("io.open", opened)
+            patch.setattr("builtins.open", opened)
+            found = judge_submission(path, shipped_rubric(), StaffInputs())
+        if calls[0] > 0:
+            break
+        reached += 1
+        assert not wrong_checks(found, "failed"), (number, found["checks"])
+        assert found["passed"] is not False, number
+    assert reached >= 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form, fault", [("s.zip", "disk"), ("s.tar.gz", "files"), ("s", "memory")])
+def test_wherever_the_disk_or_the_memory_fails_while_a_submission_is_read_nothing_fails(
+    tmp_path, monkeypatch, fault, form
+):
+    """One in five of the openings of a part, in turn, for a packed one and for a plain folder."""
+    files = honest_files() if form != "s" else plain_folders.plain()
+    path = pack(files, tmp_path / form) if form != "s" else plain_folders.write(files, tmp_path / form)
+    for number in range(1, 400, 5):
+        calls, real = [number], View.open
+        with monkeypatch.context() as patch:
+            patch.setattr(View, "open", count_down(real, calls, FAULTS[fault]))
+            found = judge_submission(path, shipped_rubric(), StaffInputs())
+        if calls[0] > 0:
+            break
+        assert not wrong_checks(found, "failed"), (number, [r for r in found["checks"] if r["status"] == "failed"])
+        assert found["passed"] is not False, number
+    assert number > 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import struct
@@ -22,7 +23,11 @@ def read_zip(file: BinaryIO, view: View) -> None:
     _require_small_directory(file)
     try:
         archive = view.keep_open(zipfile.ZipFile(file))
-    except (zipfile.BadZipFile, ValueError, OSError, struct.error, NotImplementedError) as error:
+    except (zipfile.BadZipFile, ValueError, struct.error, NotImplementedError) as error:
+        raise Unreadable(shorten(str(error))) from None
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # it seeks where a broken directory leads; all else is the disk's
+            raise
         raise Unreadable(shorten(str(error))) from None
     for info in archive.infolist():
         name = _member_name(info, view)

@@ -31,7 +31,7 @@ def question_set_of(evidence: Evidence) -> str:
     """The set of identity questions that the evaluation says it asked; empty for format 1 and without an evaluation."""
     try:
         return evidence.evaluation.get("question_set", "")
-    except (Broken, KeyError, OSError):
+    except (Broken, KeyError):
         return ""
 
 
