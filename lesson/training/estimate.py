@@ -28,6 +28,8 @@ from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, LIBRARIES, Workl
 # Stock config, random weights of InternLM2.5-7B, one H100: 0.66 s for a step of 2048 tokens (0.60 s with ZeRO-2).
 MEASURED_PARAMETERS, MEASURED_TOKENS_PER_SECOND = 7.74e9, 2048 / 0.66
 MEASURED_FAST = 12518  # the same with SPEED=fast, make bench-gpu
+# PROFILE=small, two cores of a Xeon with AMX, make bench-small: tokens per second times parameters, for 135M and 0.5B.
+MEASURED_SMALL, TWO_CORES = 9e10, "two cores of a Xeon with AMX"
 
 
 def estimate_training(values: Values) -> dict:
@@ -65,17 +67,21 @@ def estimate_training(values: Values) -> dict:
         kept=config.get("model.kept_bytes", 0) if fast else 0,
     )
     parts = estimate_memory(shape, work)
-    speed = values.tokens_per_second or (
-        estimate_throughput(shape, fast) * processes if values.profile == "7b" else None
-    )
+    device = _describe_device(values, parts["peak"])
+    speed, measured = values.tokens_per_second, None
+    if not speed and values.profile == "7b":
+        speed, measured = estimate_throughput(shape, fast) * processes, "H100"
+    elif not speed and small and device["name"] == "CPU" and work.bytes_each == 2:
+        speed, measured = MEASURED_SMALL / shape.parameters, TWO_CORES
     return {
         "config": str(path),
         "parameters": {"total": shape.parameters + trained, "trained": trained},
         "tokens_per_iteration": tokens * processes,
         "schedule": asdict(plan) if plan else None,
         "memory": {name: round(value) for name, value in parts.items()},
-        "device": _describe_device(values, parts["peak"]),
+        "device": device,
         "tokens_per_second": speed,
+        "measured_on": measured,
         "seconds": plan.tokens / speed if plan and speed else None,
     }
 
@@ -158,7 +164,7 @@ def lines_of(estimate: dict) -> list[str]:
         _schedule_line(estimate["schedule"]),
         *_memory_lines(estimate["memory"]),
         _device_line(estimate["device"]),
-        _time_line(estimate["seconds"], estimate["tokens_per_second"]),
+        _time_line(estimate["seconds"], estimate["tokens_per_second"], estimate["measured_on"]),
     ]
 
 
@@ -196,11 +202,14 @@ def _device_line(device: dict) -> str:
     )
 
 
-def _time_line(seconds: float | None, tokens_per_second: float | None) -> str:
+def _time_line(seconds: float | None, tokens_per_second: float | None, measured: str | None) -> str:
     if not seconds:
         return tr("time: set TOKENS_PER_SECOND=", "用时：请设 TOKENS_PER_SECOND=")
     minutes, speed = f"{seconds / 60:.1f}", f"{tokens_per_second:,.0f}"
-    return tr(
-        f"time: {minutes} min at {speed} tokens per second (H100 measured, or TOKENS_PER_SECOND=)",
-        f"用时：{minutes} 分钟，按每秒 {speed} 词元（H100 实测，或 TOKENS_PER_SECOND=）",
+    line = tr(f"time: {minutes} min at {speed} tokens per second", f"用时：{minutes} 分钟，按每秒 {speed} 词元")
+    if measured is None:
+        return line
+    where = tr(TWO_CORES, "两个带 AMX 的 Xeon 核心") if measured == TWO_CORES else measured
+    return line + tr(
+        f" (measured on {where}; TOKENS_PER_SECOND= is yours)", f"（{where} 实测；可设 TOKENS_PER_SECOND=）"
     )

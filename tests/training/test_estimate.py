@@ -163,3 +163,20 @@ def test_a_base_on_the_hub_is_estimated_before_any_download(call, tmp_path):
     status, out, err = call(estimate, *flags, "--format", "json", "--gpu", "T4")
     total = json.loads(out)["parameters"]
     assert status == 0 and total["total"] - total["trained"] == 1_543_714_304, err
+
+
+@pytest.mark.parametrize(("half", "line"), [(True, "(measured on two cores"), (False, "set TOKENS_PER_SECOND=")])
+def test_a_real_base_on_a_cpu_has_a_time_where_its_like_was_measured(call, tmp_path, monkeypatch, half, line):
+    """And its values are chosen by its published sizes: after the download they are the same."""
+    from lesson.config import profiles
+    from lesson.training import room
+
+    for module in (profiles, room):
+        monkeypatch.setattr(module, "multiplies_bfloat16", lambda: half)
+    monkeypatch.setattr("lesson.training.estimate.has_nvidia_driver", lambda: False)
+    flags = ("--profile", "small", "--build", str(tmp_path / "b"), "--model", "Qwen/Qwen2.5-0.5B-Instruct")
+    call(data, "--build", str(tmp_path / "b"))
+    assert "for a base of 0.5B parameters" in call(config, *flags)[1]
+    status, out, err = call(estimate, *flags)
+    assert status == 0 and line in out and "CPU: needs" in out, out + err
+    assert "(measured" not in call(estimate, *flags, "--tokens-per-second", "500")[1]
