@@ -24,6 +24,7 @@ class BaseFamily:
     pattern: str
     templates: tuple[str, ...]
     generation: str | None = None  # of InternLM
+    example: str | None = None  # a published model of that generation
     chat: bool = False  # every model of the family is one
     instead: str | None = None
 

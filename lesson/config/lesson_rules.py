@@ -93,7 +93,8 @@ def check_model(config: ParsedConfig, data: DataMeasures | None, context: Config
     for name in names:
         has = family_of(name)
         if meant and has and meant.generation and has.generation and has != meant:
-            yield "model-generation", line, f"{name} ({has.generation} ≠ {meant.generation})"
+            found = f"{name} ({has.generation} ≠ {meant.generation})"
+            yield Violation("model-generation", line, found, f"make model MODEL={meant.example}")
             break
     yield from _model_place(path, line, config, context)
     yield from _remote_code(config, context)

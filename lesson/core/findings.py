@@ -136,8 +136,8 @@ def report_text(findings: Findings, out: TextIO, errors: int = LISTED, warnings:
         hidden = findings.total - shown.total()
         print(
             tr(
-                f"  {hidden} more are not listed (recipe.validate --limit N)",
-                f"  另有 {hidden} 条未列出（recipe.validate --limit N）",
+                f"  {hidden} more are not listed (.venv/bin/python -m recipe.validate --limit N)",
+                f"  另有 {hidden} 条未列出（.venv/bin/python -m recipe.validate --limit N）",
             ),
             file=out,
         )

@@ -136,14 +136,14 @@ def disk(values: Values) -> str:
         folder = folder.parent
     free, need = shutil.disk_usage(folder).free, LEAST_FREE[values.profile]
     if not os.access(folder, os.W_OK):
-        raise Missing(tr(f"{folder} may not be written", f"{folder} 无写权限"), "make … BUILD=/another/folder")
+        raise Missing(tr(f"{folder} may not be written", f"{folder} 无写权限"), "export BUILD=/another/folder")
     if free < need:
         raise Missing(
             tr(
                 f"{free / 2**30:.1f} GiB of {need / 2**30:.1f} GiB",
                 f"{free / 2**30:.1f} GiB，需要 {need / 2**30:.1f} GiB",
             ),
-            "make … BUILD=/another/disk",
+            "export BUILD=/another/disk",
         )
     return f"{free / 2**30:.1f} GiB"
 
@@ -154,7 +154,7 @@ def gpu(values: Values) -> str:
 
     if not torch.cuda.is_available():
         if values.profile == "7b":
-            raise Missing(tr("torch sees no CUDA GPU", "torch 找不到 CUDA 显卡"), "nvidia-smi; make … PROFILE=tiny")
+            raise Missing(tr("torch sees no CUDA GPU", "torch 找不到 CUDA 显卡"), "nvidia-smi; export PROFILE=tiny")
         return tr(f"none; the {values.profile} profile needs none", f"无；{values.profile} 不需要")
     total = torch.cuda.get_device_properties(0).total_memory
     if values.profile == "7b" and total < LEAST_GPU_MEMORY:
@@ -163,7 +163,7 @@ def gpu(values: Values) -> str:
                 f"{total / 1e9:.0f} GB of {LEAST_GPU_MEMORY / 1e9:.0f} GB",
                 f"显存 {total / 1e9:.0f} GB，需要 {LEAST_GPU_MEMORY / 1e9:.0f} GB",
             ),
-            "make … PROFILE=tiny",
+            "export PROFILE=tiny",
         )
     name, driver = torch.cuda.get_device_name(0), driver_version() or "?"
     return f"{name}, {total / 1e9:.0f} GB, driver {driver}, CUDA {torch.version.cuda}"

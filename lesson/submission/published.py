@@ -46,7 +46,10 @@ def load_published(folder: str | None = None) -> list[PublishedRun]:
 
 def read_published(path: Path) -> PublishedRun:
     """The published run in one file. Raises UserError for a file that is none."""
-    remedy = tr("python -m recipe.published writes such files", "可用 python -m recipe.published 生成")
+    remedy = tr(
+        ".venv/bin/python -m recipe.published SUBMISSION writes such files",
+        "可用 .venv/bin/python -m recipe.published SUBMISSION 生成",
+    )
     value = read_json(path, remedy)
     try:
         points = value["curve"] if "curve" in value else enumerate(value["losses"], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jsonschema
 from configs import SCHEMA
@@ -21,3 +22,23 @@ def test_every_rule_is_told_in_two_languages():
     assert [name for name, rule in CONFIG_RULES.items() if "{" in rule.reason().replace("{{ … }}", "")] == []
     kinds = SCHEMA.schema["properties"]["problems"]["items"]["properties"]["kind"]["enum"]
     assert set(kinds) <= CONFIG_RULES.keys()
+
+
+# What only an edit of the file mends: no variable and no command does.
+BY_HAND = {
+    "trust-size",
+    "trust-import",
+    "trust-call",
+    "trust-name",
+    "trust-attribute",
+    "trust-statement",
+    "trust-template",
+}
+BY_HAND |= {"trust-type", "base", "undefined", "unfolded"}
+
+
+def test_every_remedy_names_a_command_a_variable_with_a_value_or_a_statement():
+    typed = re.compile(r"\bmake [a-z]|\b[A-Z_]+=[\w.]+|\b\w+ ?= ?[\w\[(]")
+    for name, rule in CONFIG_RULES.items():
+        for text in rule.remedy.values():
+            assert bool(typed.search(text)) or name in BY_HAND, (name, text)
