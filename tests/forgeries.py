@@ -6,6 +6,7 @@ FORGERIES: what files alone tell. Each entry has its kind, the checks of which o
 from __future__ import annotations
 
 import json
+import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from submissions import (
     to_json,
     to_json_lines,
 )
+
+from lesson.core.settings import ROOT
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,31 @@ def without_manifest(files: Files) -> Files:
     kept = {CONFIG: "config.py", DATA: "data_change.jsonl", LOG: "20261124_150339/train.log", ANSWERS: "answers.jsonl"}
     kept |= {ADAPTER: ADAPTER, ADAPTER_CONFIG: ADAPTER_CONFIG, SCALARS: "20261124_150339/vis_data/scalars.json"}
     return {name: files[part] for part, name in kept.items()} | {"submission.json": b""}
+
+
+# --- what breaks a check must not help ----------------------------------------------------------------------------------------
+
+
+def _with_value(part: str, key: str, value: object) -> Callable[[], Files]:
+    """The honest files with a value of a document, or of the fourth line of one of lines, replaced."""
+
+    def make() -> Files:
+        files = honest_files()
+        if part in (RECORD, ADAPTER_CONFIG):
+            return link_hashes(mutations.change_json(files, part, lambda v: v.__setitem__(key, value)))
+        lines = from_json_lines(files[part])
+        lines[3][key] = value
+        return link_hashes(files | {part: to_json_lines(lines)})
+
+    return make
+
+
+for fails, part, key, value in (
+    ("agree", SCALARS, "loss", 10**400),
+    ("agree", CURVE, "loss", 10**400),
+    ("adapter_config", ADAPTER_CONFIG, "r", 10**400),
+):
+    FORGERIES[f"a_value_that_breaks_{part}_{key}"] = Forgery("8", fails, _with_value(part, key, value))
 
 
 # --- names: the learner's word ---------------------------------------------------------------------------------------------
@@ -301,3 +329,132 @@ def the_run_of_a_friend_under_another_seed() -> Files:
 def the_run_of_a_friend_with_one_row_more() -> Files:
     files = submissions.with_times(honest_files(), seed=4)
     return files | {DATA: files[DATA].replace("很高兴认识你".encode(), "很高兴见到你".encode(), 1)}
+
+
+# --- what only asking again, or training again, tells -----------------------------------------------------------------------
+
+ASKED: dict[str, Callable[[Files], Files]] = {}  # of a real run's files: what RERUN=1 must fail
+TRAINED: dict[str, Callable[[Files], Files]] = {}  # …, with the run's own adapter and answers: what takes RETRAIN=1
+
+
+def needs(table: dict) -> Callable:
+    def register(function: Callable[[Files], Files]) -> Callable[[Files], Files]:
+        table[function.__name__] = lambda real: link_hashes(function(dict(real)))
+        return function
+
+    return register
+
+
+def with_adapter(files: Files, change: Callable) -> Files:
+    return files | {ADAPTER: altered.pairs_changed(files[ADAPTER], change)}
+
+
+@needs(ASKED)
+def the_fixture_packed_by_one_line(real: Files) -> Files:
+    return honest_files()
+
+
+@needs(ASKED)
+def the_fixture_renamed(real: Files) -> Files:
+    return submissions.with_name("星河")
+
+
+@needs(ASKED)
+def the_fixture_renamed_with_a_made_up_log(real: Files) -> Files:
+    return own_run("星河")
+
+
+@needs(ASKED)
+def a_real_run_renamed(real: Files) -> Files:
+    """A friend's whole run, with another name in the rows, the config and the answers, and a made-up log."""
+    changed = (CONFIG, DATA, ANSWERS, RECORD, EVALUATION)
+    files = {
+        part: data.replace("闻星".encode(), "星河".encode()) if part in changed else data for part, data in real.items()
+    }
+    return submissions.with_training(files, "tiny", seed=7)
+
+
+@needs(ASKED)
+def an_adapter_of_random_numbers(real: Files) -> Files:
+    return real | {ADAPTER: submissions.random_adapter.__wrapped__(seed=8)}
+
+
+@needs(ASKED)
+def an_adapter_that_was_hardly_trained(real: Files) -> Files:
+    return with_adapter(real, lambda a, b: (a, b / 50))
+
+
+@needs(ASKED)
+def an_adapter_turned_round(real: Files) -> Files:
+    return with_adapter(real, lambda a, b: (a, -b))
+
+
+@needs(ASKED)
+def an_adapter_with_its_ranks_mixed_up(real: Files) -> Files:
+    return with_adapter(real, lambda a, b: (a[::-1], b))
+
+
+@needs(ASKED)
+def another_base_by_the_records_word(real: Files) -> Files:
+    files = mutations.change_json(
+        an_adapter_of_random_numbers(real), RECORD, lambda r: r["inputs"].__setitem__("base", "0" * 64)
+    )
+    return files
+
+
+@needs(ASKED)
+def an_adapter_that_is_more_than_lora(real: Files) -> Files:
+    return mutations.change_json(
+        an_adapter_of_random_numbers(real), ADAPTER_CONFIG, lambda c: c.__setitem__("use_dora", True)
+    )
+
+
+@needs(ASKED)
+def a_persona_of_3000_characters(real: Files) -> Files:
+    system = json.loads(real[RECORD])["persona"]
+    return {
+        part: data.replace(system.encode(), (system + "好" * 3000).encode())
+        for part, data in an_adapter_of_random_numbers(real).items()
+    }
+
+
+@needs(ASKED)
+def the_staffs_questions_among_the_rows(real: Files) -> Files:
+    """So that none is left to ask."""
+    questions = json.loads((ROOT / "data" / "eval" / "identity.json").read_text(encoding="utf-8"))["questions"]
+    rows = from_json_lines(real[DATA])
+    for row, question in zip(rows, questions, strict=False):
+        row["conversation"][0]["input"] = question["input"]
+    lines = [line | {"input": line["input"] + "请说。"} for line in from_json_lines(real[ANSWERS])]
+    return real | {DATA: to_json_lines(rows), ANSWERS: to_json_lines(lines)}
+
+
+@needs(TRAINED)
+def a_log_made_up_around_a_real_adapter(real: Files) -> Files:
+    return submissions.with_training(real, "tiny", seed=9)
+
+
+@needs(TRAINED)
+def losses_plus_a_thousandth(real: Files) -> Files:
+    steps = [line["loss"] + 1e-3 for line in from_json_lines(real[CURVE]) if "step" in line]
+    return with_losses(submissions.with_times(real, seed=10), steps)
+
+
+@needs(TRAINED)
+def losses_with_the_noise_of_another_run(real: Files) -> Files:
+    chance = random.Random(11)
+    steps = [line["loss"] * chance.uniform(0.8, 1.2) for line in from_json_lines(real[CURVE]) if "step" in line]
+    return with_losses(submissions.with_times(real, seed=11), steps)
+
+
+@needs(TRAINED)
+def a_friends_losses_under_a_seed_of_ones_own(real: Files) -> Files:
+    files = submissions.with_times(real, seed=12)
+    files = files | {CONFIG: files[CONFIG].replace(b"seed=42", b"seed=43")}
+    return mutations.change_json(files, RECORD, lambda r: r.__setitem__("seed", 43))
+
+
+# What no test of files, questions or training tells, and why.
+CANNOT_BE_TOLD = {
+    "a friend's whole run of the very rows, name and seed, with times of one's own": "an honest repetition has the same bits",
+}

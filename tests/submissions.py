@@ -198,13 +198,15 @@ def with_times(files: Files, seconds: Sequence[float] = (), seed: int = 0) -> Fi
         last = seconds[max(0, line["step"] - 10) : line["step"]]
         line["time"] = sum(last) / len(last)
 
+    start = datetime.strptime(STEP_LINE.search(files[LOG].decode())[1], TIME)
+
     def rewrite(match: re.Match) -> str:
         step = int(match[3])
         last = seconds[max(0, step - 10) : step]
-        at = datetime.strptime("2026/11/24 12:00:00", TIME) + timedelta(seconds=sum(seconds[:step]))
+        at = start + timedelta(seconds=sum(seconds[:step]))
         return f"{at:{TIME}}{match[2]}{step:3d}{match[4]}time: {sum(last) / len(last):.4f} "
 
-    log = re.sub(STEP_LINE, rewrite, files[LOG].decode())
+    log = STEP_LINE.sub(rewrite, files[LOG].decode())
     record["seconds"] = {"wall": sum(seconds) + 9, "steps": round(sum(seconds), 1)}
     changed = {CURVE: to_json_lines(curve), SCALARS: to_json_lines(scalars), RECORD: to_json(record)}
     return files | changed | {LOG: log.encode()}

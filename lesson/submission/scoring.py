@@ -12,9 +12,9 @@ from lesson.submission.documents import load_schema
 from lesson.submission.registry import FAILED, PASSED, SKIPPED, UNJUDGED, check_names, empty_result, load_checks
 
 OPTIONAL = ("source", "manifest")  # skipped, they are no loss; so are all of an area in ASKED that was not asked for
-# A check that says that the work is another's. It is not required, since there may be nothing to compare with; but who is
-# accused does not pass.
-ACCUSING = ("own",)
+# Checks that say that the work is another's, or that its files tell of two trainings. They are not required, since there
+# may be nothing to compare with; but whoever fails one does not pass.
+ACCUSING = ("own", "agree")
 ASKED = ("rerun", "retrain")  # areas of checks that only RERUN=1 and RETRAIN= make
 RUBRIC = ROOT / "rubric" / "default.toml"
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+import json
+import zipfile
+from pathlib import Path
 
 import pytest
 import submissions
-from forgeries import COPIES, FORGERIES, by_epoch, own_run
+from forgeries import ASKED, COPIES, FORGERIES, TRAINED, by_epoch, own_run
+from servers import stage
 from verdicts import shipped_rubric, wrong_checks
 
 from lesson.submission.copies import mark_copies
 from lesson.submission.staff import StaffInputs
 from lesson.submission.verdict import judge_submission
+from recipe import check
 
 
 @pytest.mark.slow
@@ -74,3 +79,58 @@ def test_an_honest_run_beside_another_is_no_copy(judge_beside):
     assert found["passed"] is True and not wrong_checks(found)
     again = judge_beside(submissions.with_times(submissions.honest_files(), seed=6))
     assert again["passed"] is True and not wrong_checks(again)
+
+
+@pytest.fixture(scope="module")
+def real(evaluated, lesson) -> submissions.Files:
+    """The files of the lesson's own run, as make submission packs them."""
+    path = lesson / "forged-from.zip"
+    stage(lesson, "submission", NAME="甲", OUT=str(path))
+    with zipfile.ZipFile(path) as archive:
+        files = {name.removeprefix("submission/"): archive.read(name) for name in archive.namelist()}
+    del files["submission.json"]
+    return files
+
+
+def check_all_of(table: dict, real: submissions.Files, folder: Path, call, *arguments: str) -> dict[str, dict]:
+    """{name: verdict} on the forgeries of the table and on the honest run, in one call."""
+    paths = [submissions.pack(make(real), folder / f"{name}.zip") for name, make in {**table, "honest": dict}.items()]
+    report = folder / "v.json"
+    call(check, *map(str, paths), "--report", str(report), *arguments)
+    return dict(zip([*table, "honest"], json.loads(report.read_text()), strict=True))
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_forgery_that_its_files_do_not_tell_fails_when_the_staff_ask(tmp_path, real, lesson, call):
+    found = check_all_of(ASKED, real, tmp_path, call, "--rerun", "1", "--build", str(lesson))
+    assert found["honest"]["passed"] is True
+    passed = {name: found[name]["passed"] for name in ASKED if found[name]["passed"] is not False}
+    assert not passed
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_a_run_that_was_not_made_fails_when_the_staff_train_it_again(tmp_path, real, lesson, call):
+    found = check_all_of(TRAINED, real, tmp_path, call, "--retrain", "1", "--steps", "4")
+    honest = next(r for r in found["honest"]["checks"] if r["check"] == "retrained")
+    assert (
+        found["honest"]["passed"] is True and "equal" in honest["found"] and "same type of machine" in honest["found"]
+    )
+    for name in TRAINED:
+        assert found[name]["passed"] is False, name
+        assert {"retrained"} <= wrong_checks(found[name], "failed") <= {"retrained", "own"}, name
+
+
+@pytest.mark.slow
+def test_a_7b_made_up_without_a_gpu_does_not_pass_when_it_is_to_be_trained_again(tmp_path, call, monkeypatch):
+    monkeypatch.setattr("lesson.submission.retraining.has_nvidia_driver", lambda: False)
+    path = submissions.pack(submissions.honest_7b_files(), tmp_path / "s")
+    call(check, str(path), "--retrain", "1", "--report", str(tmp_path / "v.json"))
+    found = json.loads((tmp_path / "v.json").read_text())
+    assert found["passed"] is None and wrong_checks(found) == {"retrained"}
+
+
+def test_there_are_at_least_sixty_and_each_kind_has_one():
+    assert len(FORGERIES) + len(COPIES) + len(ASKED) + len(TRAINED) >= 60
+    assert {forged.kind for forged in FORGERIES.values()} >= {"8", "9", "12"}

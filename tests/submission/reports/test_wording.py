@@ -52,7 +52,6 @@ def test_too_few_points_are_told_and_an_accusation_decides(tmp_path):
     for result in found["checks"]:
         if result["check"] in (
             "steps",
-            "agree",
             "log",
             "complete",
             "data_rules",
