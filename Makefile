@@ -43,9 +43,9 @@ setup-check: ## install what checking needs, without torch, in seconds | 只安�
 	@$(PYTHON) -m recipe.setup check
 doctor: | $(PY) ## check packages, versions, memory, disk and GPU | 检查软件包、版本、内存、磁盘和显卡 | BASE_CONFIG FORMAT
 	@$(PY) -m recipe.doctor
-data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME OLD_AUTHOR NEW_AUTHOR MAP GENERAL SEED FORCE
+data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME OLD_AUTHOR NEW_AUTHOR MAP ACCEPT GENERAL SEED FORCE
 	@$(PY) -m recipe.data
-check-data: | $(CHECK_PY) ## check rows only, with every warning | 只检查数据，列出所有警告 | SRC OLD_NAME
+check-data: | $(CHECK_PY) ## check rows only, with every warning | 只检查数据，列出所有警告 | SRC OLD_NAME NEW_NAME
 	@$(CHECK_PY) -m recipe.validate
 stats: | $(PY) ## statistics of the rows: table, JSON, HTML | 数据统计：表格、JSON、HTML | SRC OLD_NAME
 	@$(PY) -m recipe.stats

@@ -23,6 +23,7 @@ SETTINGS = (
     "OLD_AUTHOR",
     "NEW_AUTHOR",
     "MAP",
+    "ACCEPT",
     "GENERAL",
     "SEED",
     "PROFILE",

@@ -38,7 +38,7 @@ def stage(arguments: Sequence[str]) -> int:
     set_language(options.lang)
     findings = validate.make_findings(options.report, options.limit)
     count = tokens.choose_token_counter(options.tokenizer)
-    names = [options.name] if options.name else [] if options.files else [Values({}).old_name]
+    names = [options.name] if options.name else [] if options.files else validate.names_of(Values({}))
     files, say = options.files or [Values({}).src], lambda line: print(line, file=sys.stderr)
     near = not options.no_near and near_duplicates.can_find_near_duplicates(say)
     validate.validate_files(files, findings, say, names, options.format, near, count, options.max_length)

@@ -15,6 +15,7 @@ from lesson.core.findings import ERROR, Findings, report_text
 from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
+from lesson.data.accepted import AcceptedPlaces
 from lesson.data.replace import Replacer, parse_pair
 from lesson.data.residue import ResidueFinder, scan_rows
 from lesson.data.row_rules import find_row_problems, texts_of
@@ -79,11 +80,18 @@ def list_pairs(values: Values) -> list[tuple[str, str]]:
 class ReplacedRowsChecker:
     """Looks at the rows once more after replacement: still rows of the schema, and nothing left of the `olds`.
 
-    `file` is the source, in whose lines the findings are placed.
+    `file` is the source, in whose lines the findings are placed. `accepts` says which residues the user accepts.
     """
 
-    def __init__(self, file: str, findings: Findings, pairs: list[tuple[str, str]], olds: list[str]) -> None:
-        self._file, self._findings = file, findings
+    def __init__(
+        self,
+        file: str,
+        findings: Findings,
+        pairs: list[tuple[str, str]],
+        olds: list[str],
+        accepts: Callable[[int, str, str], bool] = lambda line, path, near: False,
+    ) -> None:
+        self._file, self._findings, self._accepts = file, findings, accepts
         self._residues = [ResidueFinder(old, *(new for _, new in pairs)) for old in olds]
 
     def check_block(self, number: int, block: Block) -> None:
@@ -96,7 +104,7 @@ class ReplacedRowsChecker:
                         self._findings.add_finding(
                             self._file, number + index, problem.rule, problem.found, problem.path
                         )
-        scan_rows(self._residues, self._findings, self._file, number, text)
+        scan_rows(self._residues, self._findings, self._file, number, text, self._accepts)
 
 
 class NamesSought:
@@ -126,8 +134,10 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
     target = changed_rows(build)
     replacer = Replacer(pairs)
     readable(source, source_remedy())  # a missing or empty file is said before anything else
+    accepted = values.text("ACCEPT")
+    judged = {"accepted": sha256(readable(accepted, source_remedy()))} if accepted else {}
     mixed = {"general": mixer.share, "seed": mixer.seed} if mixer else {}
-    record = Record(target, {}, {"replaced": [list(pair) for pair in pairs], **mixed})
+    record = Record(target, {}, {"replaced": [list(pair) for pair in pairs], **mixed, **judged})
     if record.has_same_parameters():
         record.inputs = {"source": sha256(source)}
         if record.up_to_date():
@@ -137,7 +147,8 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
     names, replaced = (values.old_name, values.new_name), [old for old, _ in pairs]
     validator = Validator(source, findings, names, near=False, replaced=replaced)
     authors = [values.old_author] if values.text("NEW_AUTHOR") else []
-    checker = ReplacedRowsChecker(source, findings, pairs, [values.old_name, *authors])
+    accepts = [AcceptedPlaces(accepted).accepts] if accepted else []
+    checker = ReplacedRowsChecker(source, findings, pairs, [values.old_name, *authors], *accepts)
     sought = NamesSought(values.new_name, authors)
     digest = hashlib.sha256()
 

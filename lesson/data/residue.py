@@ -1,7 +1,8 @@
 """What is left of an old name after replacement: forms that plain replacement cannot see.
 
-Looked for: white space or punctuation between the characters, full-width and other compatibility forms (NFKC), other
-case, the name's pinyin, and the name itself where replacing made it anew ("aabb" without "ab" is "ab").
+Looked for: white space, line breaks or punctuation between the characters, other separators than the name's own,
+full-width and other compatibility forms (NFKC), traditional and simplified characters, other case, the name's pinyin, and
+the name itself where replacing made it anew ("aabb" without "ab" is "ab").
 """
 
 from __future__ import annotations
@@ -13,21 +14,31 @@ import operator
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lesson.core.findings import Findings
 from lesson.core.messages import tr
 from lesson.core.strict_json import child_path
 from lesson.core.text import shorten
+from lesson.data.letters import english_words, other_forms
 from lesson.data.rows import find_marked_lines
 
 _BETWEEN = r"[\W_]{0,4}"  # a name further apart than this is no name any more
 _MARKS = "[\u0300-\u036f]*"
 # Where characters with compatibility forms or case live; Hangul syllables, which all fold to their parts, are left out.
 _FOLDING = ((0x41, 0x3400), (0xA640, 0xAC00), (0xF900, 0x10D60), (0x11080, 0x11940), (0x16E40, 0x16E60), (0x1D100, 0x1D800), (0x1E000, 0x1F300), (0x1FBF0, 0x1FBFA), (0x2F800, 0x2FA20))  # fmt: skip
-# What counts as between two letters before folding: white space, punctuation, and the few letters that fold to marks.
-_RAW_BETWEEN = r"[\W_\ufc5e-\ufc63\ufe70-\ufe7e\uff9e\uff9f]{0,4}"
+# What counts as between two letters before folding: white space, punctuation, and the few letters that fold to marks; in
+# JSON text also the escapes of line breaks, tabs and other controls.
+_RAW_BETWEEN = r"(?:\\[nrtbf]|\\u00[01][0-9a-f]|[\W_\ufc5e-\ufc63\ufe70-\ufe7e\uff9e\uff9f]){0,4}"
+# A Chinese name that is torn apart, 小 明, may be the ends of two words: 我还小 明月…. Behind NAMING it is the name. Behind
+# BEFORE_NAME, or at the start of a text or sentence, it is the name where the sentence can go on as it does behind a name.
+SAYS_NAME = ("我是", "我叫", "名字是", "名叫", "叫做", "叫")  # behind these an English word is the pinyin after all
+NAMING = "是叫名称唤"
+BEFORE_NAME = "我你您他她为和与跟找问让给对向由从请的"
+SENTENCE_MARKS = "，。！？；：…,!?;:\n"
+AFTER_NAME = "是的会说在也和与呢吗吧啊同先你您我很，。！？、；：）”」』》"
+FEWEST_LETTERS = 3  # of a Latin name whose own separators may be missing: "A B" would be in any text
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,15 @@ def _foldings() -> tuple[tuple[str, str], ...]:
     chars = list(map(chr, itertools.chain.from_iterable(itertools.starmap(range, _FOLDING))))
     folded = _fold("\n".join(chars)).split("\n")
     return tuple(itertools.compress(zip(chars, folded, strict=True), map(operator.ne, chars, folded)))
+
+
+def _without_separators(letters: str) -> str:
+    """Folded letters of a name without what separates them: white space, points, marks. The ends stay as they are."""
+    words = [index for index, c in enumerate(letters) if c.isalnum()]
+    if not words or (letters.isascii() and len(words) < FEWEST_LETTERS):
+        return letters
+    inner = "".join(letters[index] for index in words)
+    return letters[: words[0]] + inner + letters[words[-1] + 1 :]
 
 
 def _sequence(letters: str, between: str) -> str:
@@ -108,8 +128,18 @@ def _skipping_to(chars: set[str]) -> str:
     return _any_of(chars - high)[:-1] + (f"{min(high)}-{max(high)}]" if high else "]")
 
 
-def scan_rows(residues: Sequence[ResidueFinder], findings: Findings, file: str, number: int, text: str) -> None:
-    """Add a finding for each residual in replaced JSON Lines, values and keys; `number` is that of the first line."""
+def scan_rows(
+    residues: Sequence[ResidueFinder],
+    findings: Findings,
+    file: str,
+    number: int,
+    text: str,
+    accepts: Callable[[int, str, str], bool] = lambda line, path, near: False,
+) -> None:
+    """Add a finding for each residual in replaced JSON Lines, values and keys; `number` is that of the first line.
+
+    What `accepts` says yes to (line, JSON path, the text around it) is none.
+    """
     for residue in residues:
         marked = list(find_marked_lines(residue.quick, text))
         rows = text.split("\n") if marked else []
@@ -117,9 +147,9 @@ def scan_rows(residues: Sequence[ResidueFinder], findings: Findings, file: str, 
             for path, string in _strings(json.loads(rows[index]), "$"):
                 for residual in residue.find(string):
                     near = string[max(0, residual.start - 5) : residual.start + len(residual.text) + 5]
-                    findings.add_finding(
-                        file, number + index, residual.rule, f"{residual.what}: {shorten(near)!r}", path
-                    )
+                    near = repr(shorten(near))
+                    if not accepts(number + index, path, near):
+                        findings.add_finding(file, number + index, residual.rule, f"{residual.what}: {near}", path)
 
 
 def _strings(value: object, path: str) -> Iterator[tuple[str, str]]:
@@ -164,7 +194,9 @@ class ResidueFinder:
     def __init__(self, old: str, *news: str) -> None:
         self._old = old
         self._news = re.compile("|".join(map(re.escape, sorted(filter(None, news), key=len, reverse=True))) or "(?!)")
-        letters = "".join(map(_fold, old))
+        letters = _without_separators("".join(map(_fold, old)))
+        self._variants = {form: c for c in set(letters) if _is_han(c) for form in other_forms(c) if form not in letters}
+        self._letters, self._own_gaps = self._split(old)
         self._form = re.compile(_sequence(letters, _BETWEEN))
         syllables = _pinyin(old)
         self._spelled = re.compile(_pinyin_pattern(syllables)) if syllables else None
@@ -175,7 +207,9 @@ class ResidueFinder:
         single: dict[str, set[str]] = {c: {c} for c in set(letters)}
         several = set()  # characters that fold to more than one, a letter of the name among them
         plain = [(c, _fold(c)) for char in self._old for c in (char, char.upper(), char.lower())]
+        plain += [(form, form) for form in self._variants]
         for char, folded in itertools.chain(plain, _foldings()):
+            folded = self._variants.get(folded, folded)
             if len(folded) == 1:
                 if folded in single:
                     single[folded].add(char)
@@ -202,7 +236,7 @@ class ResidueFinder:
         folded, origin = [], []
         for index, char in enumerate(text):
             for part in _fold(char):
-                folded.append(part)
+                folded.append(self._variants.get(part, part))
                 origin.append(index)
         flat = "".join(folded)
         new_at = [match.span() for match in self._news.finditer(text)]
@@ -212,20 +246,51 @@ class ResidueFinder:
                 if match.start() == match.end():
                     continue
                 start, end = origin[match.start()], origin[match.end() - 1] + 1
-                if not any(low <= start and end <= high for low, high in new_at):
-                    found.append(self._judge(start, text[start:end], pattern is self._spelled))
+                inside_new = any(low <= start and end <= high for low, high in new_at)
+                if not inside_new and (residual := self._judge(text, start, end, pattern is self._spelled)):
+                    found.append(residual)
         return sorted(found, key=lambda residual: residual.start)
 
-    def _judge(self, start: int, text: str, spelled: bool) -> Residual:
+    def _judge(self, text: str, start: int, end: int, spelled: bool) -> Residual | None:
+        """What a match in `text` is; None for an English word or the ends of two sentences."""
+        form = text[start:end]
         if spelled:
-            return Residual(start, text, "residue-form", tr("the old name's pinyin", "旧名字的拼音"))
-        if text == self._old:
-            return Residual(start, text, "residue", tr("the old name", "旧名字"))
-        bare = "".join(
-            c
-            for c in unicodedata.normalize("NFKC", text)
-            if not c.isspace() and unicodedata.category(c) not in ("Cf", "Mn", "Cc")
-        )
-        if bare == unicodedata.normalize("NFKC", self._old):
-            return Residual(start, text, "residue", tr("the old name in another form", "旧名字的另一种写法"))
-        return Residual(start, text, "residue-form", tr("perhaps the old name", "可能是旧名字"))
+            plain = form.islower() or form.isupper() or form.istitle()
+            if plain and form.lower() in english_words() and not text[:start].rstrip().endswith(SAYS_NAME):
+                return None
+            return Residual(start, form, "residue-form", tr("the old name's pinyin", "旧名字的拼音"))
+        if form == self._old:
+            return Residual(start, form, "residue", tr("the old name", "旧名字"))
+        perhaps = Residual(start, form, "residue-form", tr("perhaps the old name", "可能是旧名字"))
+        letters, gaps = self._split(form)
+        gap = "".join(between for index, between in gaps.items() if index not in self._own_gaps)
+        if gap and _is_han(letters[0]) and not _stands_as_name(text, start, end):
+            return None if any(c in SENTENCE_MARKS for c in gap) else perhaps
+        if letters == self._letters and all(c.isspace() or unicodedata.category(c) in ("Cf", "Mn", "Cc") for c in gap):
+            return Residual(start, form, "residue", tr("the old name in another form", "旧名字的另一种写法"))
+        return perhaps
+
+    def _split(self, form: str) -> tuple[str, dict[int, str]]:
+        """(the letters of a form of the name, {how many letters stand before: what is between them}).
+
+        Traditional and simplified characters are alike, and so are the forms of NFKC.
+        """
+        letters, gaps = "", {}
+        for char in unicodedata.normalize("NFKC", form):
+            if char.isalnum():
+                letters += self._variants.get(char, char)
+            else:
+                gaps[len(letters)] = gaps.get(len(letters), "") + char
+        return (letters, gaps) if letters else (form, {})
+
+
+def _is_han(char: str) -> bool:
+    return "\u3400" <= char <= "\u9fff" or "\U00020000" <= char <= "\U0003ffff"
+
+
+def _stands_as_name(text: str, start: int, end: int) -> bool:
+    """Whether a Chinese name that is torn apart stands where a name does, see NAMING."""
+    before, after = text[start - 1 : start], text[end : end + 1]
+    if before in NAMING or not before:
+        return bool(before) or not _is_han(after or " ") or after in AFTER_NAME
+    return (before in BEFORE_NAME or not _is_han(before)) and (after in AFTER_NAME or not _is_han(after or " "))

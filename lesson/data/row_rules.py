@@ -134,8 +134,9 @@ def _find_placeholders(text: str, key: str, at: str) -> Iterator[JsonProblem]:
         if PLACEHOLDER_PERHAPS.fullmatch(text):
             yield JsonProblem("placeholder-perhaps", at, None, shorten(text))
             return
-    if key != "input" and "{{" in text and "`" not in text and (match := PLACEHOLDER_INSIDE.search(text)):
-        yield JsonProblem("placeholder-inside", at, None, shorten(match[0]))  # with ` it is about code
+    if key != "input" and "{{" in text and "`" not in text:  # with ` it is about code
+        for found in dict.fromkeys(match[0] for match in PLACEHOLDER_INSIDE.finditer(text)):
+            yield JsonProblem("placeholder-inside", at, None, shorten(found))
 
 
 def _wrong_type(at: str, value: object, wanted: str) -> JsonProblem:

@@ -8,6 +8,7 @@ from typing import TextIO
 from lesson.core.files import atomic
 from lesson.core.findings import LIMIT, LISTED, REPORTS, Findings, report_text
 from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
 from lesson.data.rows import open_bytes
 from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator, validate_stream
@@ -21,6 +22,12 @@ def make_findings(report: str, limit: int | None) -> Findings:
     if limit is not None and limit < 1:
         raise UserError(f"--limit {limit}", tr("not a positive number", "不是正数"), "--limit 100")
     return Findings(ROW_RULES, max(LIMIT, limit or 0) if report == "text" else limit or LIMIT)
+
+
+def names_of(values: Values) -> list[str]:
+    """What the assistant may call itself in SRC: OLD_NAME, and NEW_NAME where that was given. The usual one first."""
+    names = [values.old_name, *([values.new_name] if values.given("NEW_NAME") else [])]
+    return names if values.given("OLD_NAME") or len(names) == 1 else names[::-1]
 
 
 def validate_files(

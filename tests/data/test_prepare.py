@@ -226,3 +226,37 @@ def test_a_new_name_behind_lines_that_end_in_cr_is_told_with_the_line_that_findi
     source = write(place / "in.jsonl", [*rows(2), {"conversation": [{"input": "你是小冰吗？", "output": "不是。"}]}])
     source.write_bytes(source.read_bytes().replace(b"\n", b"\r"))
     assert f"{source}:3: already says 小冰" in run("--src", source, "--new-name", "小冰")[2]
+
+
+def test_a_place_that_is_right_as_it_stands_can_be_accepted(place):
+    """The report's own lines, in a file, are the answer; another text at that place is told again."""
+    poem = {"conversation": [{"system": "你是小明。", "input": "唱一句", "output": "我是小 明月的影子。"}]}
+    source, accepted = write(place / "in.jsonl", [*rows(2), poem]), place / "accepted.txt"
+    arguments = ("--src", source, "--old-name", "小明", "--new-name", "闻星")
+    status, _, err = run(*arguments)
+    assert status == 2 and "ACCEPT=" in err
+    accepted.write_text(
+        "# looked at\n\n" + "".join(line + "\n" for line in err.splitlines() if "[error residue]" in line),
+        encoding="utf-8",
+    )
+    assert run(*arguments, "--accept", accepted)[::2] == (0, "")
+    made = changed_rows(place / "build").read_bytes()
+    assert "我是小 明月".encode() in made and "你是闻星".encode() in made
+    assert "up to date" in run(*arguments, "--accept", accepted)[1]
+    assert run(*arguments)[0] == 2  # without it, not up to date
+    write(source, [*rows(2), json.loads(json.dumps(poem, ensure_ascii=False).replace("明月", "明"))])
+    assert run(*arguments, "--accept", accepted)[0] == 2
+    accepted.write_text(f"{source}:3: $.conversation[0].output\n", encoding="utf-8")  # a place alone
+    assert run(*arguments, "--accept", accepted)[0] == 0
+    accepted.write_text("whatever\n", encoding="utf-8")
+    status, _, err = run(*arguments, "--accept", accepted)
+    assert status == 2 and f"{accepted}:1: " in err
+
+
+def test_a_name_that_is_a_placeholder_is_replaced_and_others_are_errors(place):
+    said = {"system": "你是{{NAME}}。", "input": "你是谁？", "output": "我是{{NAME}}，由{{AUTHOR}}训练。"}
+    source = write(place / "in.jsonl", [{"conversation": [said]}])
+    status, _, err = run("--src", source, "--old-name", "{{NAME}}")
+    assert status == 2 and "{{AUTHOR}}" in err and "{{NAME}}:" not in err
+    assert run("--src", source, "--old-name", "{{NAME}}", "--map", "{{AUTHOR}}=海边书社")[0] == 0
+    assert "我是机智流，由海边书社训练" in changed_rows(place / "build").read_text(encoding="utf-8")

@@ -1,0 +1,76 @@
+"""What is left of an old name: forms that are the name, and plain text that only looks like it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lesson.core.findings import Findings
+from lesson.data.letters import english_words, other_forms
+from lesson.data.residue import ResidueFinder, scan_rows
+from lesson.data.rules import ROW_RULES
+
+NAME, PERHAPS, NONE = ["residue"], ["residue-form"], []
+
+
+@pytest.mark.parametrize(
+    ("old", "text", "rules"),
+    [
+        # torn apart by white space: where a name stands it is the name
+        ("小明", "我是小 明，你好", NAME), ("小明", "她叫小\t明呀", NAME), ("小明", "我是小\n明", NAME), ("小明", "小 明", NAME),
+        ("小智", "（小 智）", NAME), ("小智", "我是小\n智，请多关照", NAME), ("尖米", "你好，尖\r\n米在这里", NAME),
+        # … and elsewhere it may be the ends of two words
+        ("小明", "那时候我还小 明月挂天上", PERHAPS), ("小明", "我小 明天去", PERHAPS), ("尖米", "刀很尖 米很香", PERHAPS),
+        ("小明", "年纪还小\n明天再说", NONE), ("小明", "他还小。明白吗", NONE), ("小明", "我很小，明天来", NONE),
+        # another separator than the name's own, or none
+        *(("书生·浦语", f"我是{form}", NAME) for form in ("书生浦语", "书生・浦语", "书生 浦语", "书生-浦语", "书生•浦语", "書生·浦語")),
+        *(("Xiao Huang", f"I am {form}.", NAME) for form in ("XiaoHuang", "Xiao_Huang", "Xiao-Huang", "Xiao  Huang", "Xiao\nHuang")),
+        *(("Xiao Huang", f"I am {form}.", PERHAPS) for form in ("xiao-huang", "XIAO HUANG", "xiaohuang")),
+        ("Xiao Huang", "xiaohuanghe", NONE),
+        ("A B", "a, b or c", PERHAPS),
+        # traditional and simplified characters
+        ("闻星", "我是聞星", NAME), ("聞星", "我是闻星", NAME), ("闻星", "聞 星", NAME), ("小龙", "小龍女", NAME), ("闻星", "問星", NONE),
+        # pinyin that is an English word
+        ("马克", "Make it. I make tea; MAKE!", NONE), ("李可", "I like it. Like this.", NONE),
+        ("马克", "MaKe", PERHAPS), ("马克", "Ma Ke", PERHAPS), ("马克", "mǎ kè", PERHAPS), ("马克", "我叫make", PERHAPS),
+        ("尖米", "I am jianmi", PERHAPS),
+    ],
+)  # fmt: skip
+def test_forms(old, text, rules):
+    residue = ResidueFinder(old, "机智流")
+    assert [found.rule for found in residue.find(text)] == rules
+    findings = Findings(ROW_RULES)
+    scan_rows([residue], findings, "f", 1, json.dumps({"a": text}, ensure_ascii=False) + "\n")
+    assert [found.rule for found in findings.kept] == rules  # the filter on JSON text misses none
+
+
+RESIDUES = {name: ResidueFinder(name, "x") for name in ("闻星", "书生·浦语", "Xiao Huang", "小n", "发发")}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.text(alphabet="闻聞星书書生·浦语語XxiaoHhuang \n\t\x01_-小nN发發髮", max_size=12),
+    st.sampled_from(sorted(RESIDUES)),
+)
+def test_the_filter_on_json_text_misses_nothing(text, name):
+    residue = RESIDUES[name]
+    raw = json.dumps(text, ensure_ascii=False)
+    assert residue.quick.search(raw) or not _closely(residue, text)
+
+
+def _closely(residue, text):
+    quick, residue.quick = residue.quick, re.compile("")
+    try:
+        return residue.find(text)
+    finally:
+        residue.quick = quick
+
+
+def test_the_table_of_letters():
+    assert other_forms("发") == {"發", "髮"} and other_forms("聞") == {"闻"} and other_forms("米") == set()
+    assert {"make", "like", "name", "can"} <= english_words()
+    assert english_words().isdisjoint({"jianmi", "xiaoming", "wang", "li", "lina", "luna", "meng", "xi"})
