@@ -45,6 +45,30 @@ def dumped(name: str = "tiny", files: Files | None = None) -> Files:
     return folder
 
 
+def recipes_run() -> Files:
+    """The folder of a run as the recipe leaves it, handed in as it is."""
+    files, top = submissions.honest_files(), "work_dir/20261124_150339"
+    dump = (DUMPS / "tiny.py").read_bytes()
+    folder = {name: data for name, data in files.items() if name not in (LOG, SCALARS, submissions.CURVE)}
+    folder |= {f"{top}/20261124_150339.log": files[LOG], f"{top}/vis_data/scalars.json": files[SCALARS]}
+    folder |= {f"{top}/vis_data/20261124_150339.json": files[SCALARS], f"{top}/vis_data/config.py": dump}
+    folder |= {"work_dir/config.py": dump, "work_dir/curve.jsonl": files[submissions.CURVE]}
+    return folder | {"console.log": console_log(files[LOG]), "work_dir/last_checkpoint": b"work_dir/iter_168.pth"}
+
+
+def recipe_clone() -> Files:
+    """Some files of a clone of this repository: goldens, rows, and the run of its tests under another name."""
+    files = submissions.link_hashes(submissions.with_name("小白"))
+    found = {f"recipe/tests/fixtures/submission/{name}": files[name] for name in (CONFIG, submissions.RECORD)}
+    found |= {
+        f"recipe/tests/fixtures/submission/{name.split('/')[-1]}": files[name] for name in (submissions.CURVE, LOG)
+    }
+    found["recipe/tests/fixtures/submission/evaluation.json"] = files[submissions.EVALUATION]
+    for path in (ROOT / "golden" / "configs" / "7b").glob("*.py"):
+        found[f"recipe/golden/configs/7b/{path.name}"] = path.read_bytes()
+    return found | {"recipe/data/assistant_Tuner.jsonl": files[DATA].replace("小白".encode(), "尖米".encode())}
+
+
 def keep_steps(data: bytes, keep: Callable[[int], bool]) -> bytes:
     """The lines of a log or of vis_data whose step is kept; lines without one are."""
 

@@ -107,10 +107,11 @@ class _Folder:
             parts["log"] = self.has.log[-1]
         rows = self.choose_rows(config)
         parts["data"] = rows[0] if rows else None
-        parts["record"] = self.choose_record(config, run)
         parts["answers"] = self.choose_answers(rows)
-        parts["evaluation"] = self.choose_beside(self.has.evaluation, parts["answers"])
-        parts["curve"] = self.choose_curve(parts["record"], run)
+        work = [name for part in ("config", "log", "adapter", "answers") if (name := parts.get(part))]
+        parts["record"] = self.choose_record(config, rows, work)
+        parts["evaluation"] = self.choose_evaluation(parts["answers"], work)
+        parts["curve"] = self.choose_curve(run, work)
         sources = self.match_sources(self.config(config)) if config else []
         missing = [source for source, names in sources if not names] if len(sources) > 1 else []
         return FoundParts({p: n for p, n in parts.items() if n}, earlier, rows[1:], self.has.pointers, missing)
@@ -255,14 +256,17 @@ class _Folder:
             pass
         return False
 
-    def choose_record(self, config: str | None, run: FoundRun | None) -> str | None:
-        """The run record of this config, else of so many steps, else the only one."""
-        records = self.has.record
-        digest = self.view.sha256(config) if config else None
-        ours = [name for name in records if digest and self.recorded(name, "config") == digest]
-        total = run.last.points[-1].total if run else None
-        same = [name for name in records if self.document(name).get("steps") == total]
-        return next(iter([*ours, *same, *(records if len(records) == 1 else [])]), None)
+    def choose_record(self, config: str | None, rows: Sequence[str], work: Sequence[str]) -> str | None:
+        """The run record of this config, else of these rows, else the one that lies above the rest of the work.
+
+        Another run's, as this repository has them, tells nothing of this work.
+        """
+        digests = {"config": self.view.sha256(config) if config else None}
+        digests["data"] = self.view.sha256(rows[0]) if rows else None
+        ours = [[name for name in self.has.record if digest and self.recorded(name, part) == digest]
+                for part, digest in digests.items()]  # fmt: skip
+        above = [name for name in self.has.record if _lies_above(name, work)]
+        return next(iter([*ours[0], *ours[1], *(above if len(above) == 1 else [])]), None)
 
     def choose_answers(self, rows: Sequence[str]) -> str | None:
         """What the assistant said after the training: to questions that are not among the rows."""
@@ -280,19 +284,26 @@ class _Folder:
         # Questions and answers that the rows were made of are no answers of the assistant's.
         return best if best and any(rank(best)[:4]) else None
 
-    def choose_beside(self, candidates: Sequence[str], name: str | None) -> str | None:
-        """Of several the one in the folder of `name`, else the last."""
-        folder = name.rpartition("/")[0] if name else None
-        beside = [other for other in candidates if other.rpartition("/")[0] == folder]
-        return next(iter([*beside[-1:], *candidates[-1:]]), None)
+    def choose_evaluation(self, answers: str | None, work: Sequence[str]) -> str | None:
+        """The evaluation in the folder of the answers, else the one that lies above the rest of the work."""
+        folder = answers.rpartition("/")[0] if answers else None
+        beside = [name for name in self.has.evaluation if name.rpartition("/")[0] == folder]
+        above = [name for name in self.has.evaluation if _lies_above(name, work)]
+        return next(iter([*beside[-1:], *above[-1:]]), None)
 
-    def choose_curve(self, record: str | None, run: FoundRun | None) -> str | None:
-        """The curve in the run's work_dir, else one that has its last step, else the only one."""
-        curves = self.has.curve
-        inside = [name for name in curves if run and name.rpartition("/")[0] == run.last.work_dir]
+    def choose_curve(self, run: FoundRun | None, work: Sequence[str]) -> str | None:
+        """The curve in the run's work_dir, else one above the rest of the work that has its last step."""
+        inside = [name for name in self.has.curve if run and name.rpartition("/")[0] == run.last.work_dir]
         total = run.last.points[-1].total if run else None
-        same = [name for name in curves if f'"step": {total},'.encode() in self.tail(name)]
-        return next(iter([*inside[-1:], *same[-1:], *(curves if len(curves) == 1 else [])]), None)
+        above = [name for name in self.has.curve if _lies_above(name, work)]
+        same = [name for name in above if f'"step": {total},'.encode() in self.tail(name)]
+        return next(iter([*inside[-1:], *same[-1:], *(above if len(above) == 1 else [])]), None)
+
+
+def _lies_above(name: str, work: Sequence[str]) -> bool:
+    """Whether a file lies in a folder that some of the work is in, at any depth."""
+    folder = name[: len(name) - len(name.rpartition("/")[2])]
+    return any(other.startswith(folder) for other in work)
 
 
 def _common_end(name: str, parts: Sequence[str]) -> int:

@@ -53,6 +53,30 @@ def beside_a_clone_of_xtuner() -> Files:
 
 
 @shape
+def beside_a_clone_of_this_repository() -> Files:
+    return plain() | plain_folders.recipe_clone()
+
+
+@shape
+def the_recipes_own_run_folder() -> Files:
+    return plain_folders.recipes_run()
+
+
+@shape
+def the_recipes_run_with_xtuners_dump_alone() -> Files:
+    folder = plain_folders.recipes_run()
+    del folder[CONFIG]
+    return folder
+
+
+@shape
+def the_recipes_run_folder_below_another() -> Files:
+    return {f"runs/ac64fdffa3b3/{name}": data for name, data in plain_folders.recipes_run().items()} | {
+        "notes.md": b"x"
+    }
+
+
+@shape
 def beside_a_console_log() -> Files:
     folder = plain()
     return folder | {"zz_console.log": console_log(folder[PLACES[LOG]]), "nohup.out": console_log(folder[PLACES[LOG]])}

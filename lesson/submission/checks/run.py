@@ -346,6 +346,7 @@ def inputs(evidence: Evidence, staff: StaffInputs) -> str:
         f"{part}: {evidence.parts[part]}"
         for part in ("config", "data")
         if evidence.view.sha256(evidence.parts[part]) != found["inputs"][part]
+        and not (part == "config" and evidence.manifest is None and not evidence.config.imports)  # XTuner's dump of it
     ]
     if not wrong and found["id"] != make_run_id(found["inputs"], found["deepspeed"], found.get("processes", 1)):
         wrong = [f"id: {found['id']}"]
