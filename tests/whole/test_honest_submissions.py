@@ -11,6 +11,9 @@ from plain_folders import PLACES, console_log, dumped, plain, retrained, with_da
 from submissions import ADAPTER, ADAPTER_CONFIG, CONFIG, DATA, LOG, SCALARS, Files
 from verdicts import shipped_rubric, verdict_on, wrong_checks
 
+from lesson.core.settings import ROOT
+from lesson.model import known_bases
+from lesson.model.shape import shape_of
 from lesson.submission.staff import StaffInputs
 from lesson.submission.verdict import judge_submission
 
@@ -291,15 +294,114 @@ def a_relative_path_of_the_model() -> Files:
     return folder | {PLACES[CONFIG]: config, PLACES[ADAPTER_CONFIG]: submissions.to_json(adapter)}
 
 
+LESSON = "internlm2_5_chat_7b_qlora_alpaca_e3"
+
+
+def of_kind(name: str, weights: bytes, model: str, kind: str = "7b", change: Callable[[str], str] = str) -> Files:
+    """A plain folder of a run on a GPU, of the golden config `name` on the base at `model`."""
+
+    def on_base(source: str) -> str:
+        assert "build/7b/model" in source
+        return change(source.replace("build/7b/model", model))
+
+    files = submissions.with_config(name, weights, on_base, kind)
+    folder = plain(files)
+    return {(f"{name}_copy.py" if place == PLACES[CONFIG] else place): data for place, data in folder.items()}
+
+
+LARGE: dict[str, Callable[[], Files]] = {}  # adapters of 160 MB
+
+
+def large(function: Callable[[], Files]) -> Callable[[], Files]:
+    LARGE[function.__name__] = function
+    return function
+
+
+@large
+def the_lesson_at_7b() -> Files:
+    return of_kind(LESSON, submissions.random_adapter("7b"), "/root/models/internlm2_5-7b-chat")
+
+
+@large
+def the_lesson_at_7b_fast() -> Files:
+    return of_kind(LESSON, submissions.random_adapter("7b"), "/root/models/internlm2_5-7b-chat", "7b_fast")
+
+
+@large
+def xtuners_dump_of_7b() -> Files:
+    return dumped("7b", submissions.with_config(LESSON, submissions.random_adapter("7b")))
+
+
+@large
+def xtuners_dump_of_7b_with_deepspeed_on_two_gpus() -> Files:
+    files = submissions.with_config(LESSON, submissions.random_adapter("7b"))
+    return on_gpus(dumped("7b_deepspeed", files), 2)
+
+
+@large
+def the_base_in_hugging_faces_cache() -> Files:
+    cached = "/root/.cache/huggingface/hub/models--internlm--internlm2_5-7b-chat/snapshots/" + "0123456789" * 4
+    return of_kind(LESSON, submissions.random_adapter("7b"), cached)
+
+
+def on_gpus(folder: Files, count: int) -> Files:
+    """The log as so many GPUs leave it: each takes its share of the samples."""
+    log = folder[PLACES[LOG]].decode()
+    samples, total = (
+        int(submissions.re.search(r"samples (\d+)", log)[1]),
+        int(submissions.re.search(r"/(\d+)\]", log)[1]),
+    )
+    fewer = -(-samples // count) * (total // samples)
+    kept = (
+        plain_folders.keep_steps(log.encode(), lambda step: step <= fewer).decode().replace(f"/{total}]", f"/{fewer}]")
+    )
+
+    def rate(match: submissions.re.Match) -> str:
+        step = int(match[2])
+        return f"{match[1]}{submissions.scheduled_rate(step, fewer, int(0.03 * fewer), 2e-4):.4e} "
+
+    kept = submissions.re.sub(r"(\[ *(\d+)/\d+\]  lr: )\S+ ", rate, kept)
+    head = f"2026/11/24 11:59:49 - mmengine - INFO -\n    GPU number: {count}\n"
+    folder = {place: data for place, data in folder.items() if place != PLACES[SCALARS]}
+    return folder | {PLACES[LOG]: (head + kept).encode()}
+
+
+@shape
+def qwen_of_half_a_billion() -> Files:
+    shape_of_base = shape_of(known_bases.BASE_SIZES["qwen1_5", "0_5"], "")
+    name = "qwen1_5_0_5b_chat_qlora_alpaca_e3"
+    return of_kind(name, submissions.random_adapter_of(shape_of_base), "/models/Qwen1.5-0.5B-Chat")
+
+
+@shape
+def qwen_in_modelscopes_cache() -> Files:
+    shape_of_base = shape_of(known_bases.BASE_SIZES["qwen2_5", "0_5"], "")
+    model = "/root/.cache/modelscope/hub/models/Qwen/Qwen2___5-0___5B-Instruct"
+    return of_kind("qwen1_5_0_5b_chat_qlora_alpaca_e3", submissions.random_adapter_of(shape_of_base), model)
+
+
+@shape
+def the_tiny_base_fast() -> Files:
+    files = submissions.honest_files()
+    source = (ROOT / "golden" / "configs" / "tiny_fast" / f"{LESSON}.py").read_text(encoding="utf-8")
+    persona = submissions.json.loads(files[submissions.RECORD])["persona"]
+    files[CONFIG] = source.replace("'PERSONA'", repr(persona)).encode()
+    return plain(submissions.with_training(files, "tiny"))
+
+
 def last_step() -> int:
     import re
 
     return int(re.search(rb"/(\d+)\]", submissions.honest_files()[LOG])[1])
 
 
-@pytest.mark.parametrize("name", SHAPES)
+def test_there_are_forty_shapes():
+    assert len(SHAPES) + len(LARGE) >= 40
+
+
+@pytest.mark.parametrize("name", [*SHAPES, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
 def test_an_honest_plain_folder_passes(tmp_path, name):
-    found = verdict_on(plain_folders.write(SHAPES[name](), tmp_path / "s"))
+    found = verdict_on(plain_folders.write((SHAPES | LARGE)[name](), tmp_path / "s"))
     assert found["passed"] is True and not wrong_checks(found), [
         (r["check"], r["found"], r["places"][:3]) for r in found["checks"] if r["status"] in ("failed", "unjudged")
     ] + [r for r in found["checks"] if r["check"] == "complete"]
