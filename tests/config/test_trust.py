@@ -6,6 +6,7 @@ import pytest
 from configs import DONE, broken_rules, supported_stock_configs
 
 from lesson.config.check import check_config_bytes
+from lesson.config.context import ConfigContext
 from lesson.config.reading import read_config
 from lesson.config.trust import TRUSTED_OBJECTS
 
@@ -111,3 +112,18 @@ def test_configuring_is_no_error(source):
 def test_known_objects_cover_the_supported_configs():
     for name, path in supported_stock_configs().items():
         assert set(read_config(path).imports.values()) <= TRUSTED_OBJECTS, name
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from torch.utils.data import BatchSampler\nx = dict(batch_sampler=dict(type=BatchSampler, batch_size=1))",
+        "from mmengine.visualization import Visualizer, WandbVisBackend\n"
+        "x = dict(type=Visualizer, vis_backends=[dict(type=WandbVisBackend)])",
+        "x = dict(trust_remote_code=True, pretrained_model_name_or_path='OpenGVLab/InternVL2-2B')",
+        "from xtuner.model import InternVL_V1_5\nx = dict(type=InternVL_V1_5, model_path='OpenGVLab/InternVL2-2B')",
+    ],
+)
+def test_what_xtuners_configs_are_known_to_use_is_trusted(source):
+    rules = broken_rules(DONE + "\n" + source, ConfigContext(files=False))
+    assert not [rule for rule in rules if rule.startswith("trust")]
