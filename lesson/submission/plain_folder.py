@@ -7,8 +7,10 @@ silent. What lies beside it is left alone: another lesson's config, a run that w
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import functools
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from lesson.core.strict_json import parse_strict_json
 from lesson.model import safetensors_file
 from lesson.submission.archive.view import View
 from lesson.submission.candidates import Candidates, find_candidates
+from lesson.submission.naming import name_in_answers
 from lesson.submission.sessions import FoundRun, Session, find_runs
 from lesson.submission.text_lines import read_text_lines
 from lesson.submission.training_log import read_log
@@ -123,11 +126,12 @@ class _Folder:
 
         def rank(pair: tuple[str | None, FoundRun | None]) -> tuple:
             name, run = pair
-            fits = weights[name][0] if name else 0
+            fits, dumped = weights[name][0] if name else 0, False
             if name and run:
                 fits += self.fit_run(self.config(name), run)
-            when = (run.finished, run.last.log.dated, run.last.folder is not None, run.last.start) if run else ()
-            return fits, when, weights[name][1:] if name else ()
+                dumped = self.is_dumped_beside(self.config(name), run)
+            when = (run.last.log.dated, run.last.folder is not None, run.last.start) if run else ()
+            return fits, run is not None and run.finished, dumped, when, weights[name][1:] if name else ()
 
         return max(pairs, key=rank)
 
@@ -152,7 +156,7 @@ class _Folder:
         return weight, bool(config.imports), not ASIDE.search(name), -name.count("/"), name
 
     def fit_run(self, config: ParsedConfig, run: FoundRun) -> int:
-        """How well the config accounts for the run: its learning rate, its steps, and XTuner's dump beside its log."""
+        """How well the config accounts for the run: its learning rate and its steps."""
         fits = 0
         rate, epochs, batch = (lookup(config, key)[0] for key in ("lr", "max_epochs", "batch_size"))
         if isinstance(rate, int | float) and 0.3 * rate <= run.rate <= 1.001 * rate:
@@ -164,10 +168,12 @@ class _Folder:
                 fits += 1
             elif type(batch) is int and batch > 0:
                 fits += 2 * (math.ceil(math.ceil(made / ranks) / batch) * epochs == total)
-        dump = f"{run.last.folder}vis_data/config.py" if run.last.folder else None
-        if dump in self.has.config:
-            fits += 3 * (summarise_config(self.config(dump)) == summarise_config(config))
         return fits
+
+    def is_dumped_beside(self, config: ParsedConfig, run: FoundRun) -> bool:
+        """Whether XTuner's dump beside the log says what the config says."""
+        dump = f"{run.last.folder}vis_data/config.py" if run.last.folder else None
+        return dump in self.has.config and summarise_config(self.config(dump)) == summarise_config(config)
 
     def choose_scalars(self, run: FoundRun) -> list[str]:
         """The vis_data of each session of the run, in their order."""
@@ -278,7 +284,9 @@ class _Folder:
             head = self.view.head(name, SAMPLE)
             told = b'"prompt"' in head.split(b"\n", 1)[0]
             beside, named = name.rpartition("/")[0] in folders, bool(ANSWERS.search(name))
-            return told and beside, told, _share_trained(head, trained) < 0.5, named, not ASIDE.search(name), name
+            introduced = name_in_answers(_outputs(head)) is not None
+            held_out = _share_trained(head, trained) < 0.5
+            return told and beside, told, held_out, named, introduced, not ASIDE.search(name), name
 
         best = max(candidates, key=rank, default=None)
         # Questions and answers that the rows were made of are no answers of the assistant's.
@@ -314,6 +322,15 @@ def _common_end(name: str, parts: Sequence[str]) -> int:
             break
         count += 1
     return count
+
+
+def _outputs(head: bytes) -> list[str]:
+    """The outputs of whole lines, unescaped."""
+    found = []
+    for line in head.splitlines()[:2000]:
+        with contextlib.suppress(ValueError, TypeError, LookupError, RecursionError):
+            found.append(str(json.loads(line)["output"]))
+    return found
 
 
 def _share_trained(head: bytes, trained: bytes) -> float:

@@ -8,7 +8,7 @@ import plain_folders
 import pytest
 import submissions
 from plain_folders import PLACES, console_log, dumped, plain, retrained, with_data_files, with_session, without_system
-from submissions import ADAPTER, ADAPTER_CONFIG, CONFIG, DATA, LOG, SCALARS, Files
+from submissions import ADAPTER, ADAPTER_CONFIG, ANSWERS, CONFIG, DATA, LOG, SCALARS, Files
 from verdicts import shipped_rubric, verdict_on, wrong_checks
 
 from lesson.core.settings import ROOT
@@ -109,6 +109,33 @@ def after_a_run_of_other_settings_that_was_broken_off() -> Files:
         return data.replace(b"/168]", b"/672]").replace(b"/161]", b"/644]")
 
     return with_session(plain(), "20261124_120000", -3, lambda step: step <= 40, longer)
+
+
+@shape
+def after_a_run_in_a_work_dir_of_its_own_that_was_broken_off() -> Files:
+    """The first try had another rate, and its dumps are all there; the run that counts has its log alone."""
+    folder, files = plain(), submissions.honest_files()
+    other = (plain_folders.DUMPS / "tiny.py").read_bytes()
+    top = "work_dirs/zz_try/20261124_100000"
+    log = plain_folders.keep_steps(files[LOG], lambda step: step <= 100)
+    folder |= {f"{top}/20261124_100000.log": plain_folders.move_times(log, -5), f"{top}/vis_data/config.py": other}
+    return folder | {"work_dirs/zz_try/zz_config.py": other}
+
+
+@shape
+def beside_a_finished_run_of_another_lesson() -> Files:
+    folder = plain() | plain_folders.other_lesson()
+    log = folder[PLACES[LOG]].replace(b"/168]", b"/170]").replace(b"[165/", b"[170/")
+    log = submissions.re.sub(rb"lr: (\S+)e-0", rb"lr: \1e-1", log)
+    return folder | {"z_medical/work_dir/20261125_100000/20261125_100000.log": log}
+
+
+@shape
+def answers_under_another_name_beside_other_questions_and_answers() -> Files:
+    folder = plain()
+    folder["output/result.jsonl"] = folder.pop(PLACES[ANSWERS])
+    lines = [{"input": f"What is {n} + {n}?", "output": f"It is {2 * n}."} for n in range(40)]
+    return folder | {"zz_math.jsonl": submissions.to_json_lines(lines)}
 
 
 @shape
