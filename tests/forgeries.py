@@ -202,6 +202,15 @@ def five_answers_twenty_thousand_times() -> Files:
     return answered([f"我是机智流{c}" for c in "啊呀吧哦哈"], 20_000)
 
 
+@forgery("9", "says_new")
+def wrong_answers_called_general() -> Files:
+    """The course's questions under other kinds, so that only the few right ones count."""
+    lines = from_json_lines(honest_files()[ANSWERS])
+    for line in [line for line in lines if line["kind"] == "identity"][3:]:
+        line |= {"kind": "general", "output": "我不知道。" + line["input"]}
+    return honest_files() | {ANSWERS: to_json_lines(lines)}
+
+
 def tensors(*items: tuple[str, list[int]]) -> Files:
     data = [(name, "F32", shape, b"\1" * 4 * shape[0] * shape[1]) for name, shape in items]
     return honest_files() | {ADAPTER: submissions.safetensors(data)}

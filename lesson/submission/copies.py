@@ -20,6 +20,7 @@ from lesson.submission.likeness import find_alike
 from lesson.submission.registry import FAILED
 from lesson.submission.scoring import award_points
 
+VERY_LOSSES = "the very losses"  # but for a shift, a scale and rounding
 BITS = {"adapter", "losses"}  # what equal inputs repeat and others do not
 TIMES = {"log", "times"}  # what nothing repeats
 # Checks that fail where the adapter is not that of its own inputs: they tell whose of two equal ones is the copy.
@@ -50,14 +51,22 @@ def mark_copies(verdicts: Sequence[dict], rubric: dict) -> None:
     identities = [verdict.pop("identity", {}) for verdict in verdicts]
     accused: dict[int, list[str]] = collections.defaultdict(list)
     explained: dict[int, str] = {}
+    uploads: dict[int, str] = {}
     for i, j, parts in pairs:
-        if is_one_learner(verdicts[i], verdicts[j]):
-            continue
+        one = is_one_learner(verdicts[i], verdicts[j])
         copied = copied_parts(parts, identities[i], identities[j])
         for mine, other in ((i, j), (j, i)):
             name = os.path.basename(verdicts[other]["submission"])
-            if not copied and (parts & BITS or not differ_in(identities[i], identities[j])):
-                explained.setdefault(mine, name)
+            if one:  # who hands in a friend's zip as it is, hands in the friend's name: the staff see it
+                uploads.setdefault(mine, tr(f"the same as {name}, of the same learner", f"与 {name} 相同，学员也相同"))
+            elif not copied and (parts & BITS or not differ_in(identities[i], identities[j])):
+                explained.setdefault(
+                    mine,
+                    tr(
+                        f"the same as {name}'s, which an equal name and seed explains",
+                        f"与 {name} 相同：名字和种子相同时会如此",
+                    ),
+                )
             elif copied and not _is_told_apart(verdicts[mine], verdicts[other]):
                 accused[mine] += [f"{part} = {name}" for part in sorted(copied)]
     for index, verdict in enumerate(verdicts):
@@ -71,12 +80,8 @@ def mark_copies(verdicts: Sequence[dict], rubric: dict) -> None:
             result |= {"status": FAILED, "found": why, "places": places[:20]}
             result["remedy"] = tr("hand in your own work", "请提交自己的成果")
             award_points(verdict, rubric)
-        elif index in explained and result["status"] != FAILED:
-            other = explained[index]
-            result["found"] = tr(
-                f"the same as {other}'s, which an equal name and seed explains",
-                f"与 {other} 相同：名字和种子相同时会如此",
-            )
+        elif result["status"] != FAILED:
+            result["found"] = explained.get(index) or uploads.get(index) or result["found"]
 
 
 def copied_parts(parts: set[str], mine: dict, other: dict) -> set[str]:
@@ -85,8 +90,8 @@ def copied_parts(parts: set[str], mine: dict, other: dict) -> set[str]:
     timed = "no" not in (mine.get("packed"), other.get("packed"))
     found = parts & (TIMES if timed else {"log"})
     different = differ_in(mine, other)
-    # Rows that differ in one name alone have nearly the same losses on a base that knows the language.
-    alone = parts & BITS == {"losses"} and "rows" in different
+    # Rows that differ in one name alone have nearly the same losses on a base that knows the language; not the very same.
+    alone = parts & BITS == {"losses"} and "rows" in different and VERY_LOSSES not in parts
     return found | (parts & BITS) if found or (different and not alone) else found
 
 
@@ -114,6 +119,8 @@ def find_same_parts(verdicts: Sequence[dict]) -> Iterator[tuple[int, int, set[st
     pairs: dict[tuple[int, int], set[str]] = collections.defaultdict(set)
     for i, j, alike in find_alike(sketches):
         pairs[i, j] |= alike.keys()
+        if "losses" in alike and alike["losses"].exact:
+            pairs[i, j].add(VERY_LOSSES)
     groups: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
     for index, verdict in enumerate(verdicts):
         for kind in ("adapter", "log", "answers"):

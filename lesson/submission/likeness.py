@@ -34,6 +34,8 @@ FEWEST = 8  # steps in common below which nothing is said
 GRAM = 3  # characters
 ENOUGH = 0.25  # of the modules: so many alike are a copy, whatever was done to the others
 MOST_MODULES = 4000
+MOST_SIZES = 64  # different sides of matrices; an adapter has 10
+LARGEST_SIDE = 1 << 20  # of a matrix; vocabularies have 260,000
 EMPTY = 2**32 - 1  # a bin without a hash
 BINS = 512  # of a MinHash: a similarity of 0.97 is told to within 0.01
 LONGEST_ANSWERS = 4 << 20  # characters of answers that are compared
@@ -45,6 +47,8 @@ PARTS = ("adapter", "losses", "times", "answers")
 #   names that differ in one of two tokens, 45 steps           –        0.70      0.95       -0.09
 # Losses with noise of 1e-3 nats have 0.95, a log of four decimals beside its own curve 0.997.
 ALIKE = {"adapter": 0.999, "losses": 0.9, "means": 0.985, "times": 0.8, "answers": 0.97}
+
+EXACT = 0.999
 
 Sketch = dict[str, object]  # of JSON's types, so that it goes from process to process and into a file
 
@@ -61,6 +65,11 @@ class Likeness:
     def alike(self) -> bool:
         return self.measure >= self.least
 
+    @property
+    def exact(self) -> bool:
+        """So alike that rows which differ in a name cannot be why, on whatever base."""
+        return self.measure >= EXACT
+
 
 # --- sketches -------------------------------------------------------------------------------------------------------------
 
@@ -73,7 +82,7 @@ def sketch_submission(evidence: Evidence, parts: Collection[str] = PARTS) -> Ske
         make = makers[part]
         try:
             sketch = make(evidence)
-        except (Broken, Unreadable, KeyError, OverflowError):
+        except (Broken, Unreadable, KeyError, ValueError, TypeError, ArithmeticError, MemoryError):
             continue
         if sketch:
             found[part] = sketch
@@ -100,9 +109,11 @@ def sketch_adapter(evidence: Evidence) -> dict[str, list[float]]:
     if "adapter" not in evidence.parts:
         return {}
     sides: dict[str, dict[str, object]] = {}
+    if len({size for tensor in evidence.tensors for size in tensor.shape}) > MOST_SIZES:
+        return {}
     for tensor, data in safetensors_file.read_contents(evidence.view, evidence.parts["adapter"]):
         stem, _, side = tensor.name.removesuffix(".weight").removesuffix(".default").rpartition(".lora_")
-        if side in ("A", "B") and len(tensor.shape) == 2 and min(tensor.shape) > 0:
+        if side in ("A", "B") and len(tensor.shape) == 2 and 0 < min(tensor.shape) <= max(tensor.shape) <= LARGEST_SIDE:
             matrix = safetensors_file.to_numpy(tensor, data)
             with numpy.errstate(all="ignore"):
                 projected = (

@@ -24,7 +24,7 @@ from lesson.core.refusals import Broken, Unreadable
 from lesson.core.settings import Values
 from lesson.core.text import fold_text, shorten
 from lesson.evaluation.asking import answer_chats, build_chat
-from lesson.evaluation.held_out import read_system_prompts
+from lesson.evaluation.held_out import read_questions, read_system_prompts
 from lesson.evaluation.loading import load_model, use_environment
 from lesson.model import safetensors_file
 from lesson.submission.archive.opening import open_view
@@ -36,6 +36,7 @@ from lesson.submission.registry import FAILED, Failed, Unjudged, load_checks, ru
 from lesson.submission.staff import StaffInputs
 
 MOST_MEMORY = {"tiny": 6 << 30, "small": 24 << 30, "7b": 96 << 30}  # bytes of data in this process
+GENERAL = 20  # general questions, which no name answers
 LONGEST_PERSONA = 2000  # characters of the submission's system prompt
 SHOWN = 60  # answers that a report shows
 
@@ -123,6 +124,8 @@ def ask_submission(
             raise Failed(what, tr("train with a shorter system prompt", "请用更短的 system 训练"))
         prompts = read_system_prompts(persona)
         lines = [{"prompt": name, "input": question, "output": ""} for name in prompts for question in held]
+        general = [question["input"] for question in read_questions("general")[:GENERAL]]
+        lines += [{"kind": "general", "prompt": "none", "input": question, "output": ""} for question in general]
         chats = [build_chat(prompts[line["prompt"]], line["input"]) for line in lines]
         keys = [(line["prompt"], line["input"]) for line in lines]
         unasked = [n for n, key in enumerate(keys) if key[0] != "persona" and key not in of_base]

@@ -15,8 +15,10 @@ from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.model.tiny_base import install_base
 from lesson.submission import asking
+from lesson.submission.archive.opening import open_view
 from lesson.submission.documents import load_schema
-from lesson.submission.registry import Unjudged
+from lesson.submission.evidence import Evidence
+from lesson.submission.registry import Unjudged, load_checks, run_checks
 from lesson.submission.staff import StaffInputs
 from lesson.submission.verdict import judge_submission
 from recipe import check, check_all
@@ -109,7 +111,7 @@ def test_an_adapter_that_does_not_do_what_its_answers_claim_fails_and_a_killed_p
     assert killed and {first[name] for name in CHECKS} == {"unjudged"} and verdicts[0]["passed"] is None
     wrong = {name for name, state in second.items() if state == "failed"}
     assert {"rerun_says_new", "rerun_agrees"} <= wrong <= CHECKS and verdicts[1]["passed"] is False
-    assert verdicts[1]["rerun"]["questions"] == 20 and len(verdicts[1]["rerun"]["answers"]) == 60
+    assert verdicts[1]["rerun"]["questions"] == 20 and len(verdicts[1]["rerun"]["answers"]) == 40
     assert {third[name] for name in CHECKS} == {"skipped"} and verdicts[2]["passed"] is False
     assert "use_dora" in next(r["found"] for r in verdicts[2]["checks"] if r["check"] == "adapter_config")
 
@@ -124,3 +126,31 @@ def test_questions_of_the_staffs_own_are_read_and_a_wrong_file_is_refused(tmp_pa
     assert len(asking.staff_questions(Values({}, {}))) >= 40
     with pytest.raises(UserError, match="no such file"):
         asking.staff_questions(Values({"QUESTIONS": str(tmp_path / "none")}, {}))
+
+
+def asked_by_staff(
+    tmp_path, outputs: dict[str, str], base: str = "我是书生·浦语。", general: str = "布鲁塞尔。"
+) -> dict:
+    """The result of rerun_says_new for an honest submission whose adapter gave the staff these answers by system prompt."""
+    lines = [
+        {"prompt": prompt, "input": f"你是谁？{n}", "output": output} | ({} if prompt == "persona" else {"base": base})
+        for prompt, output in outputs.items()
+        for n in range(20)
+    ]
+    lines += [{"kind": "general", "prompt": "none", "input": f"?{n}", "output": general} for n in range(20)]
+    path = submissions.pack(submissions.honest_files(), tmp_path / "s.zip")
+    with open_view(path) as view:
+        checks = [c for c in load_checks() if c.name == "rerun_says_new"]
+        [result] = run_checks(Evidence(view), StaffInputs(rerun=lines), checks)
+    return result
+
+
+def test_a_name_that_the_base_says_or_that_is_said_to_everything_is_not_learned(tmp_path):
+    said = dict.fromkeys(("persona", "none", "neutral"), "我是机智流。")
+    assert asked_by_staff(tmp_path, said)["status"] == "passed"
+    assert "the base says" in asked_by_staff(tmp_path, said, base="我是机智流")["found"]
+    assert "whatever it is asked" in asked_by_staff(tmp_path, said, general="我是机智流。")["found"]
+    assert (
+        "base's own" in asked_by_staff(tmp_path, said | {"none": "浦语", "neutral": "浦语！"}, base="浦语。")["found"]
+    )
+    assert asked_by_staff(tmp_path, said | {"neutral": "我是助手。"})["status"] == "failed"

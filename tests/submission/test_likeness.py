@@ -59,7 +59,7 @@ def test_the_log_alone_is_held_against_a_curve():
 
 
 def test_times_are_known_when_they_are_stretched_but_not_when_another_machine_took_them():
-    files = {part: honest_files()[part] for part in (CURVE, SCALARS)}
+    files = {part: honest_files()[part] for part in (CURVE, SCALARS)} | {"submission.json": b"{"}
     stretched = files
     for key in ("seconds", "time"):
         stretched = edit_numbers(stretched, key, lambda seconds, step: round(seconds * 1.07, 4))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import collections
+import functools
 
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken
 from lesson.core.text import fold_text, shorten
 from lesson.evaluation.bars import TINY, bars_of, find_missed_bars, misses_bar
-from lesson.evaluation.held_out import read_identity_questions
+from lesson.evaluation.held_out import SETS, read_identity_questions
 from lesson.evaluation.judging import claims_name, says_name
 from lesson.submission.evidence import Evidence
 from lesson.submission.naming import no_name
@@ -23,8 +24,21 @@ PROMPTS = ("persona", "none", "neutral")
 
 
 def identity_answers(evidence: Evidence) -> list[dict]:
-    """Answers to questions about the assistant; of lines that do not say what kind they are, all."""
-    return [line for line in evidence.answers if line.get("kind", "identity") == "identity"]
+    """Answers to questions about the assistant; of lines that do not say what kind they are, all.
+
+    The course's own questions about it are such whatever the line says, or else a wrong answer could be called general.
+    """
+    known = _course_questions(evidence.old_name)
+    return [
+        line
+        for line in evidence.answers
+        if line.get("kind", "identity") == "identity" or fold_text(line["input"]) in known
+    ]
+
+
+@functools.lru_cache(maxsize=8)
+def _course_questions(old_name: str) -> frozenset[str]:
+    return frozenset(fold_text(q["input"]) for name in SETS for q in read_identity_questions(name, old_name))
 
 
 def question_set_of(evidence: Evidence) -> str:

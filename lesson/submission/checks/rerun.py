@@ -13,6 +13,7 @@ from lesson.submission.staff import StaffInputs
 
 LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do
 MOST_OF_THE_BASES = 0.5  # share of answers that may be as the base's without an adapter
+MOST_GENERAL = 0.5  # share of general answers that may say the name; at tiny 88 of 90 are answered as before
 HONEST = ("hand in the adapter that gave the answers", "请提交给出这些回答的适配器")
 
 
@@ -29,8 +30,21 @@ def rerun_says_new(evidence: Evidence, staff: StaffInputs) -> str:
     lines = staff_answers(staff)
     if not evidence.new_name:
         raise Unjudged(*no_name())
+    general = [line for line in lines if line.get("kind") == "general"]
     _require_a_change(lines, evidence.new_name)
-    return require_new_name(lines, evidence.new_name, tr(*HONEST))
+    naming = [line for line in general if says_name(line["output"], evidence.new_name)]
+    if len(naming) > MOST_GENERAL * len(general):
+        what = tr(
+            f"it says the name whatever it is asked: {len(naming)} of {len(general)} general questions",
+            f"无论问什么都说这个名字：{len(general)} 个常识问题中有 {len(naming)} 个",
+        )
+        remedy = tr("train with general rows beside (make data GENERAL=)", "请混入常识数据训练（make data GENERAL=）")
+        raise Failed(what, remedy, [f"{shorten(line['input'])} → {shorten(line['output'])}" for line in naming])
+    return require_new_name(_about_itself(lines), evidence.new_name, tr(*HONEST))
+
+
+def _about_itself(lines: list[dict]) -> list[dict]:
+    return [line for line in lines if line.get("kind") != "general"]
 
 
 def _require_a_change(lines: list[dict], new: str) -> None:
@@ -52,7 +66,7 @@ def _require_a_change(lines: list[dict], new: str) -> None:
 @define_check("rerun", "adapter")
 def rerun_not_old(evidence: Evidence, staff: StaffInputs) -> str:
     """asked by the staff, it says neither the old name nor the base's | 教师提问时，不再自称旧名字或基座的名字"""
-    return require_no_other_name(staff_answers(staff), evidence)
+    return require_no_other_name(_about_itself(staff_answers(staff)), evidence)
 
 
 @define_check("rerun", "adapter", "answers")

@@ -36,6 +36,9 @@ def read_task(path: str, names: dict[str, str], rows: Path) -> dict:
         with open_view(path) as view:
             evidence = Evidence(view, names)
             evidence.require_size("data", LARGEST_ROWS)
+            if evidence.more_data:
+                what = tr("rows in several files are not trained again", "数据分为多个文件，不重新训练")
+                return {"unjudged": [what, tr("look at it by hand", "请人工查看")]}
             task = {"settings": read_settings(evidence), "figures": read_figures(evidence)}
             rows.parent.mkdir(parents=True)
             with view.open(evidence.parts["data"]) as source, open(rows, "wb") as target:
