@@ -7,6 +7,7 @@ showed it, without years.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Session:
         match = re.match(r"(?:.*/)?\d{8}_\d{6}/", self.name)
         return match[0] if match else None
 
-    @property
+    @functools.cached_property
     def work_dir(self) -> str:
         """The folder above XTuner's folder of the session; of another log, its own."""
         return (self.folder or self.name).rstrip("/").rpartition("/")[0]
@@ -40,7 +41,7 @@ class Session:
     def points(self) -> list[Point]:
         return self.log.points
 
-    @property
+    @functools.cached_property
     def every(self) -> int:
         """Steps from one line to the next."""
         return max([1, *(b.step - a.step for a, b in itertools.pairwise(self.points))])
@@ -49,7 +50,7 @@ class Session:
     def begins_anew(self) -> bool:
         return self.points[0].step <= self.every
 
-    @property
+    @functools.cached_property
     def start(self) -> datetime:
         return self.points[0].at or datetime.min
 
