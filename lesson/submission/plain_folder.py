@@ -30,6 +30,7 @@ from lesson.submission.text_lines import read_text_lines
 from lesson.submission.training_log import read_log
 
 MOST_CONFIGS = 16  # that are read as a whole
+MOST_ROWS = 50  # files of rows that are held against a record
 MOST_LOG_BYTES = 16 << 20  # of all logs together; an honest one has under 1 MB
 MOST_LOG_LINES = 200_000
 LARGEST_JSON = 8 << 20
@@ -88,6 +89,11 @@ class _Folder:
                     continue
                 sessions.append(Session(name, log))
         return find_runs(sessions)
+
+    @functools.cached_property
+    def row_digests(self) -> set[str]:
+        """SHA-256 of the files of rows."""
+        return {self.view.sha256(name) for name in self.has.data[:MOST_ROWS]}
 
     def recorded(self, name: str, part: str) -> object:
         inputs = self.document(name).get("inputs")
@@ -151,7 +157,8 @@ class _Folder:
     def weigh_config(self, name: str) -> tuple:
         """(how much else in the folder speaks for this config, then what decides between equal ones)."""
         config, digest = self.config(name), self.view.sha256(name)
-        weight = 16 * any(self.recorded(record, "config") == digest for record in self.has.record)
+        told = [record for record in self.has.record if self.recorded(record, "config") == digest]
+        weight = 16 * any(self.recorded(record, "data") in self.row_digests for record in told)
         weight += 6 * bool(self.match_rows(config))
         weight += 2 * any(self.fit_adapter(config, folder) == 3 for folder in self.has.adapters)
         return weight, bool(config.imports), not ASIDE.search(name), -name.count("/"), name
