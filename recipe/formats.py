@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from lesson.core import cli
 from lesson.core.findings import Findings, report_text
 from lesson.core.messages import set_language, tr
-from lesson.data.conversion import convert_file, lines_of
+from lesson.data.conversion_files import convert_file, lines_of
 from lesson.data.formats import FORMAT_KEYS, FORMATS
 from lesson.data.rules import ROW_RULES
 

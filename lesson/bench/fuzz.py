@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lesson.bench.published_script import replace_bytes
-from lesson.core.findings import Findings, report_github, report_jsonl, report_junit, report_text
+from lesson.core.findings import ERROR, Findings, report_github, report_jsonl, report_junit, report_text
 from lesson.core.messages import UserError
 from lesson.core.strict_json import BROKEN, parse_strict_json
 from lesson.data.conversion import Unconvertible, convert_from_xtuner, convert_to_xtuner
@@ -27,7 +27,7 @@ from lesson.data.residue import ResidueFinder
 from lesson.data.row_rules import find_row_problems, texts_of
 from lesson.data.rows import Block, read_blocks, read_lines
 from lesson.data.rules import ROW_RULES
-from lesson.data.sources import find_other_source
+from lesson.data.sources import find_other_source, read_bytes
 from lesson.data.statistics import RowStatistics
 from lesson.data.validator import Validator, validate_stream
 
@@ -89,9 +89,59 @@ def check_input(data: bytes) -> None:
         if not problems and not list(find_row_problems(row)):
             stats.add_row(texts_of(row))
     json.dumps(stats.result(), ensure_ascii=False).encode()
+    check_agreement(data)
 
 
-TOKENS = [t.encode() for t in ('{"', '"}', '": "', '", "', "[{", "}]}\n", "\\u0000", "\\ud800", "\\ud83d\\ude00", "NaN", "1e400", "-0", "\r\n", "\n", "\r", "尖米", "尖 米", "ｎｏｖａ", "\ufeff", "\\n", '\\"', "xxx", "{{", "[" * 66, "]" * 66, "9" * 18, "@a.bc", '"system": ', '"conversation": ', '"messages": ', '"role": "user"', '"content": ', '"from": "gpt"', '"value": ', '"instruction": ', "null", "\u2028", "\x85", "\x7f")] + [b"\xff", b"\xed\xa0\x80", b"\x00", b"\xe5\xb0"]  # fmt: skip
+def check_agreement(data: bytes) -> None:
+    """What one accepts the next does not refuse: recipe.formats, check-data, and then the trainer."""
+    if rows := convert_input(data):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        assert not count_errors(text.encode()), text
+    if (data.strip() and not data.startswith(b"\x1f\x8b")) and not count_errors(data):
+        for number, line in read_lines(io.BytesIO(data)):
+            if line.strip():
+                require_trainable(json.loads(line), number)
+
+
+def count_errors(data: bytes) -> int:
+    """How many errors check-data finds in a file with this content."""
+    findings = Findings(ROW_RULES, limit=20)
+    validate_stream(io.BytesIO(data), Validator("f", findings, ["尖米"], near=False))
+    return findings.errors
+
+
+def convert_input(data: bytes) -> list[dict]:
+    """The rows that recipe.formats would write, had it only the ones that it can convert."""
+    rows = []
+    try:
+        for source in read_bytes(data, "f", "f"):
+            form = detect_format(source.value)
+            if source.problems or source.value is BROKEN or form is None:
+                continue
+            try:
+                row = convert_to_xtuner(source.value, form)
+            except Unconvertible:
+                continue
+            problems = find_row_problems(row)
+            if not any((p.severity or ROW_RULES[p.rule].severity) == ERROR for p in problems):
+                require_trainable(row, source.line)
+                rows.append(row)
+    except UserError:
+        pass
+    return rows
+
+
+def require_trainable(row: dict, number: int) -> None:
+    """XTuner's template_map_fn and encode_fn can read the row. Raises AssertionError."""
+    assert row["conversation"], number
+    for turn in row["conversation"]:
+        assert isinstance(turn["output"], str) and turn["output"].strip(), (number, row)
+        assert isinstance(turn["input"], str | None), (number, row)
+        assert isinstance(turn.get("system"), str | None), (number, row)
+        assert isinstance(turn.get("output_with_loss", True), bool), (number, row)
+
+
+TOKENS = [t.encode() for t in ('{"', '"}', '": "', '", "', "[{", "}]}\n", "\\u0000", "\\ud800", "\\ud83d\\ude00", "NaN", "1e400", "-0", "\r\n", "\n", "\r", "尖米", "尖 米", "ｎｏｖａ", "\ufeff", "\\n", '\\"', "xxx", "{{", "[" * 66, "]" * 66, "9" * 18, "@a.bc", '"system": ', '"conversation": ', '"messages": ', '"role": "user"', '"content": ', '"from": "gpt"', '"value": ', '"instruction": ', "null", "\u2028", "\x85", "\x7f")] + [b"\xff", b"\xed\xa0\x80", b"\x00", b"\xe5\xb0", b"PK\x03\x04", b"\xff\xfe"] + [t.encode() for t in ('"output_with_loss": false', '"loss": "False"', '"query": ', '"response": ', '"history": [["', "question,answer\n", "问题\t回答\n", '"问题": ', "\\t", "],\n[", "{{NAME}}", "聞星")]  # fmt: skip
 
 
 def mutate(draw: random.Random, corpus: Sequence[bytes]) -> bytes:

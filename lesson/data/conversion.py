@@ -7,19 +7,14 @@ wizardlm_map_fn, alpaca_map_fn), and becomes what they make of it.
 from __future__ import annotations
 
 import collections
-import json
 import shlex
-from collections.abc import Set
+from collections.abc import Iterable, Set
 
-from lesson.core.findings import ERROR, Findings
 from lesson.core.messages import tr
-from lesson.core.strict_json import BROKEN, child_path
+from lesson.core.strict_json import child_path
 from lesson.core.text import shorten
-from lesson.data.formats import FORMAT_KEYS, detect_format, pair_part
-from lesson.data.row_rules import TURN_KEYS, find_row_problems, quote_keys
-from lesson.data.rows import open_output
-from lesson.data.rules import ROW_RULES
-from lesson.data.sources import SourceRow, read_source
+from lesson.data.formats import FORMAT_KEYS, pair_part
+from lesson.data.row_rules import TURN_KEYS, quote_keys
 
 # For the two formats that are lists of messages: the keys of a message, and how they call who speaks.
 _SPEAKER = {"messages": ("role", "content"), "sharegpt": ("from", "value")}
@@ -36,11 +31,14 @@ NO_OUTPUT = "<nooutput>"  # an Alpaca row that alpaca_map_fn leaves out
 
 
 class Unconvertible(Exception):
-    """A part of a row that the other format has no place for, or a row that is not of its format."""
+    """A part of a row that the other format has no place for, or a row that is not of its format.
 
-    def __init__(self, path: str, found: str) -> None:
+    `keys` are {key: its JSON path} where nothing but keys is in the way, which --drop lets go.
+    """
+
+    def __init__(self, path: str, found: str, keys: dict[str, str] | None = None) -> None:
         super().__init__(path, found)
-        self.path, self.found = path, found
+        self.path, self.found, self.keys = path, found, keys or {}
 
 
 class _Keys:
@@ -58,10 +56,14 @@ class _Keys:
     def refuse(self) -> None:
         """Raise Unconvertible that names all of them."""
         if self._found:
-            drop = " ".join(f"--drop {shorten(key)}" for key in self._found)
-            names = quote_keys(self._found)
-            what = tr(f"no place for {names} ({drop} lets it go)", f"{names} 无处安放（{drop} 可舍弃）")
-            raise Unconvertible(next(iter(self._found.values())), what)
+            raise Unconvertible(next(iter(self._found.values())), describe_keys(self._found), self._found)
+
+
+def describe_keys(keys: Iterable[str]) -> str:
+    """What is wrong with keys that have no place, with the words of the command line that let them go."""
+    drop = " ".join(f"--drop {shlex.quote(key)}" for key in keys)
+    names = quote_keys(keys)
+    return tr(f"no place for {names} ({drop} lets go of it)", f"{names} 无处安放（{drop} 可舍弃）")
 
 
 def convert_to_xtuner(
@@ -158,11 +160,8 @@ def _to_messages(turns: list[dict], target: str, drop: Set[str]) -> list[dict]:
 
 def _refuse_loss(turn: dict, at: str, drop: Set[str]) -> None:
     if turn.get("output_with_loss") is False and "output_with_loss" not in drop:
-        found = tr(
-            "no place for an answer that is not learned (--drop output_with_loss has it learned)",
-            "容不下不学习的回答（--drop output_with_loss 则会学习它）",
-        )
-        raise Unconvertible(child_path(at, "output_with_loss"), found)
+        path = child_path(at, "output_with_loss")
+        raise Unconvertible(path, describe_keys(["output_with_loss"]), {"output_with_loss": path})
 
 
 def _from_question(row: dict, names: tuple[str, str | None, str], keys: _Keys) -> list[dict]:
@@ -281,111 +280,3 @@ def _require_type(value: object, kind: type, at: str) -> None:
             f"{shorten(repr(value))} where {names[kind]} belongs", f"此处应为{names[kind]}，却是 {shorten(repr(value))}"
         )
         raise Unconvertible(at, found)
-
-
-class Converted(collections.Counter[str]):
-    """What a conversion did: "rows" written, and what it left out by XTuner's own rules (convert_to_xtuner)."""
-
-
-def convert_file(path: str, output: str, source: str, target: str, drop: Set[str], findings: Findings) -> Converted:
-    """Write the rows of `path`, of the format `source` (or "auto"), as rows of the format `target` to `output`.
-
-    What is wrong goes into `findings`, and then nothing is written. What make check-data would refuse is refused here.
-    Keys named in `drop` may be lost. Raises UserError for files that cannot be read or written.
-    """
-    done, told = Converted(), _Told(path, findings)
-    try:
-        with open_output(output) as file:
-            for row in read_source(path):
-                for problem in row.problems:
-                    told.add_problem(row, problem.rule, problem.path, problem.found, problem.column)
-                if row.value is BROKEN:
-                    continue
-                result = _convert_row(row, source, target, drop, done, told)
-                if result is None:
-                    continue
-                if not findings.total:
-                    file.write((json.dumps(result, ensure_ascii=False) + "\n").encode())
-                done["rows"] += 1
-            told.finish()
-            if findings.total:
-                raise _NothingToWrite
-    except _NothingToWrite:
-        return Converted()
-    return done
-
-
-class _NothingToWrite(Exception):
-    """Leaves the block that would put the output in its place."""
-
-
-class _Told:
-    """Adds findings at their places; what each row has in common, such as a key without a place, once."""
-
-    def __init__(self, path: str, findings: Findings) -> None:
-        self._path, self._findings = path, findings
-        self._common: dict[tuple[str, str], list] = {}  # rule and what was found: row, path, how many rows
-
-    def add_problem(self, row: SourceRow, rule: str, path: str, found: str, column: int | None = None) -> None:
-        line, column = row.find_place(path, column)
-        at, found = row.describe(path, found)
-        self._findings.add_finding(self._path, line, rule, found, at, column)
-
-    def add_common(self, row: SourceRow, rule: str, path: str, found: str) -> None:
-        """The same as add_problem, but for all rows together."""
-        self._common.setdefault((rule, found), [row, path, 0])[2] += 1
-
-    def finish(self) -> None:
-        for (rule, found), (row, path, rows) in self._common.items():
-            more = tr(f", in {rows} rows", f"，共 {rows} 行") if rows > 1 else ""
-            self.add_problem(row, rule, path, found + more)
-
-
-def _convert_row(row: SourceRow, source: str, target: str, drop: Set[str], done: Converted, told: _Told) -> dict | None:
-    """The row in the other format; None when it has none, which `told` is given."""
-    kind = source if source != "auto" else detect_format(row.value)
-    if kind is None:
-        if isinstance(row.value, dict):
-            found = tr("rows with the keys ", "数据行的键为 ") + quote_keys(row.value)
-            told.add_common(row, "unknown-format", "$", found)
-        else:
-            told.add_problem(row, "not-convertible", "$", tr("not an object", "不是对象"))
-        return None
-    try:
-        made = convert_to_xtuner(row.value, kind, drop, done)
-        if not made.get("conversation", True) and kind == "alpaca":
-            return None
-        refused = [p for p in find_row_problems(made) if (p.severity or ROW_RULES[p.rule].severity) == ERROR]
-        for problem in refused if target == "xtuner" else ():
-            told.add_problem(row, problem.rule, problem.path, problem.found)
-        return convert_from_xtuner(made, target, drop)
-    except Unconvertible as error:
-        if "--drop" in error.found:
-            told.add_common(row, "not-convertible", error.path, error.found)
-        else:
-            told.add_problem(row, "not-convertible", error.path, error.found)
-        return None
-
-
-def lines_of(done: Converted, output: str, target: str) -> list[str]:
-    """What was written and left out, and the command that comes next."""
-    lines = []
-    if count := done["opening"]:
-        lines.append(
-            tr(
-                f"left out, as XTuner does: {count} messages of the assistant before the first question",
-                f"与 XTuner 一样略去：第一个问题之前的 {count} 条助手消息",
-            )
-        )
-    if count := done["no output"]:
-        lines.append(
-            tr(
-                f"left out, as XTuner does: {count} rows with {NO_OUTPUT}",
-                f"与 XTuner 一样略去：{count} 行 {NO_OUTPUT}",
-            )
-        )
-    lines.append(tr(f"{done['rows']} rows: {output}", f"{done['rows']} 行：{output}"))
-    if target == "xtuner":
-        command = f"make data SRC={shlex.quote(output)}"
-        lines.append(tr(f"next: {command}", f"下一步：{command}"))
-    return lines

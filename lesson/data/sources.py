@@ -103,7 +103,7 @@ def read_source(path: str) -> Iterator[SourceRow]:
     if len(data) > LARGEST_DOCUMENT:
         remedy = tr("split it, or write JSON Lines in UTF-8", "请拆分，或写成 UTF-8 的 JSON Lines")
         raise UserError(path, tr("more than 64 MiB in one document", "单个文档超过 64 MiB"), remedy)
-    yield from _read_data(data, path, path)
+    yield from read_bytes(data, path, path)
 
 
 class _Joined:
@@ -120,8 +120,9 @@ class _Joined:
         return self._stream.read(size)
 
 
-def _read_data(data: bytes, name: str, path: str, within: bool = False) -> Iterator[SourceRow]:
-    """The rows of a whole file; `name` is its own, `path` what messages call it."""
+def read_bytes(data: bytes, name: str, path: str, within: bool = False) -> Iterator[SourceRow]:
+    """The rows of a whole file that is not packed by gzip or Zstandard; `name` is its own, `path` what messages call it,
+    `within` says that it comes from an archive. Raises UserError."""
     kind = find_other_source(data[:LONGEST_LINE], name)
     if kind is not None and kind.rule == "not-text":
         remedy = tr("save it as .xlsx, as CSV or as JSON Lines", "请另存为 .xlsx、CSV 或 JSON Lines")
@@ -173,7 +174,7 @@ def _read_zip(data: bytes, name: str, path: str, within: bool) -> Iterator[Sourc
         return
     if len(inner) > LARGEST_DOCUMENT:
         raise UserError(path, tr("unpacks to more than 64 MiB", "解压后超过 64 MiB"), remedy)
-    yield from _read_data(inner, members[0].filename, path, within=True)
+    yield from read_bytes(inner, members[0].filename, path, within=True)
 
 
 def _is_hidden(name: str) -> bool:

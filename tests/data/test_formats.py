@@ -163,8 +163,9 @@ def test_xtuners_own_rows_go_through_with_all_keys_and_drop_takes_them_from_turn
 
 def test_all_keys_without_a_place_are_named_once_for_all_rows_with_the_words_that_let_them_go(tmp_path):
     source, out, said = tmp_path / "in.jsonl", tmp_path / "out.jsonl", io.StringIO()
-    row = {"id": 7, "category": "x", "messages": [USER, {**BOT, "weight": 1}]}
-    source.write_text((json.dumps(row) + "\n") * 50, encoding="utf-8")
+    row = {"id": 7, "messages": [USER, BOT]}
+    other = {"id": 8, "category": "x", "messages": [USER, {**BOT, "weight": 1}]}
+    source.write_text((json.dumps(row) + "\n") * 30 + (json.dumps(other) + "\n") * 20, encoding="utf-8")
     assert main([str(source), str(out), "--lang", "en"], io.StringIO(), said) == 1
     assert said.getvalue().count("[error") == 1 and "in 50 rows" in said.getvalue()
     drop = said.getvalue().partition("(--drop")[2].partition(" lets")[0]
