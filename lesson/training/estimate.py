@@ -211,5 +211,5 @@ def _time_line(seconds: float | None, tokens_per_second: float | None, measured:
         return line
     where = tr(TWO_CORES, "两个带 AMX 的 Xeon 核心") if measured == TWO_CORES else measured
     return line + tr(
-        f" (measured on {where}; TOKENS_PER_SECOND= is yours)", f"（{where} 实测；可设 TOKENS_PER_SECOND=）"
+        f" (measured on {where}; TOKENS_PER_SECOND= is yours)", f"（实测：{where}；可设 TOKENS_PER_SECOND=）"
     )
