@@ -66,22 +66,18 @@ class RmsNorm(Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, epsilon: float):
-        root = _inverse_root(x, epsilon)
+        wide = x.float()
+        norm = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        root = torch.rsqrt(norm.square_().div_(x.shape[-1]).add_(epsilon))
         ctx.save_for_backward(x, weight, root)
-        return (x.float() * root).to(x.dtype).mul_(weight)
+        return (wide * root).to(x.dtype).mul_(weight)
 
     @staticmethod
     def backward(ctx, dy: Tensor):
         x, weight, root = ctx.saved_tensors
-        normed = x.float() * root
-        scaled = (dy * weight).float()
-        inner = (scaled * normed).mean(-1, keepdim=True)
-        return scaled.sub_(normed.mul_(inner)).mul_(root).to(x.dtype), None, None
-
-
-def _inverse_root(x: Tensor, epsilon: float) -> Tensor:
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-    return torch.rsqrt(norm.square_().div_(x.shape[-1]).add_(epsilon))
+        wide, scaled = x.float(), (dy * weight).float()
+        inner = torch.linalg.vecdot(scaled, wide).unsqueeze(-1).mul_(root.square()).div_(-x.shape[-1])
+        return torch.addcmul(scaled, wide, inner).mul_(root).to(x.dtype), None, None
 
 
 class SwiGlu(Function):
