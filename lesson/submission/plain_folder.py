@@ -95,9 +95,10 @@ class _Folder:
         """SHA-256 of the files of rows."""
         return {self.view.sha256(name) for name in self.has.data[:MOST_ROWS]}
 
-    def recorded(self, name: str, part: str) -> object:
+    def recorded(self, name: str, part: str) -> str | None:
         inputs = self.document(name).get("inputs")
-        return inputs.get(part) if isinstance(inputs, dict) else None
+        digest = inputs.get(part) if isinstance(inputs, dict) else None
+        return digest if isinstance(digest, str) else None
 
     # --- choosing -----------------------------------------------------------------------------------------------------
 

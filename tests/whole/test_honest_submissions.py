@@ -479,3 +479,12 @@ def test_a_pointer_of_git_lfs_is_called_one(tmp_path, part):
     found = verdict_on(plain_folders.write(plain() | {PLACES[part]: pointer}, tmp_path / "s"))
     assert found["passed"] is False and "Git LFS" in result(found, "complete")["found"]
     assert "git lfs pull" in result(found, "complete")["remedy"]
+
+
+def test_rows_in_a_format_that_is_not_read_are_asked_for(tmp_path):
+    folder = with_data_files(plain(), "path='parquet', data_files='rows.parquet'", {"rows.parquet": b"PAR1" * 9})
+    found = verdict_on(plain_folders.write(folder, tmp_path / "s"))
+    assert found["passed"] is None and wrong_checks(found) == {"complete"}
+    assert "rows.parquet" in result(found, "complete")["found"]
+    folder |= {"data/rows.jsonl": submissions.honest_files()[DATA]}
+    assert verdict_on(plain_folders.write(folder, tmp_path / "both"))["passed"] is True

@@ -7,7 +7,7 @@ from lesson.core.text import shorten
 from lesson.submission.candidates import is_lfs_pointer
 from lesson.submission.evidence import Evidence
 from lesson.submission.parts import MANIFEST, NEEDED, PARTS
-from lesson.submission.registry import Failed, Skipped, define_check
+from lesson.submission.registry import Failed, Skipped, Unjudged, define_check
 from lesson.submission.staff import StaffInputs
 
 PACK_AGAIN = "make submission"
@@ -44,6 +44,14 @@ def complete(evidence: Evidence, staff: StaffInputs) -> str:
             ),
             tr("git lfs pull, then pack it again", "请先 git lfs pull，再重新打包"),
             [*missing, *pointers],
+        )
+    tables = [name for name in evidence.view.entries if name.lower().endswith((".parquet", ".arrow", ".csv"))]
+    if tables and "data" not in evidence.parts:
+        raise Unjudged(
+            tr(
+                f"{shorten(tables[0])}: rows in this format are not read", f"{shorten(tables[0])}：不读取这种格式的数据"
+            ),
+            tr("ask for the rows as JSON Lines", "请让学员另交 JSON Lines 格式的数据"),
         )
     if missing:
         raise Failed(
