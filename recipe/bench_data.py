@@ -1,9 +1,9 @@
 """make bench-data: replacement and validation side by side with the published script, rows per second and memory.
 
-    python -m recipe.bench_data [--megabytes 100] [--runs 3] [--large 2000] [--src FILE]
+    python -m recipe.bench_data [--megabytes 100] [--runs 3] [--large 2000] [--src FILE] [--kinds reordered]
 
-Two files are made from the source rows: `repeated` (the rows over and over) and `distinct` (every question with a number
-of its own, so that no memory of rows seen before helps). Every run is a process of its own, bound to one core (two for
+Files are made from the source rows: `repeated` (the rows over and over), `distinct` (every question with a number of its
+own, so that no memory of rows seen before helps) and, where asked for, `reordered` (other orders of keys). Every run is a process of its own, bound to one core (two for
 `--jobs 2`), start of Python included; runs of all programs take turns and the best of each counts, so that a busy machine
 disturbs all alike. Outputs are compared byte by byte with the published script's.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lesson.bench.data import measure_data_stage
+from lesson.bench.data import KINDS, measure_data_stage
 from lesson.core import cli
 from lesson.core.messages import UserError, set_language, tr
 from lesson.core.settings import SETTINGS, Values
@@ -25,6 +25,7 @@ def stage(arguments: list[str]) -> int:
     parser.add_argument("--megabytes", type=int, default=100, metavar="MB")
     parser.add_argument("--runs", type=int, default=3, metavar="N")
     parser.add_argument("--large", type=int, default=2000, metavar="MB", help=tr("0 leaves it out", "0 为不测"))
+    parser.add_argument("--kinds", nargs="+", default=KINDS[:2], choices=KINDS)
     parser.add_argument("--lang", default=None)
     options = parser.parse_args(arguments)
     set_language(options.lang)
@@ -32,7 +33,7 @@ def stage(arguments: list[str]) -> int:
         wanted = "--megabytes 100 --runs 3 --large 2000"
         raise UserError("--megabytes, --runs, --large", tr("out of range", "超出范围"), wanted)
     build = Values({}).build
-    measure_data_stage(options.src, options.megabytes, options.runs, options.large, build, cli.show_line)
+    measure_data_stage(options.src, options.megabytes, options.runs, options.large, build, cli.show_line, options.kinds)
     return 0
 
 

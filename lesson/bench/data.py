@@ -1,18 +1,20 @@
 """Replacement and validation side by side with the published script: rows per second and memory.
 
-Two files are made from the source rows: `repeated` (the rows over and over) and `distinct` (every question with a number
-of its own, so that no memory of rows seen before helps). Every run is a process of its own, bound to one core (two for
+Files are made from the source rows: `repeated` (the rows over and over), `distinct` (every question with a number of its
+own, so that no memory of rows seen before helps) and `reordered` (distinct, with the keys of each turn in another order,
+which only looking at each row can put right). Every run is a process of its own, bound to one core (two for
 `--jobs 2`), start of Python included; runs of all programs take turns and the best of each counts, so that a busy machine
 disturbs all alike. Outputs are compared byte by byte with the published script's.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from lesson.data.rows import open_bytes
 
 OLD, NEW = "尖米", "机智流"
 PUBLISHED = "published script"
+KINDS = ("repeated", "distinct", "reordered")
+REORDERED = ("input", "output", "system")
 
 
 @dataclass(frozen=True)
@@ -55,18 +59,24 @@ class BestOfRuns:
 
 
 def measure_data_stage(
-    source: str, megabytes: int, runs: int, large: int, build: Path, report: Callable[[str], object]
+    source: str,
+    megabytes: int,
+    runs: int,
+    large: int,
+    build: Path,
+    report: Callable[[str], object],
+    kinds: Sequence[str] = KINDS[:2],
 ) -> None:
-    """Report how fast each program is on `megabytes` of rows of each kind, the best of `runs`; then, unless `large` is
-    0, what it holds of `large` megabytes. Files go to a folder below `build` that is removed. Raises UserError."""
+    """Report how fast each program is on `megabytes` of rows of each of the `kinds`, the best of `runs`; then, unless
+    `large` is 0, what it holds of `large` megabytes. Files go to a folder below `build` that is removed. Raises UserError."""
     build.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-data-", dir=build.resolve()) as place:
         folder = Path(place)
-        for distinct in (False, True):
+        for kind in kinds:
             path = folder / "rows.jsonl"
-            rows = write_rows(source, path, megabytes * 1_000_000, distinct)
-            kind = tr("distinct", "各行不同") if distinct else tr("repeated", "各行重复")
-            report(f"{kind}: {path.stat().st_size / 1e6:.0f} MB, {rows:,} rows")
+            rows = write_rows(source, path, megabytes * 1_000_000, kind)
+            names = {"repeated": "各行重复", "distinct": "各行不同", "reordered": "各行不同，键的次序也不同"}
+            report(f"{tr(kind, names[kind])}: {path.stat().st_size / 1e6:.0f} MB, {rows:,} rows")
             for line in comparison_lines(compare_programs(path, runs, folder), rows):
                 report(line)
             path.unlink()
@@ -74,19 +84,28 @@ def measure_data_stage(
             measure_large_file(source, large * 1_000_000, folder, report)
 
 
-def write_rows(source: str, target: Path, size: int, distinct: bool) -> int:
-    """Write about `size` bytes of rows from `source` to `target`; gives back how many rows."""
+def write_rows(source: str, target: Path, size: int, kind: str) -> int:
+    """Write about `size` bytes of rows from `source` to `target`, of one of KINDS; gives back how many rows."""
     with open_bytes(source) as file:
         rows = file.read(64 << 20).splitlines()
+    if kind == "reordered":
+        rows = [reorder_keys(row) for row in rows]
     written = count = 0
     with open(target, "wb") as out:
         while written < size:
             for row in rows:
-                if distinct:
+                if kind != "repeated":
                     row = row.replace(b'"input": "', b'"input": "%d ' % count, 1)
                 written += out.write(row + b"\n")
                 count += 1
     return count
+
+
+def reorder_keys(row: bytes) -> bytes:
+    """A row with the keys of each turn in the order of REORDERED."""
+    turns = json.loads(row)["conversation"]
+    turns = [{key: turn[key] for key in REORDERED if key in turn} for turn in turns]
+    return json.dumps({"conversation": turns}, ensure_ascii=False).encode()
 
 
 def programs(source: Path, folder: Path) -> dict[str, Program]:
@@ -145,7 +164,7 @@ def measure_large_file(source: str, size: int, folder: Path, report: Callable[[s
         raise UserError(
             folder, tr("not enough disk space", "磁盘空间不足"), tr("set a smaller --large", "请减小 --large")
         )
-    rows = write_rows(source, path, size, distinct=True)
+    rows = write_rows(source, path, size, "distinct")
     report(f"large: {path.stat().st_size / 1e6:.0f} MB, {rows:,} rows")
     for name, program in programs(path, folder).items():
         if name != PUBLISHED:

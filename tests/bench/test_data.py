@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lesson.bench.data import BestOfRuns, comparison_lines
+from lesson.bench.data import BestOfRuns, comparison_lines, reorder_keys
 from lesson.core.processes import FinishedProcess
 from recipe import bench_data
 
@@ -25,6 +25,11 @@ def test_the_benchmark_runs(call, tmp_path, monkeypatch):
     assert out.count("same bytes") == 8
     assert out.startswith("repeated: 1 MB, ") and out.count("MiB") == 11
     assert list((tmp_path / "build").iterdir()) == []
+
+
+def test_reordered_rows_have_the_same_texts():
+    row = reorder_keys(json.dumps(ROW, ensure_ascii=False).encode())
+    assert json.loads(row) == ROW and list(json.loads(row)["conversation"][0]) == ["input", "output", "system"]
 
 
 def test_what_is_out_of_range_is_refused(call):
