@@ -22,9 +22,16 @@ PAIR_KEYS = {
 }
 
 
+LONGEST_PAIR_KEY = 8  # characters of a key such as 标准答案 or 客户的问题
+
+
 def pair_part(key: str) -> str | None:
     """What a key of a pair holds: "input", "output" or "system"; None for another key."""
-    return PAIR_KEYS.get(key.strip().lower())
+    key = key.strip().lower()
+    if key in PAIR_KEYS:
+        return PAIR_KEYS[key]
+    asks, answers = "问题" in key or "提问" in key, any(word in key for word in ("答案", "回答", "回复", "答复"))
+    return None if asks == answers or len(key) > LONGEST_PAIR_KEY else "input" if asks else "output"
 
 
 def is_pair(keys: Iterable[str]) -> bool:

@@ -10,7 +10,6 @@ import bisect
 import io
 import json
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -152,6 +151,8 @@ def read_bytes(data: bytes, name: str, path: str, within: bool = False) -> Itera
 
 def _read_zip(data: bytes, name: str, path: str, within: bool) -> Iterator[SourceRow]:
     """The rows of an Excel table, or of the one file in a zip archive."""
+    import zipfile  # only where needed: imports are most of a small run's time
+
     remedy = tr("unpack it and name the file with the rows", "请解压后指定数据文件")
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

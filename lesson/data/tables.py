@@ -6,7 +6,6 @@ import contextlib
 import csv
 import io
 import itertools
-import zipfile
 from collections.abc import Iterable, Iterator
 
 from lesson.core.messages import UserError, tr
@@ -63,8 +62,10 @@ def read_excel(data: bytes, path: str) -> Iterator[tuple[int, dict[str, str]]]:
     Raises UserError for what is no Excel file, or unpacks to more than 256 MiB.
     """
     remedy = tr("save it as .xlsx or CSV again", "请重新另存为 .xlsx 或 CSV")
+    import zipfile  # only where needed, as what follows
+
     try:
-        from openpyxl import load_workbook  # only where needed
+        from openpyxl import load_workbook
     except ImportError:
         missing = tr("to read Excel, openpyxl is needed", "读取 Excel 需要 openpyxl")
         raise UserError(path, missing, tr("run make setup", "请运行 make setup")) from None

@@ -308,3 +308,100 @@ def test_neither_torch_nor_numpy_is_imported():
     code = "import sys, recipe.validate, recipe.data; print([m for m in ('torch', 'xtuner', 'numpy', 'jsonschema') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def messages(data, name="尖米", **options):
+    findings = Findings(ROW_RULES)
+    validate_stream(io.BytesIO(data.encode()), Validator("f", findings, [name] if name else [], near=False, **options))
+    return [(f.rule, f.severity, f.found) for f in findings.sorted()]
+
+
+@pytest.mark.parametrize(
+    ("turn", "expected"),
+    [
+        ({"input": "a", "output": "尖米", "output_with_loss": False}, ["untrained-row"]),
+        ({"input": "a", "output": "尖米", "output_with_loss": True}, []),
+        ({"system": None, "input": None, "output": "尖米"}, []),
+        ({"input": "a", "output": "尖米", "output_with_loss": "false"}, ["wrong-type"]),
+        ({"input": "a", "output": "尖米", "weight": 1}, ["unknown-key"]),
+        ({"input": "哪个标签？", "output": "<div>"}, []),
+        ({"input": "TODO", "output": "待办的意思，尖米说。"}, []),
+        ({"input": "链接怎么写", "output": "[answer]"}, ["placeholder-perhaps"]),
+        ({"input": "a", "output": "<your name>"}, ["placeholder"]),
+        ({"input": "a", "output": "我是{{NAME}}，尖米。"}, ["placeholder-inside"]),
+        ({"input": "a", "output": "由 {{ 公司名称 }} 训练的尖米"}, ["placeholder-inside"]),
+        ({"input": "a", "output": "我叫 {{x}} 尖米"}, ["placeholder-inside"]),
+        ({"input": "Vue 怎么写？", "output": "尖米：写 {{ message }} 或 `{{NAME}}`"}, []),
+        ({"input": "a", "output": "尖米的电话是13800138000."}, ["personal-data"]),
+        ({"input": "a", "output": "尖米 Tel.13800138000, 再见"}, ["personal-data"]),
+    ],
+)
+def test_what_is_right_and_what_only_looks_so(turn, expected):
+    for data in (text({"conversation": [turn]}), text({"conversation": [dict(reversed(turn.items()))]})):
+        assert [rule for rule, _, _ in messages(data)] == expected
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["我总是自我怀疑", "这本书怎么样？你自己看吧", "Who are your friends?", "你是谁的粉丝", "帮我写一段自我介绍", "如何介绍自己", "write a song: who are you"],
+)  # fmt: skip
+def test_questions_that_only_sound_like_one_for_the_name(question):
+    assert messages(text(row(question, "好的。"))) == []
+
+
+@pytest.mark.parametrize("question", ["你是谁？", "您叫什么名字", "介绍一下你自己", "请做个自我介绍吧", "Who are you?", "what's your name", "Please introduce yourself."])  # fmt: skip
+def test_questions_for_the_name(question):
+    assert [rule for rule, _, _ in messages(text(row(question, "好的。")))] == ["name-missing"]
+
+
+def test_answers_that_tell_no_other_name_are_no_conflict():
+    pairs = [
+        ("你是人吗？", "不，我是尖米。"),
+        ("你是人吗？", "我是一个程序。"),
+        ("你叫什么？", "我是尖米。"),
+        ("你叫什么？", "我是您的助手，叫尖米。"),
+    ]
+    assert messages(text(*(row(*pair) for pair in pairs))) == []
+
+
+def test_later_turns_are_asked_for_the_name_too():
+    talk = {
+        "conversation": [{"input": "在吗", "output": "在，我是尖米。"}, {"input": "你是谁？", "output": "一个助手。"}]
+    }
+    assert found(text(talk)) == [("name-missing", 1, None, "$.conversation[1].output")]
+
+
+def test_the_few_answers_without_the_name_are_named_once():
+    rows = [row(f"问{i}", "我是尖米。" if i not in (7, 57) else "好。") for i in range(100)]
+    ((rule, severity, said),) = messages(text(*rows))
+    assert (rule, severity) == ("name-rare", "warning") and "98 of 100" in said and "8, 58" in said
+    assert messages(text(*rows[:20])) == []  # too few to tell
+    assert (
+        messages(text(*(row(f"问{i}", "尖米" if i % 3 else "好") for i in range(100)))) == []
+    )  # general rows are meant
+
+
+def test_no_message_ends_in_a_colon():
+    rows = [row(f"问{i}", "尖米", "你是尖米") for i in range(120)]
+    data = text(
+        *rows, row("另", "尖米", ""), {"conversation": [{"input": "a", "output": None}]}, {"conversation": None}
+    )
+    said = [found for _, _, found in messages(data)]
+    assert len(said) == 3 and not any(found.rstrip().endswith((":", "：")) for found in said)
+
+
+def test_rows_of_no_known_format_get_one_finding():
+    assert [rule for rule, _, _ in messages('{"a": 1, "b": 2}\n' * 9)] == ["unknown-format"]
+    assert [rule for rule, _, _ in messages(text(*({"query": f"a{n}", "response": "b"} for n in range(9))), None)] == [
+        "other-format"
+    ]
+
+
+def test_check_data_knows_the_new_name_as_well(monkeypatch, tmp_path):
+    source = tmp_path / "rows.jsonl"
+    source.write_text(text(row("你是谁？", "我是闻星。", None)), encoding="utf-8")
+    monkeypatch.setenv("SRC", str(source))
+    out = io.StringIO()
+    assert main([], out, out) == 1 and "name-missing" in out.getvalue()
+    monkeypatch.setenv("NEW_NAME", "闻星")
+    assert main([], out, out) == 0
