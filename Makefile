@@ -26,7 +26,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast lint lock web serve screenshots
+.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -130,7 +130,9 @@ test: | $(PY) ## everything that runs on a CPU | 全部 CPU 测试
 	@$(PY) -m pytest -n 2 -m "not gpu and not torch" && $(PY) -m pytest -n 2 --dist loadscope -m "torch and not gpu"
 test-fast: | $(PY) ## the tests without torch, in seconds | 不用 torch 的测试，几秒完成
 	@$(PY) -m pytest -n auto -m "not gpu and not torch and not slow"
+mutants: | $(PY) ## change single operators and numbers of what judges: do the tests notice? | 逐个改动判断代码中的运算符和数字，看测试能否发现 | MUTANTS MODULES SEED
+	@$(PY) -m recipe.mutants
 lint: | $(PY) ## ruff: rules and layout | ruff 检查
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
-lock: ## both locks from their .in files (needs uv) | 由 .in 文件生成两个锁文件（需要 uv）
-	@$(COMPILE) --override requirements.override requirements.in -o requirements.lock && $(COMPILE) --constraint requirements.lock --override requirements-check.override requirements-check.in -o requirements-check.lock
+lock: ## the locks from their .in files (needs uv) | 由 .in 文件生成锁文件（需要 uv）
+	@$(COMPILE) --override requirements.override requirements.in -o requirements.lock && $(COMPILE) --constraint requirements.lock --override requirements-check.override requirements-check.in -o requirements-check.lock && $(COMPILE) requirements-mutants.in -o requirements-mutants.lock

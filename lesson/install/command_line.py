@@ -15,7 +15,7 @@ from lesson.core.settings import SETTINGS, TRAINING
 from lesson.install.help import ALWAYS_TAKEN, TARGET, read_targets
 
 # The Makefile's own, for every target.
-OF_MAKE = ("PYTHON", "VENV", "CHECK_VENV", "PY", "CHECK_PY", "COMPILE", "SHELL", "MAKE", "MAKEFLAGS")
+OF_MAKE = ("PYTHON", "VENV", "CHECK_VENV", "MUTANTS_VENV", "PY", "CHECK_PY", "COMPILE", "SHELL", "MAKE", "MAKEFLAGS")
 # Variables of the libraries and of the system, which make hands on to them.
 OF_OTHERS = re.compile(
     r"(CUDA|HF|NCCL|OMP|MKL|OPENBLAS|TORCH|PYTORCH|TRANSFORMERS|PYTHON|XTUNER|WANDB|TOKENIZERS|PIP|UV|TRITON|DS|DEEPSPEED"

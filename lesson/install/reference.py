@@ -27,6 +27,12 @@ MAKE_VARIABLES = (
         "`make setup-check` 建立的 venv 所在目录",
     ),
     (
+        "MUTANTS_VENV",
+        ".venv-mutants",
+        "folder of the venv that `make mutants` makes for its tool",
+        "`make mutants` 为其工具建立的 venv 所在目录",
+    ),
+    (
         "PY",
         "$(VENV)/bin/python",
         "the Python that runs the stages, for a machine that has all packages already",

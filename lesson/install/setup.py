@@ -23,6 +23,7 @@ from lesson.core.settings import ROOT
 
 LOCK = ROOT / "requirements.lock"
 CHECK_LOCK = ROOT / "requirements-check.lock"
+MUTANTS_LOCK = ROOT / "requirements-mutants.lock"
 BUILD_TOOLS = ("packaging", "setuptools", "wheel")
 PYTHONS = ((3, 11), (3, 12))
 KEPT_LINES = 30  # of pip's output, shown when it fails
@@ -59,6 +60,15 @@ PLANS = {
         300 << 20,
         ("about 150 MiB on disk, 35 MiB to download", "占用约 150 MiB，下载约 35 MiB"),
         "make check SUBMISSION=…",
+        False,
+    ),
+    "mutants": Plan(
+        MUTANTS_LOCK,
+        "MUTANTS_VENV",
+        ".venv-mutants",
+        300 << 20,
+        ("about 90 MiB on disk", "占用约 90 MiB"),
+        "make mutants",
         False,
     ),
 }

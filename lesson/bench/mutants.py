@@ -1,0 +1,195 @@
+"""make mutants: single operators and numbers of the judging modules are changed; do the tests notice?
+
+cosmic-ray (requirements-mutants.lock, in a venv of its own) lists and makes the changes, one at a time, in a copy of the
+working tree, and runs the module's tests on each: its own first, then the fast ones of its room. Changes are drawn by a
+seed, a place in the source at most once. What was tried stays in a session file, so that the same call goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import ROOT
+
+TABLE_FILE = Path(__file__).with_name("mutants.json")  # its form: schemas/mutants.schema.json
+_TABLE = json.loads(TABLE_FILE.read_text(encoding="utf-8"))
+LEAST_FOUND: float = _TABLE["least_found"]
+TIMEOUT = 300  # seconds for the tests of one change: one that runs for ever counts as found
+NOT_SLOW, ALL = "not torch and not slow and not gpu", "not torch and not gpu"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change that was tried. `before` and `after` are its lines; `found` whether a test failed."""
+
+    file: str
+    line: int
+    before: str
+    after: str
+    found: bool
+
+    @property
+    def excused(self) -> str | None:
+        """The reason why no test needs to find it, where the table has one."""
+        for entry in _TABLE["survivors"]:
+            if (entry["file"], entry["before"], entry["after"]) == (self.file, self.before, self.after):
+                return entry["why"]
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.before}  →  {self.after}"
+
+
+def judging_modules(patterns: Sequence[str] = ()) -> list[str]:
+    """The modules of the table, or those of them that match one of `patterns`. Raises UserError when none does."""
+    files = sorted({p.relative_to(ROOT).as_posix() for pattern in _TABLE["modules"] for p in ROOT.glob(pattern)})
+    files = [f for f in files if not any(fnmatchcase(f, pattern) for pattern in _TABLE["left_out"])]
+    chosen = [f for f in files if not patterns or any(fnmatchcase(f, p) or p in f for p in patterns)]
+    if not chosen:
+        what = tr("none of the judging modules", "不是用于判断的模块")
+        raise UserError(
+            f"MODULES={' '.join(patterns)}", what, tr("use MODULES=lesson/config", "例如 MODULES=lesson/config")
+        )
+    return chosen
+
+
+def tests_of(module: str) -> tuple[list[str], str]:
+    """(test files that are run first, folder of the room's tests) of a module of the library."""
+    path = Path(module).relative_to("lesson")
+    first = [name for pattern, names in _TABLE["tests"].items() if fnmatchcase(module, pattern) for name in names]
+    own = Path("tests") / path.with_name(f"test_{path.name}")
+    return ([own.as_posix()] if (ROOT / own).exists() else []) + first, f"tests/{path.parts[0]}"
+
+
+def copy_tree(folder: Path) -> Path:
+    """A copy of the working tree in `folder`, without what git ignores; what was there before is replaced."""
+    done = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True)
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip()
+        raise UserError(ROOT, reason, tr("run it in a clone of the repository", "请在仓库的克隆里运行"))
+    tree = folder / "tree"
+    shutil.rmtree(tree, ignore_errors=True)
+    for name in filter(None, done.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, tree / name)
+    return tree
+
+
+def try_mutants(module: str, count: int, seed: int, folder: Path, tree: Path, tool: Path) -> list[Mutant]:
+    """`count` changes of a module (0: all that there are), tried in `tree`; `tool` is the venv that has cosmic-ray.
+
+    Raises UserError when the tests fail without a change.
+    """
+    digest = hashlib.sha256((ROOT / module).read_bytes() + f"{count} {seed}".encode()).hexdigest()[:12]
+    name = folder / f"{module.removesuffix('.py').replace('/', '.')}-{digest}"
+    session, settings = name.with_suffix(".sqlite"), name.with_suffix(".toml")
+    settings.write_text(_settings(module, folder), encoding="utf-8")
+    if not session.exists():
+        draft = session.with_suffix(".draft")
+        draft.unlink(missing_ok=True)
+        _run([tool / "bin" / "cosmic-ray", "init", settings, draft], tree)
+        draw(draft, count, random.Random(f"{seed} {module}"))
+        _run(["/bin/sh", _script(module, folder)], tree)  # without a change they pass, and compile what they import
+        draft.rename(session)
+    _run([tool / "bin" / "cosmic-ray", "exec", settings, session], tree)
+    return list(read_session(session))
+
+
+def draw(session: Path, count: int, choose: random.Random) -> None:
+    """Leave `count` changes in a new session, each at a place of its own, of the operators of the table; all for 0."""
+    with closing(sqlite3.connect(session)) as base, base:
+        places: dict[tuple, list[str]] = {}
+        rows = base.execute("SELECT job_id, operator_name, start_pos_row, start_pos_col FROM mutation_specs")
+        for job, operator, *place in sorted(rows, key=lambda row: (row[2], row[3], row[1], row[0])):
+            if _is_wanted(operator):
+                places.setdefault(tuple(place), []).append(job)
+        if count:
+            kept = [choose.choice(jobs) for jobs in places.values()]
+            kept = choose.sample(kept, min(count, len(kept)))
+        else:
+            kept = [job for jobs in places.values() for job in jobs]
+        for table in ("mutation_specs", "work_items"):
+            marks = ",".join("?" * len(kept))
+            base.execute(f"DELETE FROM {table} WHERE job_id NOT IN ({marks})", kept)
+
+
+def _is_wanted(operator: str) -> bool:
+    wanted, left_out = _TABLE["operators"], _TABLE["operators_left_out"]
+    return any(fnmatchcase(operator, p) for p in wanted) and not any(fnmatchcase(operator, p) for p in left_out)
+
+
+def read_session(session: Path) -> Iterator[Mutant]:
+    """The changes of a session that were tried."""
+    with closing(sqlite3.connect(session)) as base:
+        rows = base.execute(
+            "SELECT module_path, start_pos_row, diff, test_outcome FROM mutation_specs JOIN work_results USING (job_id)"
+            " WHERE worker_outcome = 'NORMAL' ORDER BY start_pos_row, start_pos_col"
+        ).fetchall()
+    for module, line, diff, outcome in rows:
+        before, after = (
+            " ".join(text[1:].strip() for text in diff.splitlines() if text[:1] == sign and text[:3] != sign * 3)
+            for sign in "-+"
+        )
+        yield Mutant(module, line, before, after, outcome.upper() != "SURVIVED")
+
+
+def _script(module: str, folder: Path) -> Path:
+    """The tests of a module as a script: the first that fails ends it."""
+    first, room = tests_of(module)
+    python = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    commands = [[*python, *first, "-m", ALL]] if first else []
+    commands.append([*python, room, "-m", NOT_SLOW])
+    path = folder / f"{module.removesuffix('.py').replace('/', '.')}.sh"
+    path.write_text("set -e\n" + "\n".join(map(shlex.join, commands)) + "\n", encoding="utf-8")
+    return path
+
+
+def _settings(module: str, folder: Path) -> str:
+    command = f"/bin/sh {shlex.quote(str(_script(module, folder)))}"
+    values = {"module-path": module, "timeout": float(TIMEOUT), "excluded-modules": [], "test-command": command}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
+    return "\n".join(["[cosmic-ray]", *lines, "[cosmic-ray.distributor]", 'name = "local"', ""])
+
+
+def _run(command: Sequence[object], folder: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    done = subprocess.run(list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        remedy = tr("make test-fast shows it", "请运行 make test-fast 查看")
+        last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])
+        raise UserError(
+            Path(str(command[0])).name, tr("failed without a change", "未改动时也失败"), remedy, details=last
+        )
+
+
+def share_found(mutants: Sequence[Mutant]) -> float:
+    """The share of the changes that were found, those with a reason left out; 1 where there are none."""
+    counted = [mutant for mutant in mutants if mutant.found or not mutant.excused]
+    return sum(mutant.found for mutant in counted) / len(counted) if counted else 1.0
+
+
+def lines_of(mutants: Sequence[Mutant]) -> list[str]:
+    """What the user reads of one module, or of all."""
+    found = sum(mutant.found for mutant in mutants)
+    excused = sum(not mutant.found and mutant.excused is not None for mutant in mutants)
+    share = share_found(mutants)
+    count = tr(
+        f"{found} of {len(mutants)} changes found, {excused} with a reason: {share:.0%}",
+        f"{len(mutants)} 处改动发现 {found} 处，{excused} 处有理由不必发现：{share:.0%}",
+    )
+    return [count, *(f"  {mutant}" for mutant in mutants if not mutant.found and not mutant.excused)]

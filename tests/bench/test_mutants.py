@@ -1,0 +1,114 @@
+"""make mutants: what is drawn, what counts as found, and what the table excuses; cosmic-ray itself is not installed here."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from lesson.bench import mutants
+from lesson.bench.mutants import Mutant, draw, judging_modules, lines_of, read_session, share_found
+from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
+
+TABLE = json.loads(mutants.TABLE_FILE.read_text("utf-8"))
+DIFF = (
+    "--- mutation diff ---\n--- a/x.py\n+++ b/x.py\n@@ -1,2 +1,2 @@\n def f(a):\n-    return a + 1\n+    return a - 1\n"
+)
+
+
+def session(path: Path, places: int, each: tuple[str, ...]) -> Path:
+    """A session as cosmic-ray 8.7 writes it: at each place a change by each operator."""
+    with sqlite3.connect(path) as base:
+        base.execute("CREATE TABLE work_items (job_id VARCHAR NOT NULL, PRIMARY KEY (job_id))")
+        base.execute(
+            "CREATE TABLE mutation_specs (module_path VARCHAR, operator_name VARCHAR, operator_args JSON, occurrence INTEGER,"
+            " start_pos_row INTEGER, start_pos_col INTEGER, end_pos_row INTEGER, end_pos_col INTEGER,"
+            " definition_name VARCHAR, job_id VARCHAR NOT NULL, PRIMARY KEY (job_id))"
+        )
+        base.execute(
+            "CREATE TABLE work_results (worker_outcome VARCHAR(9), output TEXT, test_outcome VARCHAR(11), diff TEXT,"
+            " job_id VARCHAR NOT NULL, PRIMARY KEY (job_id))"
+        )
+        for place in range(places):
+            for operator in each:
+                job = f"{place}-{operator}"
+                base.execute("INSERT INTO work_items VALUES (?)", [job])
+                row = ("x.py", operator, "{}", 0, place, 4, place, 5, "f", job)
+                base.execute(f"INSERT INTO mutation_specs VALUES ({','.join('?' * 10)})", row)
+    return path
+
+
+def jobs(path: Path) -> list[str]:
+    with sqlite3.connect(path) as base:
+        items = [job for (job,) in base.execute("SELECT job_id FROM work_items ORDER BY job_id")]
+        assert items == [job for (job,) in base.execute("SELECT job_id FROM mutation_specs ORDER BY job_id")]
+    return items
+
+
+OPERATORS = ("core/NumberReplacer", "core/ReplaceComparisonOperator_Eq_NotEq", "core/ReplaceComparisonOperator_Eq_Is")
+
+
+def test_a_place_is_drawn_once_by_the_seed_and_operators_that_change_nothing_are_left_out(tmp_path):
+    drawn = [session(tmp_path / f"{n}", 20, OPERATORS) for n in range(3)]
+    for path, seed in zip(drawn, (1, 1, 2), strict=True):
+        draw(path, 5, random.Random(seed))
+    first, again, other = map(jobs, drawn)
+    assert first == again != other and len({job.partition("-")[0] for job in first}) == len(first) == 5
+    assert not [job for job in first if job.endswith("_Is")]
+    every = session(tmp_path / "all", 20, OPERATORS)
+    draw(every, 0, random.Random(1))
+    assert len(jobs(every)) == 40
+
+
+@pytest.mark.parametrize(("outcome", "found"), [("SURVIVED", False), ("KILLED", True), ("INCOMPETENT", True)])
+def test_a_change_is_found_when_a_test_fails(tmp_path, outcome, found):
+    path = session(tmp_path / "s", 2, OPERATORS[:1])
+    with sqlite3.connect(path) as base:
+        base.execute("INSERT INTO work_results VALUES ('NORMAL', '', ?, ?, '1-core/NumberReplacer')", [outcome, DIFF])
+        base.execute("INSERT INTO work_results VALUES ('SKIPPED', '', NULL, NULL, '0-core/NumberReplacer')")
+    assert list(read_session(path)) == [Mutant("x.py", 1, "return a + 1", "return a - 1", found)]
+
+
+def test_the_share_leaves_out_what_has_a_reason(monkeypatch):
+    known = {"file": "x.py", "before": "a", "after": "b", "why": "the same number in any case"}
+    monkeypatch.setitem(mutants._TABLE, "survivors", [known])
+    excused, found, missed = (
+        Mutant("x.py", 1, "a", after, found) for after, found in (("b", False), ("c", True), ("c", False))
+    )
+    assert share_found([excused, found]) == 1 and share_found([excused, found, missed]) == 0.5 and share_found([]) == 1
+    lines = lines_of([excused, found, missed])
+    assert lines == ["1 of 3 changes found, 1 with a reason: 50%", "  x.py:1: a  →  c"]
+
+
+def test_the_table_has_the_form_of_its_schema_and_names_files_that_there_are():
+    schema = json.loads((ROOT / "schemas" / "mutants.schema.json").read_text("utf-8"))
+    jsonschema.Draft7Validator.check_schema(schema)
+    jsonschema.Draft7Validator(schema).validate(TABLE)
+    for pattern in TABLE["modules"] + list(TABLE["tests"]):
+        assert list(ROOT.glob(pattern)), pattern
+    for name in (name for names in TABLE["tests"].values() for name in names):
+        assert (ROOT / name).is_file(), name
+    assert TABLE["least_found"] >= 0.9
+
+
+def test_each_reason_is_for_a_line_that_is_there():
+    """A reason whose line was edited would excuse nothing any more, or another change."""
+    for entry in TABLE["survivors"]:
+        lines = " ".join(line.strip() for line in (ROOT / entry["file"]).read_text("utf-8").splitlines())
+        assert entry["before"] in lines and entry["after"] != entry["before"], entry
+
+
+def test_every_judging_module_has_tests_and_a_part_of_a_path_chooses(tmp_path):
+    modules = judging_modules()
+    for module in modules:
+        first, room = mutants.tests_of(module)
+        assert all((ROOT / name).is_file() for name in first) and (ROOT / room).is_dir()
+    assert judging_modules(["config/folding"]) == ["lesson/config/folding.py"]
+    assert {"lesson/data/replace.py", "lesson/submission/scoring.py", "lesson/runs/loss_band.py"} <= set(modules)
+    with pytest.raises(UserError, match="MODULES=nothing"):
+        judging_modules(["nothing"])
