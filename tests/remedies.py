@@ -36,12 +36,19 @@ def texts() -> Iterator[Text]:
         yield from (Text(f"{path.relative_to(ROOT)}", text) for text in _strings(document))
 
 
-def _strings(value: object) -> Iterator[str]:
-    if isinstance(value, str):
+# Keys of the tables whose texts users read; the others hold words, names and patterns.
+TOLD = ("en", "zh", "why", "remedy", "example", "setting", "instead")
+
+
+def _strings(value: object, key: str = "") -> Iterator[str]:
+    if isinstance(value, str) and key in TOLD:
         yield value
-    elif isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _strings(item)
+    elif isinstance(value, dict):
+        for inner, item in value.items():
+            yield from _strings(item, inner)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item, key)
 
 
 def _texts_of_code(path: Path) -> Iterator[Text]:
