@@ -7,6 +7,8 @@ float32 the numbers are autograd's up to rounding; tests hold each function agai
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -114,16 +116,22 @@ class HeadLoss(Function):
             dropped = _dropped(x, kept, p)
             low, dlow, db = F.linear(dropped, down), x.new_empty(len(x), len(down)), torch.zeros_like(b)
         rows = max(HEAD_CELLS // len(weight), 1)
+        logits, wide = _head_buffers(rows, len(weight), x.dtype, x.device)
         for start in range(0, len(x), rows):
             part = slice(start, start + rows)
-            logits = F.linear(x[part], weight)
-            if adapted:
-                logits.addmm_(low[part], up.t())
             right = labels[part, None]
-            total += (_log_sum_exp(logits) - logits.gather(1, right).float()).sum()
-            gradient = torch.softmax(logits, -1)
-            gradient.scatter_add_(1, right, gradient.new_full((len(right), 1), -1.0))
-            dx[part] = gradient @ weight
+            gradient, scores = logits[: len(right)], wide[: len(right)]
+            torch.mm(x[part], weight.t(), out=gradient)
+            if adapted:
+                gradient.addmm_(low[part], up.t())
+            scores.copy_(gradient)
+            largest = scores.amax(-1, keepdim=True)
+            chosen = scores.gather(1, right)
+            sums = scores.sub_(largest).exp_().sum(-1, keepdim=True)
+            total += (sums.log() + largest - chosen).sum()
+            scores.div_(sums).scatter_add_(1, right, scores.new_full((len(right), 1), -1.0))
+            gradient.copy_(scores)
+            torch.mm(gradient, weight, out=dx[part])
             if adapted:
                 dlow[part] = gradient @ up
                 db += gradient.t() @ low[part]
@@ -143,9 +151,12 @@ class HeadLoss(Function):
         return dx * dloss.to(dx.dtype), None, None, *low_rank, None, None
 
 
-def _log_sum_exp(logits: Tensor) -> Tensor:
-    """log Σ exp of each row in float32, (n, 1)."""
-    return torch.logsumexp(logits.float(), -1, keepdim=True)
+@functools.cache
+def _head_buffers(rows: int, vocabulary: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """(rows, vocabulary) in `dtype` and in float32, used by every step: pieces of another size each time would leave
+    holes in memory."""
+    shape = (rows, vocabulary)
+    return torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=torch.float32, device=device)
 
 
 class CausalAttention(Function):
