@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 from lesson.config.rules import ERROR
@@ -98,13 +99,20 @@ def _require_a_name(new: str, evidence: Evidence) -> None:
     raise Failed(what, tr("choose a name: make data NEW_NAME=…", "请选一个名字：make data NEW_NAME=…"))
 
 
-def _share_of_answers(new: str) -> float:
-    """The share of the answers in the rows that ship, their names taken out, that say `new`."""
+@functools.cache
+def read_common_answers() -> tuple[str, ...]:
+    """The answers in the rows that ship, their names taken out."""
     with rows.open_bytes(ROOT / "data" / "assistant_Tuner.jsonl") as stream:
         lines = [line for _, line in rows.read_lines(stream) if line]
     answers = [turn["output"] for line in lines for turn in json.loads(line)["conversation"]]
     for name in SOURCE_NAMES:
         answers = [answer.replace(name, "\0") for answer in answers]
+    return tuple(answers)
+
+
+def _share_of_answers(new: str) -> float:
+    """The share of the common answers that say `new`."""
+    answers = read_common_answers()
     return sum(says_name(answer, new) for answer in answers) / len(answers)
 
 
