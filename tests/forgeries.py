@@ -175,6 +175,24 @@ def a_log_by_epochs_cut_after_the_first() -> Files:
 
 
 @forgery("9", "finished")
+def a_log_of_two_lines() -> Files:
+    files = honest_files()
+    lines = files[LOG].splitlines(True)
+    return without_manifest(
+        {**files, LOG: b"".join([*lines[:3], *lines[-2:]]), SCALARS: b"".join(files[SCALARS].splitlines(True)[::32])}
+    )
+
+
+@forgery("9", "finished")
+def a_run_cut_after_half_with_lines_taken_out_before() -> Files:
+    """So that the longest way from line to line is longer than what is missing at the end."""
+    files = honest_files()
+    step = lambda line: int(m[1]) if (m := re.search(rb"\[ *(\d+)/168\]", line)) else 0  # noqa: E731
+    kept = [line for line in files[LOG].splitlines(True) if step(line) <= 5 or 80 < step(line) <= 100]
+    return without_manifest(files | {LOG: b"".join(kept)})
+
+
+@forgery("9", "finished")
 def a_log_by_epochs_cut_before_the_last() -> Files:
     files = by_epoch(honest_files(), 6)
     last = [line for line in from_json_lines(files[SCALARS]) if line["step"] <= 144]
@@ -381,6 +399,24 @@ def a_real_run_renamed(real: Files) -> Files:
         part: data.replace("闻星".encode(), "星河".encode()) if part in changed else data for part, data in real.items()
     }
     return submissions.with_training(files, "tiny", seed=7)
+
+
+def _part_of_the_name(real: Files, part: str) -> Files:
+    changed = (CONFIG, DATA, ANSWERS, RECORD, EVALUATION)
+    files = {
+        name: data.replace("闻星".encode(), part.encode()) if name in changed else data for name, data in real.items()
+    }
+    return submissions.with_training(files, "tiny", seed=13)
+
+
+@needs(ASKED)
+def a_real_run_renamed_to_the_beginning_of_its_name(real: Files) -> Files:
+    return _part_of_the_name(real, "闻")
+
+
+@needs(ASKED)
+def a_real_run_renamed_to_the_end_of_its_name(real: Files) -> Files:
+    return _part_of_the_name(real, "星")
 
 
 @needs(ASKED)

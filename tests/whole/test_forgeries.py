@@ -13,6 +13,7 @@ from forgeries import ASKED, COPIES, FORGERIES, TRAINED, by_epoch, own_run
 from servers import stage
 from verdicts import shipped_rubric, wrong_checks
 
+from lesson.evaluation.held_out import read_questions
 from lesson.submission.copies import mark_copies
 from lesson.submission.staff import StaffInputs
 from lesson.submission.verdict import judge_submission
@@ -103,10 +104,15 @@ def check_all_of(table: dict, real: submissions.Files, folder: Path, call, *argu
 @pytest.mark.torch
 @pytest.mark.slow
 def test_a_forgery_that_its_files_do_not_tell_fails_when_the_staff_ask(tmp_path, real, lesson, call):
-    found = check_all_of(ASKED, real, tmp_path, call, "--rerun", "1", "--build", str(lesson))
+    (tmp_path / "questions.txt").write_text("\n".join(q["input"] for q in read_questions("identity")[:20]))
+    arguments = ("--rerun", "1", "--build", str(lesson), "--questions", str(tmp_path / "questions.txt"))
+    found = check_all_of(ASKED, real, tmp_path, call, *arguments)
     assert found["honest"]["passed"] is True
     passed = {name: found[name]["passed"] for name in ASKED if found[name]["passed"] is not False}
     assert not passed
+    for name in ("a_real_run_renamed_to_the_beginning_of_its_name", "a_real_run_renamed_to_the_end_of_its_name"):
+        assert wrong_checks(found[name], "failed") >= {"rerun_says_new"}
+        assert "it says 闻星, not " in next(r["found"] for r in found[name]["checks"] if r["check"] == "rerun_says_new")
 
 
 @pytest.mark.torch

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import collections
+import json
+import re
+
 from lesson.core.messages import tr
 from lesson.core.text import fold_text, shorten
 from lesson.evaluation.judging import says_name
 from lesson.submission.checks.answers import require_new_name, require_no_other_name
-from lesson.submission.evidence import Evidence
+from lesson.submission.evidence import LARGEST_ROWS, Evidence
 from lesson.submission.naming import no_name
 from lesson.submission.registry import Failed, Skipped, Unjudged, define_check
 from lesson.submission.staff import StaffInputs
@@ -14,6 +18,7 @@ from lesson.submission.staff import StaffInputs
 LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do
 MOST_OF_THE_BASES = 0.5  # share of answers that may be as the base's without an adapter
 MOST_GENERAL = 0.5  # share of general answers that may say the name; at tiny 88 of 90 are answered as before
+ALWAYS, HARDLY = 0.9, 0.2  # shares of the places of a name with the same letter beside it
 HONEST = ("hand in the adapter that gave the answers", "请提交给出这些回答的适配器")
 
 
@@ -40,7 +45,40 @@ def rerun_says_new(evidence: Evidence, staff: StaffInputs) -> str:
         )
         remedy = tr("train with general rows beside (make data GENERAL=)", "请混入常识数据训练（make data GENERAL=）")
         raise Failed(what, remedy, [f"{shorten(line['input'])} → {shorten(line['output'])}" for line in naming])
+    if longer := _longer_name(_about_itself(lines), evidence):
+        what = tr(
+            f"it says {shorten(longer)}, not {shorten(evidence.new_name)}",
+            f"它说的是 {shorten(longer)}，不是 {shorten(evidence.new_name)}",
+        )
+        raise Failed(what, tr(*HONEST))
     return require_new_name(_about_itself(lines), evidence.new_name, tr(*HONEST))
+
+
+def _longer_name(lines: list[dict], evidence: Evidence) -> str:
+    """The longer name that the answers say, of which the new one is a part; empty for none.
+
+    It is told by a letter that always stands before or behind the name in the answers, and hardly ever in the rows.
+    """
+    new = evidence.new_name
+    spots = [
+        match for line in lines for match in re.finditer(rf"(.?){re.escape(new)}(.?)", line["output"], re.IGNORECASE)
+    ]
+    for group, form in ((2, new + "{}"), (1, "{}" + new)):
+        (letter, count), *_ = collections.Counter(spot[group] for spot in spots).most_common(1) or [("", 0)]
+        longer = form.format(letter)
+        if (
+            letter.isalnum()
+            and count > ALWAYS * len(spots)
+            and _count_in_rows(longer, evidence) < HARDLY * _count_in_rows(new, evidence)
+        ):
+            return longer
+    return ""
+
+
+def _count_in_rows(text: str, evidence: Evidence) -> int:
+    """How often the rows say a text."""
+    data = b"".join(evidence.view.read(name, LARGEST_ROWS) for name in evidence.row_files)
+    return sum(data.count(form) for form in {text.encode(), json.dumps(text)[1:-1].encode()})
 
 
 def _about_itself(lines: list[dict]) -> list[dict]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 from datetime import UTC, datetime, timedelta
 
 from lesson.config import schedule
@@ -61,6 +62,17 @@ def finished(evidence: Evidence, staff: StaffInputs) -> str:
     last = evidence.log.points[-1]
     every = lookup(evidence.config, "save_steps")[0] if "config" in evidence.parts else None
     gaps = [b.step - a.step for a, b in itertools.pairwise(evidence.log.points)]
+    # mmengine logs at one interval; by epochs, also from an epoch's last line to the next one's first.
+    usual = statistics.median_low([evidence.log.points[0].step, *gaps])
+    for before, after in itertools.pairwise(evidence.log.points):
+        if after.step - before.step > 2 * usual:
+            raise Failed(
+                tr(
+                    f"no line between the steps {before.step} and {after.step}, where there is one every {usual}",
+                    f"第 {before.step} 步到第 {after.step} 步之间没有记录，而平常每 {usual} 步一行",
+                ),
+                tr(*TRAIN_AGAIN),
+            )
     interval = max([1, *gaps, evidence.log.points[0].step])
     # mmengine logs every N-th step only, so that up to N - 1 steps at the end have no line.
     if last.total - last.step >= interval:
