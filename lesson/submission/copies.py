@@ -17,7 +17,7 @@ from lesson.core.messages import tr
 from lesson.core.text import fold_text
 from lesson.submission.identity import differ_in
 from lesson.submission.likeness import find_alike
-from lesson.submission.registry import FAILED
+from lesson.submission.registry import FAILED, PASSED
 from lesson.submission.scoring import award_points
 
 VERY_LOSSES = "the very losses"  # but for a shift, a scale and rounding
@@ -104,12 +104,14 @@ def is_one_learner(a: dict, b: dict) -> bool:
 
 
 def _is_told_apart(mine: dict, other: dict) -> bool:
-    """Whether the other one is seen to be the copy: its adapter is not that of its own inputs, and mine is."""
+    """Whether mine is seen to be no copy: the staff trained it again and got it, or the other one's adapter is not that of
+    its own inputs, and mine is."""
 
     def betrayed(verdict: dict) -> bool:
         return any(r["check"] in TELLING and r["status"] == FAILED for r in verdict["checks"])
 
-    return betrayed(other) and not betrayed(mine)
+    proven = any(r["check"] == "retrained" and r["status"] == PASSED for r in mine["checks"])
+    return proven or (betrayed(other) and not betrayed(mine))
 
 
 def find_same_parts(verdicts: Sequence[dict]) -> Iterator[tuple[int, int, set[str]]]:

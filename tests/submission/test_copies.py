@@ -104,6 +104,15 @@ def test_whose_adapter_does_not_say_its_name_copied_it_and_the_other_is_not_accu
     assert [own(v)["status"] for v in both] == ["failed", "failed"] and both[0]["passed"] is False
 
 
+def test_whom_a_training_again_proves_is_not_accused():
+    rubric = {"points": {"own": 5}, "required": [], "threshold": 80}
+    honest, copy = fake("honest"), fake("copy")
+    for verdict, status in ((honest, "passed"), (copy, "skipped")):
+        verdict["checks"].append(dict(verdict["checks"][1], check="retrained", status=status))
+    mark_copies([honest, copy], rubric)
+    assert own(honest)["status"] == "passed" and own(copy)["status"] == "failed"
+
+
 SAME = {"rows": "r", "parameters": "p", "base": "b", "packed": "yes"}
 
 
