@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lesson.core.messages import tr
 from lesson.core.text import shorten
+from lesson.submission.archive.view import LARGEST
 from lesson.submission.candidates import is_lfs_pointer
 from lesson.submission.evidence import Evidence
 from lesson.submission.parts import MANIFEST, NEEDED, PARTS
@@ -89,6 +90,15 @@ def hashes(evidence: Evidence, staff: StaffInputs) -> str:
     """the files are those that were packed (SHA-256) | 文件与打包时一致（SHA-256）"""
     entries = evidence.view.entries
     listed_files = [entry for entry in evidence.manifest["files"] if entry["path"] in entries]
+    total = sum(entries[entry["path"]].size for entry in listed_files)
+    if total > LARGEST:  # checkpoints are not counted where nothing opens them; here they would be read
+        raise Failed(
+            tr(
+                f"{total >> 20} MiB are listed, at most {LARGEST >> 20} can be",
+                f"清单共 {total >> 20} MiB，最多 {LARGEST >> 20}",
+            ),
+            PACK_AGAIN,
+        )
     changed = [
         entry["path"]
         for entry in listed_files

@@ -41,7 +41,7 @@ def read_task(path: str, names: dict[str, str], rows: Path) -> dict:
                 return {"unjudged": [what, tr("look at it by hand", "请人工查看")]}
             task = {"settings": read_settings(evidence), "figures": read_figures(evidence)}
             rows.parent.mkdir(parents=True)
-            with view.open(evidence.parts["data"]) as source, open(rows, "wb") as target:
+            with evidence.open_rows(evidence.parts["data"]) as source, open(rows, "wb") as target:
                 shutil.copyfileobj(source, target)
             return task | {"rows": view.sha256(evidence.parts["data"])}
     except Unjudged as error:

@@ -6,6 +6,7 @@ import io
 import os
 import stat
 import tarfile
+import time
 import zipfile
 
 import pytest
@@ -148,3 +149,14 @@ def test_the_lessons_link_to_the_model_spoils_nothing_and_another_that_leaves_do
     found = verdict_on(make(tmp_path / "b" / form, {"passwd": "/etc/passwd"}))
     assert wrong_checks(found) == {"opens"}
     assert LARGEST == 1 << 30
+
+
+def test_a_listed_checkpoint_of_many_gigabytes_is_not_read(tmp_path):
+    files = submissions.honest_files()
+    manifest = submissions.make_manifest(files)
+    manifest["files"].append({"path": "iter_1.pth", "bytes": 50 << 30, "sha256": "0" * 64})
+    submissions.pack(files | {"submission.json": submissions.to_json(manifest)}, tmp_path / "s")
+    sparse(tmp_path / "s" / "iter_1.pth", 50 << 30)
+    started = time.monotonic()
+    assert "hashes" in wrong_checks(verdict_on(tmp_path / "s"))
+    assert time.monotonic() - started < 10
