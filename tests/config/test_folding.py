@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import warnings
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lesson.config.folding import count_values, merge_values
+from lesson.config.parsed import FoldedDict, Unknown
 from lesson.config.reading import parse_config
 from lesson.config.summary import config_document
 
@@ -90,3 +96,129 @@ def test_what_only_the_compiler_refuses_is_a_syntax_error(source):
 
 def test_a_name_that_is_defined_later_is_not_there_yet():
     assert [(p.kind, p.line) for p in parse_config(b"a = b\nb = 1", "x").problems] == [("undefined", 1)]
+
+
+NUMBERS = st.integers(-9, 9).map(str) | st.sampled_from(["0.5", "2.0", "True", "False", "1e-5"])
+SCALARS = NUMBERS | st.sampled_from(["'a'", "''", "'ab'", "None", "'1'"])
+
+
+def combined(inner: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Expressions of the forms that folding follows, out of smaller ones."""
+    pair = st.tuples(inner, inner)
+    return st.one_of(
+        st.tuples(st.sampled_from(["+", "-", "*", "/", "//", "%", "<<", ">>", "&", "|", "^"]), pair).map(
+            lambda t: f"({t[1][0]} {t[0]} {t[1][1]})"
+        ),
+        st.tuples(st.sampled_from(["-", "+", "not "]), inner).map(lambda t: f"({t[0]}{t[1]})"),
+        st.tuples(st.sampled_from(["and", "or"]), pair).map(lambda t: f"({t[1][0]} {t[0]} {t[1][1]})"),
+        st.tuples(st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), st.tuples(SCALARS, SCALARS)).map(
+            lambda t: f"({t[1][0]} {t[0]} {t[1][1]})"
+        ),
+        st.tuples(st.sampled_from(["in", "not in"]), SCALARS, st.lists(SCALARS, max_size=3)).map(
+            lambda t: f"({t[1]} {t[0]} [{', '.join(t[2])}])"
+        ),
+        st.tuples(pair, inner).map(lambda t: f"({t[0][0]} if {t[1]} else {t[0][1]})"),
+        st.tuples(st.lists(inner, min_size=1, max_size=3), st.integers(-4, 4)).map(
+            lambda t: f"[{', '.join(t[0])}][{t[1]}]"
+        ),
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]"),
+        st.lists(inner, min_size=1, max_size=3).map(lambda items: f"({', '.join(items)},)"),
+        st.tuples(pair, st.sampled_from("abc")).map(lambda t: f"dict(a={t[0][0]}, b={t[0][1]})['{t[1]}']"),
+        pair.map(lambda t: f"dict(dict(x={t[0]}, y=1), x={t[1]})['x']"),
+        st.tuples(st.sampled_from(["int", "float", "str", "bool", "abs"]), SCALARS).map(lambda t: f"{t[0]}({t[1]})"),
+        st.lists(inner, max_size=3).map(lambda items: f"len([{', '.join(items)}])"),
+        st.tuples(NUMBERS, st.integers(0, 4)).map(lambda t: f"(({t[0]}) ** {t[1]})"),
+        SCALARS.map(lambda text: f'f"{{{text}}}-"'),
+    )
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.recursive(SCALARS, combined, max_leaves=8))
+def test_folding_gives_what_python_gives_or_stops_where_it_stops(text):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            expected: object = eval(text)
+        except Exception as error:
+            expected = error
+    found = parse_config(f"x = {text}".encode(), "x")
+    kinds = {p.kind for p in found.problems}
+    if isinstance(expected, Exception):
+        assert kinds in ({"cannot-load"}, {"trust-size"}) or isinstance(found.values["x"], Unknown), (text, expected)
+        if kinds == {"cannot-load"}:
+            assert type(expected).__name__ in found.problems[0].found
+    elif kinds != {"trust-size"}:
+        assert not kinds, (text, found.problems)
+        value = found.values["x"]
+        # Formats of what may be nested, and lists or dicts compared, are not followed.
+        assert repr(value) == repr(expected) or has_unknown(value), (text, value, expected)
+        if "%" not in text and "<<" not in text:
+            assert not has_unknown(value), (text, value)
+
+
+def has_unknown(value: object) -> bool:
+    return isinstance(value, Unknown) or (isinstance(value, list | tuple) and any(map(has_unknown, value)))
+
+
+@pytest.mark.parametrize(
+    ("largest", "beyond"),
+    [
+        ("'a' * 10_000", "'a' * 10_001"),
+        ("10_000 * 'a'", "10_001 * 'a'"),
+        ("[0] * 10_000", "[0] * 10_001"),
+        ("'a' * 9_999 + 'b'", "'a' * 9_999 + 'bc'"),
+        ("[0] * 9_999 + [1]", "[0] * 9_999 + [1, 2]"),
+        ("2 ** 63 + 2 ** 63", "2 ** 63 + 2 ** 63 + 1"),
+        ("2 ** 64", "2 ** 65"),
+        ("-(2 ** 63) * 2", "-(2 ** 63) * 2 - 1"),
+        ("1 << 64", "1 << 65"),
+        ("0 << 99", "3 << 64"),
+        ("1 ** 10_000", "10 ** 22"),
+        ("f\"{'a' * 9_999}b\"", "f\"{'a' * 9_999}bc\""),
+        ("'%9999d' % 1", "'%10000d' % 1"),
+        ("('a' * 100) % ()", "'%s' * 101 % ('a' * 100)"),
+    ],
+)  # fmt: skip
+def test_how_much_a_config_may_build(largest, beyond):
+    assert parse_config(f"x = {largest}".encode(), "x").problems == []
+    assert {p.kind for p in parse_config(f"x = {beyond}".encode(), "x").problems} == {"trust-size"}
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("x = [1]\nx += [2]\nx *= 2", [1, 2, 1, 2]),
+        ("x = 2\nx **= 3\nx -= 1", 7),
+        ("x: int = 3", 3),
+        ("a = b = 2\nx = a + b", 4),
+        ("x = 1\nif x == 1:\n    x = 2\nelse:\n    x = 3", 2),
+        ("x = dict(a=1, **dict(b=2))", {"a": 1, "b": 2}),
+        ("x = {'a': 1, 2: 'b'}", {"a": 1, "2": "b"}),
+        ("x = dict(dict(a=1))", {"a": 1}),
+    ],
+)
+def test_statements_and_dicts(source, value):
+    assert config_document(parse_config(source.encode(), "x"))["values"]["x"] == value
+
+
+def test_dicts_are_merged_key_by_key_as_mmengine_does():
+    def dicts(**values: object) -> FoldedDict:
+        made = FoldedDict()
+        made.update(values)
+        made.lines = dict.fromkeys(values, 1)
+        return made
+
+    below, above = dicts(a=dicts(x=1, y=2), b=[1], c=3), dicts(a=dicts(y=9), b=[2])
+    merged = merge_values(below, above)
+    assert merged == {"a": {"x": 1, "y": 9}, "b": [2], "c": 3} and merged.lines == {"a": 1, "b": 1, "c": 1}
+    assert below["a"] == {"x": 1, "y": 2}, "what lies below is not changed"
+    assert merge_values(dicts(a=1), dicts(a=dicts(x=1))) == {"a": {"x": 1}}
+    assert merge_values(dicts(a=dicts(x=1)), dicts(a=1)) == {"a": 1}
+    replaced = merge_values(dicts(a=dicts(x=1)), dicts(a=dicts(_delete_=True, y=2)))
+    assert replaced["a"] == {"_delete_": True, "y": 2}
+    assert type(merge_values({"a": 1}, dicts(b=2))) is dict
+
+
+def test_values_are_counted_up_to_a_limit():
+    assert count_values({"a": [1, 2, (3,)]}) == 6
+    assert count_values([0] * 50, 10) == 11 and count_values([0] * 9, 10) == 10
