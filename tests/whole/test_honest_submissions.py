@@ -244,6 +244,18 @@ def as_published_with_an_empty_system_prompt() -> Files:
     return retrained(folder)
 
 
+@shape
+def rows_with_a_system_prompt_and_the_stock_one_in_the_config() -> Files:
+    folder = plain()
+    return folder | {PLACES[CONFIG]: without_system(folder)[PLACES[CONFIG]]}
+
+
+@shape
+def rows_with_a_system_prompt_and_none_in_the_config() -> Files:
+    folder = rows_with_a_system_prompt_and_the_stock_one_in_the_config()
+    return folder | {PLACES[CONFIG]: folder[PLACES[CONFIG]].replace(b"SYSTEM_TEMPLATE.alpaca", b"''")}
+
+
 def halves() -> tuple[bytes, bytes]:
     lines = submissions.honest_files()[DATA].splitlines(True)
     return b"".join(lines[:500]), b"".join(lines[500:])

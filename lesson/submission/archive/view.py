@@ -184,7 +184,8 @@ class View:
 
 def is_unread(name: str) -> bool:
     """Whether a file is of a kind that no check opens: a pickle, or weights of the base."""
-    return name.lower().endswith(PICKLES) or bool(BASE_WEIGHTS.search(name))
+    weights = bool(BASE_WEIGHTS.search(name)) and "adapter" not in name.lower()  # those are looked at
+    return name.lower().endswith(PICKLES) or weights
 
 
 def wrong_name(name: str) -> str | None:

@@ -57,7 +57,7 @@ def config_data(evidence: Evidence, staff: StaffInputs) -> str:
     """the config's system prompt is the data's | 配置里的 system 与数据一致"""
     system, line = lookup(evidence.config, "system")
     persona = evidence.data.persona
-    if isinstance(system, str) and persona and system != persona:
+    if isinstance(system, str) and system and persona and system != persona:  # left empty, nothing is asked under it
         raise Failed(
             f"{evidence.parts['config']}:{line}: {shorten(system)} ≠ {shorten(persona)}",
             tr("make config after make data", "请在 make data 之后运行 make config"),

@@ -34,6 +34,10 @@ def test_checkpoints_and_the_bases_weights_are_not_counted(tmp_path):
         sparse(tmp_path / "s" / "work_dir" / name)
     with open_view(tmp_path / "s") as view:
         assert not view.problems and view.unread == 3 * SPARSE
+    sparse(tmp_path / "s" / "adapter" / "model.safetensors")
+    with pytest.raises(Unreadable, match="1024 MiB"):
+        open_view(tmp_path / "s")
+    (tmp_path / "s" / "adapter" / "model.safetensors").unlink()
     sparse(tmp_path / "s" / "big.log")
     with pytest.raises(Unreadable, match="1024 MiB"):
         open_view(tmp_path / "s")
