@@ -12,6 +12,7 @@ from lesson.submission.archive.view import View
 TEXTS = (".py", ".json", ".jsonl", ".log", ".txt", ".out", ".md", ".gz", ".zst")
 LOG_LINE = re.compile(rb"\d\d/\d\d \d\d:\d\d:\d\d - mmengine - ")
 ROW = re.compile(rb'^\s*\[?\s*\{\s*"(conversation|messages|conversations)"\s*:')
+ARRAY = re.compile(rb"\s*\[\s*\{")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 # XTuner's package, cloned beside: its own configs are nobody's.
 CLONE = re.compile(r"(^|/)(xtuner/(configs|dataset|model|engine|tools|_lite)|site-packages)/")
@@ -80,9 +81,9 @@ def _take_json(name: str, head: bytes, found: Candidates) -> None:
         found.record.append(name)
     elif b'"failures"' in head or (b'"prompts"' in head and b'"names"' in head):
         found.evaluation.append(name)
-    elif b'"output"' in first and b'"input"' in first:
+    elif b'"output"' in (line := head if ARRAY.match(head) else first) and b'"input"' in line:
         # Rows in Alpaca's format have an instruction; those of the lesson's script were called so as well.
-        (found.data if b'"instruction"' in first else found.answers).append(name)
+        (found.data if b'"instruction"' in line else found.answers).append(name)
     elif b'"tokens"' in head and b'"seconds"' in head and b'"step"' in head:
         found.curve.append(name)
     elif b'"loss"' in first and b'"step"' in first:

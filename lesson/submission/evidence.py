@@ -86,14 +86,19 @@ class Evidence:
             yield from read_text_lines(self.view, name, most)
 
     def objects(self, part: str) -> Iterator[tuple[int, dict]]:
-        """(line, object) of a JSON Lines file, of bounded size."""
+        """(line, object) of a JSON Lines file, of bounded size; of an array, (its number, object)."""
         self.require_size(part, LARGEST_LIST)
-        for number, line in self.lines(part):
-            if line.strip():
-                value = parse_document(line, f"{self.parts[part]}:{number}")
-                if not isinstance(value, dict):
-                    raise Broken(f"{self.parts[part]}:{number}: " + tr("not an object", "不是对象"))
-                yield number, value
+        name = self.parts[part]
+        if next((line.lstrip() for _, line in self.lines(part) if line.strip()), b"").startswith(b"["):
+            values = parse_document(self.read(part, LARGEST_LIST), name)
+            numbered = enumerate(values if isinstance(values, list) else [values], 1)
+        else:
+            lines = ((n, line) for n, line in self.lines(part) if line.strip())
+            numbered = ((n, parse_document(line, f"{name}:{n}")) for n, line in lines)
+        for number, value in numbered:
+            if not isinstance(value, dict):
+                raise Broken(f"{name}:{number}: " + tr("not an object", "不是对象"))
+            yield number, value
 
     def require_size(self, part: str, most: int) -> None:
         """Raise Broken when all files of a part together have more than `most` bytes."""

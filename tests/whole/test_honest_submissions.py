@@ -139,6 +139,13 @@ def answers_under_another_name_beside_other_questions_and_answers() -> Files:
 
 
 @shape
+def answers_as_a_json_array() -> Files:
+    folder = plain()
+    answers = submissions.from_json_lines(folder.pop(PLACES[ANSWERS]))
+    return folder | {"answers.json": submissions.json.dumps(answers, ensure_ascii=False, indent=1).encode()}
+
+
+@shape
 def before_a_session_that_was_broken_off() -> Files:
     return with_session(plain(), "20261124_200000", 4, lambda step: step <= 40)
 
