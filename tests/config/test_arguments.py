@@ -8,14 +8,25 @@ import itertools
 import json
 import random
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 
 import jsonschema
 import pytest
 from configs import DONE, LESSON, supported_stock_configs
 
-from lesson.config.arguments import ARGUMENTS_FILE, SIGNATURES, SIGNATURES_FILE, check_arguments, is_known
+from lesson.config.arguments import (
+    ARGUMENTS_FILE,
+    SIGNATURES,
+    SIGNATURES_FILE,
+    Argument,
+    arguments_of,
+    check_arguments,
+    is_known,
+    object_name,
+)
 from lesson.config.check import check_config_bytes
 from lesson.config.context import ConfigContext
+from lesson.config.parsed import Ref, Unknown
 from lesson.config.reading import parse_config
 from lesson.core.messages import set_language
 from lesson.core.settings import ROOT, SETTINGS
@@ -199,8 +210,6 @@ def test_the_tables_have_the_form_of_their_schemas_and_their_values_are_accepted
 def test_what_is_accepted_is_told_for_every_keyword(language):
     set_language(language)
     try:
-        from lesson.config.arguments import arguments_of
-
         for owner in SIGNATURES:
             for name, argument in arguments_of(owner)[0].items():
                 assert not argument.kinds or argument.wanted(), (owner, name)
@@ -215,3 +224,129 @@ def test_the_signatures_are_those_of_the_installed_packages():
 
     kept, now = SIGNATURES_FILE.read_text("utf-8").splitlines(), signatures_text().splitlines()
     assert list(itertools.islice(difflib.unified_diff(kept, now, n=0), 9)) == []
+
+
+def keyword(entry: dict) -> Argument:
+    """The argument of the first object that an entry of the table is about."""
+    owners = [o for o in (*SIGNATURES, "env_cfg", "mp_cfg", "dist_cfg") if fnmatchcase(o, entry["of"])]
+    owners = [owner for owner in owners if entry["name"] in arguments_of(owner)[0]]
+    assert owners, entry
+    return arguments_of(owners[0])[0][entry["name"]]
+
+
+@pytest.mark.parametrize(
+    "entry", json.loads(ARGUMENTS_FILE.read_text("utf-8"))["values"], ids=lambda e: f"{e['of']}.{e['name']}"
+)
+def test_each_range_of_the_table_holds_at_its_border(entry):
+    argument, whole = keyword(entry), "int" in entry["kinds"]
+
+    def stands(value: float) -> object:
+        return (value, value) if entry["kinds"] == ["pair"] else value
+
+    if "range" in entry:
+        low, high = (int(n) if whole else n for n in entry["range"])
+        step = 1 if whole else max(abs(low), 1e-3) * 1e-3
+        assert argument.accepts(stands(low)) and argument.accepts(stands(high))
+        assert not argument.accepts(stands(low - step)) and not argument.accepts(stands(high + max(1, high * 1e-3)))
+    if "above" in entry:
+        assert not argument.accepts(entry["above"]) and argument.accepts(entry["above"] + 1e-9)
+    for value in entry.get("not", ()):
+        assert not argument.accepts(value)
+    for choice in entry.get("choices", ()):
+        assert argument.accepts(choice) and not argument.accepts(choice + "x")
+    assert argument.accepts(None) == ("none" in entry["kinds"])
+    assert argument.accepts(Unknown("f()")) and argument.example
+
+
+VALUES = {
+    "none": None, "bool": True, "int": 7, "float": 0.5, "str": "x", "list": [0], "tuple": (0,), "dict": {}, "texts": ["a", "b"],
+    "pair": (0.5, 1), "dtype": Ref("torch.bfloat16"), "ref": Ref("peft.TaskType"),
+}  # fmt: skip
+# What a kind accepts besides its own value.
+ALSO = {
+    "float": {"int"}, "list": {"tuple", "texts", "pair"}, "tuple": {"list", "texts", "pair"}, "ref": {"dtype"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_each_kind_accepts_its_own_values_only(kind):
+    argument = Argument((kind,))
+    assert {name for name, value in VALUES.items() if argument.accepts(value)} == {kind} | ALSO.get(kind, set())
+    assert argument.wanted()
+
+
+def test_what_stands_between_the_kinds():
+    assert Argument(("bool",)).accepts(0) and Argument(("bool",)).accepts(1) and not Argument(("bool",)).accepts(2)
+    assert not Argument(("int",)).accepts(True) and not Argument(("float",)).accepts(True)
+    assert Argument(("str",)).accepts(Ref("xtuner.utils.SYSTEM_TEMPLATE.alpaca")) and not Argument(("str",)).accepts(
+        Ref("torch.x")
+    )
+    assert Argument(("dtype",)).accepts("bfloat16") and not Argument(("dtype",)).accepts("float17")
+    assert not Argument(("pair",)).accepts((1, 2, 3)) and not Argument(("pair",)).accepts((1, "2"))
+    assert Argument(("pair",)).accepts([1, Unknown("x")]) and Argument(("texts",)).accepts([Unknown("x"), "a"])
+    assert not Argument(("texts",)).accepts(["a", 1]) and not Argument(("float",)).accepts("1")
+    assert not Argument(("float",), lowest=0).accepts(float("nan")) and Argument(()).accepts(object())
+    with pytest.raises(ValueError, match="complex"):
+        Argument(("complex",)).accepts(1)
+
+
+@pytest.mark.parametrize(
+    ("argument", "text"),
+    [
+        (Argument(("int",), lowest=1), "a whole number ≥ 1"),
+        (Argument(("float",), above=0), "a number > 0"),
+        (Argument(("int", "none"), lowest=-1, forbidden=(0,)), "a whole number or None ≥ -1, ≠ 0"),
+        (Argument(("str",), choices=("left", "right")), "one of left, right"),
+        (Argument(("str", "float"), above=0, choices=("dynamic",)), "one of dynamic"),
+        (Argument(("list", "tuple", "none")), "a list or None"),
+    ],
+)
+def test_what_is_accepted_in_words(argument, text):
+    assert argument.wanted() == text
+
+
+def violations(source: str) -> list[tuple[str, int]]:
+    return [(v.rule, v.line) for v in check_arguments(parse_config(source.encode(), "x.py"), None, ConfigContext())]
+
+
+def test_a_variable_that_is_used_three_times_is_told_of_once_and_two_faults_twice():
+    loader = "n = '1'\nx = dict(type='torch.utils.data.DataLoader', batch_size=n, num_workers=n)\ntrain_dataloader = dict(batch_size=n)"
+    assert violations(loader) == [("value-type", 1)]
+    assert violations(loader.replace("num_workers=n", "num_workers='2'")) == [("value-type", 1), ("value-type", 2)]
+
+
+def test_what_takes_any_keyword_is_told_of_a_near_one_only():
+    model = "m = dict(type='transformers.AutoModelForCausalLM.from_pretrained', {}=True)"
+    assert violations(model.format("some_keyword_of_its_own")) == []
+    assert violations(model.format("trust_remote_cod")) == [("keyword", 1)]
+    assert violations("o = dict(type='torch.optim.AdamW', some_keyword_of_its_own=1)") == [("keyword", 1)]
+    assert violations("o = dict(type='torch.optim.AdamW', _delete_=True, lr=1)") == []
+    assert violations("o = dict(type='no.such.thing', lr='1')\np = dict(lr='1')") == []
+
+
+def test_dicts_without_a_type_are_told_by_their_place():
+    assert violations(
+        "env_cfg = dict(mp_cfg=dict(opencv_num_threads='0'), dist_cfg=dict(backend='nccl', timeout=3))"
+    ) == [("value-type", 1)]
+    assert (
+        violations("randomness = dict(seed=-1)")
+        == violations("log_processor = dict(window_size='a')")
+        == [("value-type", 1)]
+    )
+    assert violations("optim_wrapper = dict(clip_grad=dict(max_norm=0))") == [("value-type", 1)]
+    assert violations("elsewhere = dict(clip_grad=dict(max_norm=0))") == []
+    assert violations("custom_hooks = [dict(type='mmengine.hooks.LoggerHook', interval=0, priority=3)]") == [
+        ("value-type", 1)
+    ]
+
+
+def test_variables_of_the_runner():
+    assert violations("resume = 'yes'\nlog_level = 'LOUD'\nlauncher = 'none'") == [("value-type", 1), ("value-type", 2)]
+    assert violations("custom_hook = []") == [("keyword", 1)]
+    assert violations("custom_hook = []\nx = custom_hook") == [], "read by the file itself"
+    assert violations("train_something = 1") == []
+
+
+def test_names_of_objects():
+    assert object_name("AdamW") == "torch.optim.AdamW" and object_name(Ref("torch.optim.AdamW")) == "torch.optim.AdamW"
+    assert object_name("no.such") == "no.such" and object_name(3) is None and object_name(None) is None
