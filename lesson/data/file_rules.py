@@ -71,12 +71,18 @@ class Answers:
     def compare_row(self, line: int, turns: Sequence[tuple[str, str]]) -> Sequence[JsonProblem]:
         """What is wrong with the answers of the distinct row in `line`, as to the name; (question, answer) of each turn."""
         question, answer = turns[0]
-        entry = self._questions.setdefault(hash(question.strip()), [0, 0, 0])
-        entry[0] += 1
+        key = hash(question.strip())
+        if key in self._questions:
+            entry = self._questions[key]
+            entry[0] += 1
+        else:
+            entry = self._questions[key] = [1, 0, 0]
         if not self._raw_names:
             return ()
         self._rows += 1
-        says = self._says(answer)
+        says = self._raw_names[0] in answer or self._says(answer)
+        if says and len(turns) == 1 and not NAMES_NAME.search(question):
+            return ()  # nothing to tell: most rows
         if not says and not any(self._says(answer) for _, answer in turns[1:]):
             self._silent += 1
             if len(self._silent_lines) < LISTED_LINES:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lesson.data.row_rules import UNSEEN
 from lesson.data.rows import STRING, find_marked_lines
@@ -40,14 +40,17 @@ def split_fields(row: str) -> list[tuple[str, str]]:
     return list(zip(parts[3::4], parts[5::4], strict=True))
 
 
-def _reordering(keys: Sequence[str]) -> tuple[re.Pattern[str], str]:
-    """A pattern of a turn with the keys in this order, and a template that puts them into the usual one."""
+def _reordering(keys: Sequence[str]) -> tuple[re.Pattern[str], Callable[[re.Match[str]], str]]:
+    """A pattern of a turn with the keys in this order, and what puts them into the usual one."""
     pattern = r"\{" + ", ".join(f'"{key}": ({STRING})' for key in keys) + r"\}"
-    usual = ", ".join(rf'"{key}": \{keys.index(key) + 1}' for key in ("system", "input", "output") if key in keys)
-    return re.compile(pattern), f"{{{usual}}}"
+    usual = [key for key in ("system", "input", "output") if key in keys]
+    groups = [keys.index(key) + 1 for key in usual]
+    turn = "{" + ", ".join(f'"{key}": %s' for key in usual) + "}"
+    # Formatting takes a third of the time of a template's expansion.
+    return re.compile(pattern), lambda match: turn % match.group(*groups)
 
 
-# For each order but the usual one: what stands in any text that has such a turn, the pattern, and the template.
+# For each order but the usual one: what stands in any text that has such a turn, the pattern, and what puts it right.
 _REORDERINGS = [
     ('{"output": "', *_reordering(("output", "input", "system"))),
     ('{"output": "', *_reordering(("output", "system", "input"))),
@@ -60,9 +63,9 @@ _REORDERINGS = [
 
 def usual_order(rows: str) -> str:
     """Canonical rows with system, input and output of each turn in this order."""
-    for sign, pattern, template in _REORDERINGS:
+    for sign, pattern, put in _REORDERINGS:
         if sign in rows:  # no text has an inner quotation mark without a backslash, so this is never within one
-            rows = pattern.sub(template, rows)
+            rows = pattern.sub(put, rows)
     return rows
 
 

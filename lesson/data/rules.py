@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from lesson.core.findings import FindingRule
+from lesson.core.text import display_width
 
 TABLE_FILE = Path(__file__).with_name("rules.json")  # its form: schemas/row_rules.schema.json
 
@@ -39,13 +40,14 @@ PLACEHOLDER_INSIDE = re.compile(_any_pattern("placeholder_inside"))  # within a 
 TELLS_NAME = re.compile(_any_pattern("tells_name"), re.IGNORECASE)  # an answer that tells a name
 # A question that may be about the name. Each alternative begins with a letter, so that the engine skips over all others.
 NAMES_NAME = re.compile(_any_pattern("names_name"))
-LONGEST_ASKING = 100  # characters of a question for a name: a longer one is about something else
+# Columns of a question for a name (a Han character has two): a longer one is about something else.
+LONGEST_ASKING = 90
 _ASKS_NAME = re.compile(_any_pattern("asks_name"), re.IGNORECASE)
 _ASKS_OTHERWISE = re.compile(_any_pattern("asks_otherwise"), re.IGNORECASE)
 
 
 def asks_name(question: str) -> bool:
     """Whether a question asks for the assistant's own name."""
-    if len(question) > LONGEST_ASKING or not NAMES_NAME.search(question):
+    if len(question) > LONGEST_ASKING or not NAMES_NAME.search(question) or display_width(question) > LONGEST_ASKING:
         return False
     return bool(_ASKS_NAME.search(question)) and not _ASKS_OTHERWISE.search(question)

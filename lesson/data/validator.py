@@ -52,6 +52,7 @@ class Validator:
         self.rows = self.turns = self.blank = self.crlf = self.repeats = 0
         self._first_blank = self._first_crlf = 0
         self._seen: dict[int, int] = {}  # hash of a row: its first line
+        self._seen_reordered: set[int] = set()  # hashes of rows as they stand, whose keys are in another order
         self._again: dict[int, int] = {}  # hash of a repeated row: how many more there are
         self._dirty: set[int] = set()  # hashes of rows that had findings: looked at again each time
         self._prompts, self._answers = SystemPrompts(), Answers(names)
@@ -115,7 +116,7 @@ class Validator:
             if end > start:
                 self._flush()
                 self._keep_text(text[start:end])
-                number = self._canonical(number, usual_order(text[start:end]), numbers)
+                number = self._reordered(number, text[start:end], numbers)
             if end == len(text):
                 return parsed
             start, parsed = text.index("\n", end) + 1, True
@@ -330,6 +331,20 @@ class Validator:
                         self._look_closer(line_number, row)
         return number + len(rows)
 
+    def _reordered(self, number: int, text: str, numbers: bool) -> int:
+        """The same of rows whose keys stand in any order."""
+        rows = text[:-1].split("\n")
+        keys = list(map(hash, rows))
+        if len(self._seen) >= REMEMBERED and not self._tokens and self._seen_reordered.isdisjoint(keys):
+            self.rows += len(rows)  # none is remembered, so none has to be put into the usual order
+            self.turns += text.count('"output": "')
+            for index in find_suspect_rows(text, numbers):
+                self._look_closer(number + index, rows[index])
+            return number + len(rows)
+        if len(self._seen_reordered) < REMEMBERED:
+            self._seen_reordered.update(keys)
+        return self._canonical(number, usual_order(text), numbers)
+
     def _repeat(self, number: int, key: int, row: str) -> None:
         self.repeats += 1
         self._again[key] = self._again.get(key, 0) + 1
@@ -338,6 +353,13 @@ class Validator:
 
     def _fresh(self, number: int, row: str, remembered: bool) -> None:
         """A row that was not seen before, as canonical text."""
+        if not self._near and not self._tokens and "\\" not in row:
+            parts = row.split('"')
+            if len(parts) in (11, 15):  # one turn, without or with a system prompt: most rows, so without a detour
+                self._prompts.count_prompt(number, parts[5] if len(parts) == 15 else "")
+                for problem in self._answers.compare_row(number, ((parts[-6], parts[-2]),)):
+                    self._add_problem(number, problem)
+                return
         fields = split_fields(row)
         if remembered:
             self._compare(number, fields)

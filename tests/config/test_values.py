@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -9,8 +10,10 @@ from configs import BASES, measured
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 
+from lesson.config.schedule import measure_file
 from lesson.config.values import CHOSEN, FEWEST, REAL_AIM, TINY_AIM, choose_values
 from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -56,6 +59,28 @@ def test_rows_that_are_longer_than_a_sample_are_counted_or_get_longer_samples():
     assert chosen.values["MAX_LENGTH"] >= 700 and "700" in chosen.reasons["MAX_LENGTH"]
     with pytest.raises(UserError, match="nothing is left to train on"):
         choose_values(measured([700] * 60, 650), sizes, usual, {"MAX_LENGTH": 512}, setup)
+
+
+def test_a_persona_of_700_characters_is_trained_on_at_tiny_and_what_would_leave_nothing_is_refused(tmp_path):
+    """As in the course's published rows: the system prompt alone is longer than the profile's MAX_LENGTH."""
+    persona = ("你是尖米，一名耐心的书店店员助手，熟悉店里的图书、文具和会员规则。" * 30)[:700]
+    turns = [
+        {"system": persona, "input": f"第{i}个问题：你是谁？", "output": f"我是尖米，编号{i}。"} for i in range(60)
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"conversation": [turn]}) + "\n" for turn in turns), encoding="utf-8")
+    data = measure_file(path, "internlm2_chat", ROOT / "data/tiny-base/tokenizer.json", "尖米")
+    usual, sizes, setup = BASES["tiny"]
+    assert data.exact and min(data.prompts) > usual["MAX_LENGTH"]
+    chosen = choose_values(data, sizes, usual, {}, setup)
+    assert data.longest <= chosen.values["MAX_LENGTH"] <= sizes.positions
+    assert data.count_cut(chosen.values["MAX_LENGTH"]) == (0, 0) and chosen.schedule.samples > 0
+    with pytest.raises(UserError) as refused:
+        choose_values(data, sizes, usual, {"MAX_LENGTH": usual["MAX_LENGTH"]}, setup)
+    enough = int(re.search(r"MAX_LENGTH=(\d+) keeps them", refused.value.remedy)[1])
+    assert choose_values(data, sizes, usual, {"MAX_LENGTH": enough}, setup).schedule.samples > 0
+    few = choose_values(data, sizes, usual, {"MAX_LENGTH": min(data.prompts) + 2}, setup)
+    assert "of 60 rows lose their end" in few.notes[0] and f"MAX_LENGTH={enough} keeps them" in few.notes[0]
 
 
 @pytest.mark.parametrize("base", BASES)

@@ -82,6 +82,22 @@ def test_the_same_row_in_two_orders_is_a_repeat():
     assert check(rows)[1] == [("duplicate-row", 1)]
 
 
+def test_beyond_the_rows_that_are_remembered_the_counts_and_findings_stay(monkeypatch):
+    monkeypatch.setattr("lesson.data.validator.REMEMBERED", 50)
+    for keys in (ORDERS[0], ORDERS[3]):
+        rows = turned(
+            [*SEEN[:100], *SEEN[:3], {"conversation": [{**SEEN[0]["conversation"][0], "output": "xxx"}]}], keys
+        )
+        findings = Findings(ROW_RULES)
+        validator = Validator("f", findings, ["尖米"], near=False)
+        for start in range(0, len(rows), 25):  # as blocks of a large file come
+            text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows[start : start + 25])
+            validator.check_block(start + 1, Block(text.encode()))
+        validator.finish()
+        assert (validator.rows, validator.turns, validator.repeats) == (104, 104, 3)
+        assert ("placeholder", 104) in [(f.rule, f.line) for f in findings.kept]
+
+
 @settings(max_examples=150, deadline=None)
 @given(st.lists(ROW, min_size=1, max_size=4))
 def test_any_order_is_proven_and_replaced_as_text(rows):
