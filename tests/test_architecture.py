@@ -144,6 +144,7 @@ def plug_ins() -> list[str]:
     """What recipe.check loads by name when judging begins, or a report is asked for."""
     below = ("lesson.submission.checks.", "lesson.submission.reports.")
     named = ["lesson.submission.verdict", "lesson.submission.published", "lesson.submission.asking"]
+    named += ["lesson.submission.retraining"]
     return named + [module for module in modules() if module.startswith(below)]
 
 
