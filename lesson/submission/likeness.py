@@ -13,6 +13,7 @@ What alike parts mean is not said here: two honest runs of the same rows and see
 
 from __future__ import annotations
 
+import bisect
 import functools
 import math
 import warnings
@@ -223,7 +224,7 @@ def find_alike(sketches: Sequence[Sketch]) -> Iterator[tuple[int, int, dict[str,
     for i in range(len(sketches)):
         for j, found in sorted(_compare_with(i, stacks).items()):
             alike = {part: likeness for part, likeness in found.items() if likeness.alike}
-            if j > i and alike:
+            if alike:
                 yield i, j, alike
 
 
@@ -254,12 +255,15 @@ class _Part:
         self._place = {m: (group, row) for group in self._groups for row, m in enumerate(group.members)}
 
     def compare(self, index: int) -> Iterator[tuple[int, float]]:
-        """(other, measure) for all others that have at least FEWEST keys in common with sketch `index`."""
+        """(other, measure) for all later ones that have at least FEWEST keys in common with sketch `index`."""
         if index not in self._place:
             return
         mine, row = self._place[index]
         for group in self._groups:
-            a, b = mine.values[row], group.values
+            later = bisect.bisect_right(group.members, index)
+            if later == len(group.members):
+                continue
+            a, b = mine.values[row], group.values[later:]
             if group.keys != mine.keys:
                 at, theirs = {key: n for n, key in enumerate(mine.keys)}, enumerate(group.keys)
                 pairs = [(at[key], n) for n, key in theirs if key in at]
@@ -270,8 +274,8 @@ class _Part:
                 with warnings.catch_warnings():  # nothing but NaN: it cannot be told
                     warnings.simplefilter("ignore", RuntimeWarning)
                     measures = self._measure(a, b).tolist()
-                for other, measure in zip(group.members, measures, strict=True):
-                    if other != index and math.isfinite(measure):
+                for other, measure in zip(group.members[later:], measures, strict=True):
+                    if math.isfinite(measure):
                         yield other, measure
 
 
@@ -319,11 +323,13 @@ class _Answers:
         self._hashes = numpy.array(list(items.values()), numpy.uint32)
 
     def compare(self, index: int) -> Iterator[tuple[int, float]]:
-        if index in self._members:
-            mine = self._hashes[self._members.index(index)]
-            used = (mine != EMPTY) | (self._hashes != EMPTY)
-            shares = ((mine == self._hashes) & used).sum(axis=1) / used.sum(axis=1)
-            yield from ((m, share) for m, share in zip(self._members, shares.tolist(), strict=True) if m != index)
+        """(other, share) for all later ones."""
+        later = bisect.bisect_right(self._members, index)
+        if later and self._members[later - 1] == index and later < len(self._members):
+            mine, others = self._hashes[later - 1], self._hashes[later:]
+            used = (mine != EMPTY) | (others != EMPTY)
+            shares = ((mine == others) & used).sum(axis=1) / used.sum(axis=1)
+            yield from zip(self._members[later:], shares.tolist(), strict=True)
 
 
 Stack = list[tuple[str, float, "_Part | _Answers"]]
@@ -348,7 +354,7 @@ def _stack(sketches: Sequence[Sketch]) -> Stack:
 
 
 def _compare_with(index: int, stacks: Stack) -> dict[int, dict[str, Likeness]]:
-    """{other sketch: {part: Likeness}} of sketch `index`. A curve of each step counts before one of means."""
+    """{later sketch: {part: Likeness}} of sketch `index`. A curve of each step counts before one of means."""
     found: dict[int, dict[str, Likeness]] = {}
     for part, least, stack in stacks:
         for other, measure in stack.compare(index):

@@ -99,3 +99,14 @@ def test_what_cannot_be_read_is_left_out():
     assert sketch(files) == {} and likeness.compare_sketches({}, {}) == {} and list(likeness.find_alike([])) == []
     constant = dict.fromkeys(range(100), 1.0)
     assert likeness.compare_sketches(likeness.sketch_curve(constant), likeness.sketch_curve(constant)) == {}
+
+
+def test_sides_of_absurd_sizes_are_not_projected():
+    stem = "base_model.model.model.layers.0.attention.wo.lora_"
+    wide = [
+        (f"{stem}A.weight", "F16", [1, 2_000_000], b"\1" * 4_000_000),
+        (f"{stem}B.weight", "F16", [64, 1], b"\1" * 128),
+    ]
+    assert "adapter" not in sketch({ADAPTER: submissions.safetensors(wide), "submission.json": b"{"})
+    many = [(f"base_model.model.m{n}.lora_A.weight", "F16", [1, n], b"\1" * 2 * n) for n in range(1, 90)]
+    assert "adapter" not in sketch({ADAPTER: submissions.safetensors(many), "submission.json": b"{"})
