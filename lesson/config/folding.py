@@ -207,8 +207,10 @@ class ConstantFolder:
         return unknown if isinstance(result, complex) else result
 
     def compare(self, node: ast.Compare, op: ast.cmpop, left: object, right: object) -> tuple[object] | None:
-        scalars = isinstance(left, (*_SCALAR, Ref)) and isinstance(right, (*_SCALAR, Ref))
-        if scalars and type(op) in _COMPARE:
+        # Two lists are not compared: what they share may be counted many times over.
+        scalar = isinstance(left, (*_SCALAR, Ref)) or isinstance(right, (*_SCALAR, Ref))
+        known = not isinstance(left, Unknown) and not isinstance(right, Unknown)
+        if scalar and known and type(op) in _COMPARE:
             try:
                 return (_COMPARE[type(op)](left, right),)
             except TypeError as error:

@@ -334,6 +334,7 @@ def test_dicts_without_a_type_are_told_by_their_place():
         == [("value-type", 1)]
     )
     assert violations("optim_wrapper = dict(clip_grad=dict(max_norm=0))") == [("value-type", 1)]
+    assert violations("train_cfg = dict(by_epoch=True, max_epochs='3', val_interval=1)") == [("value-type", 1)]
     assert violations("elsewhere = dict(clip_grad=dict(max_norm=0))") == []
     assert violations("custom_hooks = [dict(type='mmengine.hooks.LoggerHook', interval=0, priority=3)]") == [
         ("value-type", 1)

@@ -195,6 +195,14 @@ def test_how_much_a_config_may_build(largest, beyond):
         ("x = dict(a=1, **dict(b=2))", {"a": 1, "b": 2}),
         ("x = {'a': 1, 2: 'b'}", {"a": 1, "2": "b"}),
         ("x = dict(dict(a=1))", {"a": 1}),
+        ("from torch import nn\nx = nn.a.b", {"ref": "torch.nn.a.b"}),
+        ("x = 'a'.upper", {"unknown": "'a'.upper"}),
+        ("x = [1] == 1", False),
+        ("x = [[1] == [1]]", [{"unknown": "[1] == [1]"}]),
+        ("x = 1 == f()", {"unknown": "1 == f()"}),
+        ("x = f() == 1", {"unknown": "f() == 1"}),
+        ("from torch import a, b\nx = [a == a, a == b, a != 1, a in [b, a]]", [True, False, True, True]),
+        ("from torch import a\nx = a < 1", {"unknown": "a < 1"}),
     ],
 )
 def test_statements_and_dicts(source, value):

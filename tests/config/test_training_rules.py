@@ -137,6 +137,13 @@ def test_a_warm_up_of_two_iterations_is_the_first_that_is_fine(ratio, rule):
     assert list(steps(config(warmup_ratio=ratio, save_steps=1), plan)) == ([rule] if rule else [])
 
 
+def test_what_is_said_of_an_empty_warm_up():
+    [known] = check_steps(config(warmup_ratio=0.009, save_steps=1), planned(100, warmup_ratio=0.009))
+    assert known.found == "warmup_ratio = 0.009, 100 × 0.009 < 1"
+    [unknown] = check_steps(config(warmup_ratio=0), None)
+    assert (unknown.found, unknown.advice) == ("warmup_ratio = 0", None)
+
+
 def test_a_checkpoint_is_late_after_the_last_iteration():
     plan = planned(100)
     assert steps(config(warmup_ratio=0.05, save_steps=100), plan) == {}

@@ -83,3 +83,24 @@ def test_at_7b_fast_is_within_its_band_of_stock():
     assert compare_curves(*curves, LARGEST["7b"]).verdict == WITHIN
     assert compare_curves(*curves, LARGEST["tiny"]).verdict == OUTSIDE
     assert largest_allowed({}) == largest_allowed({"profile": ["7b"]}) == LARGEST["tiny"]
+
+
+def test_the_border_belongs_to_the_band():
+    """Numbers that binary fractions hold exactly, so that the differences are the limits themselves."""
+    even, share = points([4.0, 4.0]), 1.0
+    assert compare_curves(even, points([4.25, 4.0]), 0.25, share).verdict == WITHIN
+    assert compare_curves(even, points([4.25 + 2**-40, 4.0]), 0.25, share).verdict == OUTSIDE
+    # A mean difference of 1/8 over a mean loss of (4 + 4 + 4.25 + 4) / 4.
+    mean = 0.125 / 4.0625
+    assert compare_curves(even, points([4.25, 4.0]), 0.25, mean).verdict == WITHIN
+    assert compare_curves(even, points([4.25, 4.0]), 0.25, mean * (1 - 1e-12)).verdict == OUTSIDE
+
+
+def test_what_is_said_of_two_curves():
+    result = compare_curves([(1, 2.0), (2, 1.0), (3, 1.0), (9, 5.0)], [(1, 2.0), (2, 1.5), (3, 0.5), (7, 5.0)])
+    assert (result.steps, result.missing, result.first, result.largest_at) == (3, 2, 2, 2)
+    assert (result.largest, result.mean, result.share) == (0.5, 1 / 3, (1 / 3) / (8.0 / 6))
+    assert compare_curves([(1, 0.0)], [(1, 0.0)]).share == 0
+    assert compare_curves([(1, None)], [(1, 1.0)]).share == math.inf == compare_curves([(1, None)], [(1, 1.0)]).largest
+    assert compare_curves([(1, -2.0)], [(1, -2.5)]).share == 0.5 / 2.25
+    assert (LARGEST, MEAN) == ({"tiny": 0.25, "7b": 0.75}, 0.03), "measured; see the table in the module"
