@@ -137,12 +137,14 @@ def _walk(text: str) -> Iterator[tuple[str, int, str, bool]]:
             yield at, match.start(), token, False
 
 
+def find_paths(text: str) -> dict[str, int]:
+    """{JSON path (child_path): offset} of every value in valid JSON; of two under one path, the last."""
+    return {at: offset for at, offset, _, is_key in _walk(text) if not is_key}
+
+
 def find_path(text: str, path: str) -> int | None:
-    """The offset in valid JSON of the value at a JSON path (child_path); of its key where the value is not there."""
-    for at, offset, _, is_key in _walk(text):
-        if at == path and not is_key:
-            return offset
-    return None
+    """The offset in valid JSON of the value at a JSON path; None where there is none."""
+    return find_paths(text).get(path)
 
 
 def _locate(text: str) -> Iterator[JsonProblem]:

@@ -175,7 +175,7 @@ def _from_question(row: dict, names: tuple[str, str | None, str], keys: _Keys) -
         _require_type(row[more], str, child_path("$", more))
         text += "\n" + row[more] if row[more] else ""
     turns = []
-    if row.get("history") is not None:
+    if row.get("history") not in (None, ""):
         _require_type(row["history"], list, "$.history")
         for index, pair in enumerate(row["history"]):
             at = child_path("$.history", index)

@@ -7,6 +7,7 @@ make data and make check-data. All but JSON Lines has to be held in memory as a 
 from __future__ import annotations
 
 import bisect
+import functools
 import io
 import json
 import re
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 
 from lesson.core.messages import UserError, tr
-from lesson.core.strict_json import BROKEN, DEEPEST, JsonProblem, find_path, parse_strict_json
+from lesson.core.strict_json import BROKEN, DEEPEST, JsonProblem, find_paths, parse_strict_json
 from lesson.core.text import shorten
 from lesson.data.encodings import UTF_8, detect_encoding
 from lesson.data.formats import detect_document
@@ -44,12 +45,17 @@ class SourceRow:
     offset: int = 0
     starts: list[int] | None = None
 
+    @functools.cached_property
+    def _offsets(self) -> dict[str, int]:
+        """{JSON path: offset in the row's text}, all at once: a hostile row has many problems."""
+        return {} if self.value is BROKEN else find_paths(self.text)
+
     def find_place(self, path: str, column: int | None = None) -> tuple[int, int | None]:
         """(line, column) in the file of a column of the row's text, else of what stands at a JSON path of the row."""
         if self.starts is None:
             return self.line, column
-        inside = column - 1 if column else self.value is not BROKEN and find_path(self.text, path)
-        offset = self.offset + (inside or 0)
+        inside = column - 1 if column else self._offsets.get(path, 0)
+        offset = self.offset + inside
         line = bisect.bisect_right(self.starts, offset)
         return line, offset - self.starts[line - 1] + 1
 

@@ -13,7 +13,7 @@ from lesson.data.formats import is_pair
 from lesson.data.rows import LONGEST_LINE
 
 MOST_COLUMNS = 64  # of a table, the first
-LARGEST_UNPACKED = 256 << 20  # bytes of an Excel file's parts, unpacked
+LARGEST_UNPACKED = 64 << 20  # bytes of an Excel file's parts, unpacked
 LONGEST_HEADER = 10_000  # characters
 DELIMITERS = (",", "\t", ";", "|")
 
@@ -59,7 +59,7 @@ def read_csv(text: str, delimiter: str, path: str) -> Iterator[tuple[int, dict[s
 def read_excel(data: bytes, path: str) -> Iterator[tuple[int, dict[str, str]]]:
     """(row, {column: cell}) of each row of the sheets that have a question and an answer; of the first when none has.
 
-    Raises UserError for what is no Excel file, or unpacks to more than 256 MiB.
+    Raises UserError for what is no Excel file, or unpacks to more than 64 MiB.
     """
     remedy = tr("save it as .xlsx or CSV again", "请重新另存为 .xlsx 或 CSV")
     import zipfile  # only where needed, as what follows
@@ -73,7 +73,7 @@ def read_excel(data: bytes, path: str) -> Iterator[tuple[int, dict[str, str]]]:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
             unpacked = sum(part.file_size for part in parts.infolist())
         if unpacked > LARGEST_UNPACKED:
-            raise UserError(path, tr("unpacks to more than 256 MiB", "解压后超过 256 MiB"), remedy)
+            raise UserError(path, tr("unpacks to more than 64 MiB", "解压后超过 64 MiB"), remedy)
         book = load_workbook(io.BytesIO(data), read_only=True, data_only=True)
         sheets = [list(_name_cells(_sheet_rows(sheet))) for sheet in book.worksheets]
     except UserError:

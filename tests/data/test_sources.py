@@ -7,6 +7,7 @@ import io
 import json
 import re
 import shlex
+import time
 import zipfile
 
 import openpyxl
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError
-from lesson.core.strict_json import BROKEN, find_path
+from lesson.core.strict_json import BROKEN, find_paths
 from lesson.data.encodings import detect_encoding
 from lesson.data.rows import LONGEST_LINE, read_rows
 from lesson.data.sources import read_document, read_source
@@ -212,7 +213,7 @@ def test_documents_are_read_as_json_reads_them(values, indent):
     assert [row.value for row in found] == values and [row.entry for row in found] == list(range(1, len(values) + 1))
     for row in found:
         for key in row.value:
-            path = next(p for p in [f"$.{key}", f"$[{json.dumps(key)}]"] if find_path(row.text, p) is not None)
+            path = next(p for p in [f"$.{key}", f"$[{json.dumps(key)}]"] if p in find_paths(row.text))
             line, column = row.find_place(path)
             rest = text.split("\n")[line - 1][column - 1 :]
             assert rest.startswith(json.dumps(row.value[key], ensure_ascii=False)[:1])
@@ -256,3 +257,13 @@ def test_a_mixed_file_names_each_line_that_is_not_utf_8(place):
     for module, arguments in ((validate, ["mixed.jsonl"]), (formats, ["mixed.jsonl", "out.jsonl"])):
         said = call(module, *arguments)[1]
         assert [int(n) for n in re.findall(r"mixed\.jsonl:(\d+):\d+: \[error not-utf8\]", said)] == [5, 6]
+
+
+@pytest.mark.slow
+def test_a_row_with_ten_thousand_problems_takes_no_time(place):
+    turns = [{"input": "a", "output": ""}] * 20_000
+    (place / "in.json").write_text(json.dumps({"conversation": turns}, indent=1), encoding="utf-8")
+    started = time.monotonic()
+    status, said = call(formats, "in.json", "out.jsonl")
+    assert status == 1 and "in.json:5:14: $.conversation[0].output" in said
+    assert time.monotonic() - started < 10
