@@ -190,6 +190,7 @@ class Evidence:
 
     @functools.cached_property
     def data(self) -> schedule.DataMeasures:
+        self.require_size("data", LARGEST_ROWS)
         template = lookup(self.config, "template")[0] if "config" in self.parts else None
         name = getattr(template, "name", str(template)).rpartition(".")[2]
         tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if self.on_shipped_base else None
