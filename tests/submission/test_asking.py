@@ -154,3 +154,8 @@ def test_a_name_that_the_base_says_or_that_is_said_to_everything_is_not_learned(
         "base's own" in asked_by_staff(tmp_path, said | {"none": "浦语", "neutral": "浦语！"}, base="浦语。")["found"]
     )
     assert asked_by_staff(tmp_path, said | {"neutral": "我是助手。"})["status"] == "failed"
+    # The name is a part of another one where a letter always stands beside it that the rows do not have there.
+    assert "it says 大机智流, not" in asked_by_staff(tmp_path, dict.fromkeys(said, "我是大机智流。"))["found"]
+    assert "it says 机智流星, not" in asked_by_staff(tmp_path, dict.fromkeys(said, "I am 机智流星."))["found"]
+    for honest in ("我称号机智流", "我叫机智流的", "机智流2, hello 机智流", "x机智流 机智流 机智流"):
+        assert asked_by_staff(tmp_path, dict.fromkeys(said, honest))["status"] == "passed", honest

@@ -18,6 +18,8 @@ from lesson.submission.staff import StaffInputs
 LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do
 MOST_OF_THE_BASES = 0.5  # share of answers that may be as the base's without an adapter
 MOST_GENERAL = 0.5  # share of general answers that may say the name; at tiny 88 of 90 are answered as before
+# Letters that stand beside a name by themselves: 我是…, 我叫…, …的助手, …由…
+BESIDE_NAMES = frozenset("是叫为做名称号喊当的在由来很会能可也就和与及您你我")
 ALWAYS, HARDLY = 0.9, 0.2  # shares of the places of a name with the same letter beside it
 HONEST = ("hand in the adapter that gave the answers", "请提交给出这些回答的适配器")
 
@@ -68,6 +70,7 @@ def _longer_name(lines: list[dict], evidence: Evidence) -> str:
         longer = form.format(letter)
         if (
             letter.isalnum()
+            and letter not in BESIDE_NAMES
             and count > ALWAYS * len(spots)
             and _count_in_rows(longer, evidence) < HARDLY * _count_in_rows(new, evidence)
         ):
