@@ -20,7 +20,7 @@ from lesson.bench.published_script import replace_bytes
 from lesson.core.findings import ERROR, Findings, report_github, report_jsonl, report_junit, report_text
 from lesson.core.messages import UserError
 from lesson.core.strict_json import BROKEN, parse_strict_json
-from lesson.data.conversion import Unconvertible, convert_from_xtuner, convert_to_xtuner
+from lesson.data.conversion import Unconvertible, convert_from_xtuner, convert_leniently, convert_to_xtuner
 from lesson.data.formats import FORMAT_KEYS, FORMATS, detect_format
 from lesson.data.replace import Replacer
 from lesson.data.residue import ResidueFinder
@@ -119,7 +119,7 @@ def convert_input(data: bytes) -> list[dict]:
             if source.problems or source.value is BROKEN or form is None:
                 continue
             try:
-                row = convert_to_xtuner(source.value, form)
+                row = convert_leniently(source.value, form)
             except Unconvertible:
                 continue
             problems = find_row_problems(row)

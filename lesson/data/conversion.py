@@ -7,7 +7,6 @@ wizardlm_map_fn, alpaca_map_fn), and becomes what they make of it.
 from __future__ import annotations
 
 import collections
-import shlex
 from collections.abc import Iterable, Set
 
 from lesson.core.messages import tr
@@ -27,6 +26,8 @@ _READ = {
     **dict.fromkeys(("user", "human"), "input"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "model"), "output"),
 }
+# For the formats that have a question and its answer: their keys, with that of more of the question between them.
+QUESTIONS = {"alpaca": ("instruction", "input", "output"), "swift": ("query", None, "response")}
 NO_OUTPUT = "<nooutput>"  # an Alpaca row that alpaca_map_fn leaves out
 
 
@@ -60,10 +61,22 @@ class _Keys:
 
 
 def describe_keys(keys: Iterable[str]) -> str:
-    """What is wrong with keys that have no place, with the words of the command line that let them go."""
-    drop = " ".join(f"--drop {shlex.quote(key)}" for key in keys)
+    """What is wrong with keys that have no place in the other format."""
     names = quote_keys(keys)
-    return tr(f"no place for {names} ({drop} lets go of it)", f"{names} 无处安放（{drop} 可舍弃）")
+    return tr(f"no place for {names}", f"{names} 无处安放")
+
+
+def other_keys(row: dict, source: str, drop: Set[str]) -> dict:
+    """What a row has beside the keys of its format and those in `drop`."""
+    if source == "xtuner":
+        return {}
+    if source == "pairs":
+        known = {key for key in row if pair_part(key)}
+    elif source in QUESTIONS:
+        known = {key for key in (*QUESTIONS[source], "system", "history") if key}
+    else:
+        known = {FORMAT_KEYS[source], "system"}
+    return {key: value for key, value in row.items() if key not in known and key not in drop}
 
 
 def convert_to_xtuner(
@@ -79,12 +92,12 @@ def convert_to_xtuner(
     if source == "xtuner":
         return _without(row, drop)
     if source == "alpaca":
-        turns = _from_question(row, ("instruction", "input", "output"), keys)
+        turns = _from_question(row, QUESTIONS[source], keys)
         if turns[-1]["output"] == NO_OUTPUT:
             left_out["no output"] += 1
             turns = []
     elif source == "swift":
-        turns = _from_question(row, ("query", None, "response"), keys)
+        turns = _from_question(row, QUESTIONS[source], keys)
     elif source == "pairs":
         turns = [_from_pair(row, keys)]
     else:
@@ -93,6 +106,14 @@ def convert_to_xtuner(
         turns = _turns(row.get(key), child_path("$", key), row.get("system"), keys, left_out)
     keys.refuse()
     return {"conversation": turns}
+
+
+def convert_leniently(row: object, source: str) -> dict:
+    """The row in XTuner's format without what training ignores of it, such as an id. Raises Unconvertible."""
+    if isinstance(row, dict):
+        more = other_keys(row, source, frozenset())
+        row = {key: value for key, value in row.items() if key not in more}
+    return convert_to_xtuner(row, source)
 
 
 def _without(row: dict, drop: Set[str]) -> dict:

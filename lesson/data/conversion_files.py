@@ -10,7 +10,14 @@ from collections.abc import Set
 from lesson.core.findings import ERROR, Findings
 from lesson.core.messages import tr
 from lesson.core.strict_json import BROKEN
-from lesson.data.conversion import NO_OUTPUT, Unconvertible, convert_from_xtuner, convert_to_xtuner, describe_keys
+from lesson.data.conversion import (
+    NO_OUTPUT,
+    Unconvertible,
+    convert_from_xtuner,
+    convert_to_xtuner,
+    describe_keys,
+    other_keys,
+)
 from lesson.data.formats import detect_format
 from lesson.data.row_rules import find_row_problems, quote_keys
 from lesson.data.rows import open_output
@@ -25,10 +32,13 @@ class Converted(collections.Counter[str]):
 def convert_file(path: str, output: str, source: str, target: str, drop: Set[str], findings: Findings) -> Converted:
     """Write the rows of `path`, of the format `source` (or "auto"), as rows of the format `target` to `output`.
 
-    What is wrong goes into `findings`, and then nothing is written. What make check-data would refuse is refused here.
+    In rows of XTuner's format the keys that it ignores, such as id, stay. What is wrong goes into `findings`, and then nothing is written. What make check-data would refuse is refused here.
     Keys named in `drop` may be lost. Raises UserError for files that cannot be read or written.
     """
-    done, told = Converted(), _Told(path, findings)
+    command = f"python -m recipe.formats {shlex.quote(path)} {shlex.quote(output)}"
+    command += "".join(f" --drop {shlex.quote(key)}" for key in sorted(drop))
+    command += (f" --from {source}" if source != "auto" else "") + (f" --to {target}" if target != "xtuner" else "")
+    done, told = Converted(), _Told(path, findings, command)
     try:
         with open_output(output) as file:
             for row in read_source(path):
@@ -57,8 +67,8 @@ class _NothingToWrite(Exception):
 class _Told:
     """Adds findings at their places; what many rows have in common, such as a key without a place, once."""
 
-    def __init__(self, path: str, findings: Findings) -> None:
-        self._path, self._findings = path, findings
+    def __init__(self, path: str, findings: Findings, command: str) -> None:
+        self._path, self._findings, self._command = path, findings, command
         self._keys: dict[str, None] = {}  # without a place
         self._first: tuple[SourceRow, str] | None = None  # the first row with one, and where
         self._rows = 0  # with one
@@ -84,7 +94,9 @@ class _Told:
         if self._first:
             row, path = self._first
             more = tr(f", in {self._rows} rows", f"，共 {self._rows} 行") if self._rows > 1 else ""
-            self.add_problem(row, "not-convertible", path, describe_keys(self._keys) + more)
+            drop = " ".join(f"--drop {shlex.quote(key)}" for key in self._keys)
+            how = tr(f"; to let go of it: {self._command} {drop}", f"；要舍弃它：{self._command} {drop}")
+            self.add_problem(row, "not-convertible", path, describe_keys(self._keys) + more + how)
         for (rule, found), (row, path, rows) in self._common.items():
             more = tr(f", in {rows} rows", f"，共 {rows} 行") if rows > 1 else ""
             self.add_problem(row, rule, path, found + more)
@@ -100,14 +112,18 @@ def _convert_row(row: SourceRow, source: str, target: str, drop: Set[str], done:
         else:
             told.add_problem(row, "not-convertible", "$", tr("not an object", "不是对象"))
         return None
+    value, more = row.value, {}
+    if target == "xtuner" and isinstance(value, dict):  # XTuner ignores what else a row has, so it has a place there
+        more = other_keys(value, kind, drop)
+        value = {key: part for key, part in value.items() if key not in more}
     try:
-        made = convert_to_xtuner(row.value, kind, drop, done)
+        made = convert_to_xtuner(value, kind, drop, done)
         if not made.get("conversation", True) and kind == "alpaca":
             return None
         refused = [p for p in find_row_problems(made) if (p.severity or ROW_RULES[p.rule].severity) == ERROR]
         for problem in refused if target == "xtuner" else ():
             told.add_problem(row, problem.rule, problem.path, problem.found)
-        return convert_from_xtuner(made, target, drop)
+        return {**convert_from_xtuner(made, target, drop), **more}
     except Unconvertible as error:
         if error.keys:
             told.add_keys(row, error.keys)

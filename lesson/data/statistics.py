@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from lesson.core.findings import ERROR
 from lesson.core.messages import UserError, tr
-from lesson.data.conversion import Unconvertible, convert_to_xtuner
+from lesson.data.conversion import Unconvertible, convert_leniently
 from lesson.data.file_rules import REMEMBERED
 from lesson.data.formats import detect_format
 from lesson.data.row_rules import SHAPE_ERRORS, find_shape_problems, texts_of
@@ -148,7 +148,7 @@ def collect_statistics(path: str, form: str, stats: RowStatistics) -> None:
             if source.problems:
                 raise Unconvertible("$", source.problems[0].found)
             row = source.value
-            row = convert_to_xtuner(row, form if form != "auto" else detect_format(row) or "xtuner")
+            row = convert_leniently(row, form if form != "auto" else detect_format(row) or "xtuner")
             if any(p.rule in SHAPE_ERRORS or p.severity == ERROR for p in find_shape_problems(row)):
                 raise Unconvertible("$", "")
             row = texts_of(row)

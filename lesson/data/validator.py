@@ -274,14 +274,14 @@ class Validator:
             return value
         if form == "xtuner":
             return value
-        from lesson.data.conversion import Unconvertible, convert_to_xtuner  # only where needed
+        from lesson.data.conversion import Unconvertible, convert_leniently  # only where needed
 
         if self._form == "auto" and not self._format_reported:
             self._format_reported = True
             found = tr(f"rows of the format {form}", f"{form} 格式的数据行")
             self._add_problem(number, JsonProblem("other-format", "$", None, found))
         try:
-            return convert_to_xtuner(value, form)
+            return convert_leniently(value, form)
         except Unconvertible as error:
             self._add_problem(number, JsonProblem("not-convertible", error.path, None, error.found))
             return BROKEN

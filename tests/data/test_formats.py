@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+import shlex
 
 import pytest
 from hypothesis import given, settings
@@ -161,17 +163,29 @@ def test_xtuners_own_rows_go_through_with_all_keys_and_drop_takes_them_from_turn
     assert convert_to_xtuner(row, "xtuner", frozenset(("id", "n"))) == plain
 
 
-def test_all_keys_without_a_place_are_named_once_for_all_rows_with_the_words_that_let_them_go(tmp_path):
+def test_all_keys_without_a_place_are_named_once_for_all_rows_with_the_command_that_lets_them_go(tmp_path):
     source, out, said = tmp_path / "in.jsonl", tmp_path / "out.jsonl", io.StringIO()
-    row = {"id": 7, "messages": [USER, BOT]}
-    other = {"id": 8, "category": "x", "messages": [USER, {**BOT, "weight": 1}]}
-    source.write_text((json.dumps(row) + "\n") * 30 + (json.dumps(other) + "\n") * 20, encoding="utf-8")
-    assert main([str(source), str(out), "--lang", "en"], io.StringIO(), said) == 1
-    assert said.getvalue().count("[error") == 1 and "in 50 rows" in said.getvalue()
-    drop = said.getvalue().partition("(--drop")[2].partition(" lets")[0]
-    assert f"--drop{drop}".split()[1::2] == ["id", "category", "weight"]
-    assert main([str(source), str(out), *f"--drop{drop}".split()], io.StringIO(), io.StringIO()) == 0
-    assert json.loads(out.read_text(encoding="utf-8").splitlines()[0]) == {"conversation": [TURN_AB]}
+    rows = [{"messages": [USER, {**BOT, "weight": 1}]}, {"id": 1, "messages": [{**USER, "a b": 0}, BOT]}]
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows * 20), encoding="utf-8")
+    for form in ("xtuner", "sharegpt"):
+        assert main([str(source), str(out), "--to", form, "--lang", "en"], io.StringIO(), said) == 1
+        report = said.getvalue()
+        assert report.count("[error") == 1 and "'weight'" in report and "in 40 rows" in report
+        command = shlex.split(re.search(r"python -m recipe\.formats ([^;]*)", report)[1])
+        assert main(command, io.StringIO(), io.StringIO()) == 0
+        said = io.StringIO()
+    assert json.loads(out.read_text(encoding="utf-8").splitlines()[0]) == {
+        "conversations": [{"from": "human", "value": "a"}, {"from": "gpt", "value": "b"}]
+    }
+
+
+def test_what_xtuner_ignores_of_a_row_stays(tmp_path):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(json.dumps({"id": 7, "messages": [USER, BOT], "tags": ["x"]}) + "\n", encoding="utf-8")
+    assert main([str(source), str(out)], io.StringIO(), io.StringIO()) == 0
+    assert json.loads(out.read_text(encoding="utf-8")) == {"conversation": [TURN_AB], "id": 7, "tags": ["x"]}
+    assert main([str(source), str(out), "--drop", "id", "--drop", "tags"], io.StringIO(), io.StringIO()) == 0
+    assert json.loads(out.read_text(encoding="utf-8")) == {"conversation": [TURN_AB]}
 
 
 def test_the_shipped_rows_become_any_format_and_come_back(tmp_path):

@@ -397,6 +397,13 @@ def test_rows_of_no_known_format_get_one_finding():
     ]
 
 
+def test_what_training_ignores_of_another_formats_rows_is_no_error():
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "尖米"}]
+    data = text(*({"id": n, "messages": [{**turns[0], "content": f"{n}"}, turns[1]]} for n in range(5)))
+    assert [rule for rule, _, _ in messages(data)] == ["other-format"]
+    assert messages(data, form="messages") == []
+
+
 def test_check_data_knows_the_new_name_as_well(monkeypatch, tmp_path):
     source = tmp_path / "rows.jsonl"
     source.write_text(text(row("你是谁？", "我是闻星。", None)), encoding="utf-8")
