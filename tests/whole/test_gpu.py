@@ -169,10 +169,10 @@ def test_endpoint_and_page_are_there_at_7b(adapted, tmp_path, module, path):
 def test_staff_ask_a_7b_adapter_again(adapted):
     """RERUN=1 loads the adapter onto the base on the GPU and judges its answers; random weights do not know the name."""
     build, run = adapted
-    worker = RerunWorker("7b", Values({"PROFILE": "7b", "BUILD": str(build)}), ["你是谁？", "请介绍一下你自己。"])
+    worker = RerunWorker("7b", Values({"PROFILE": "7b", "BUILD": str(build)}), [f"你是谁？{n}" for n in range(20)])
     try:
         found = worker.ask(str(run.folder), {})
     finally:
         worker.stop()
-    assert len(found["rerun"]["answers"]) == 6
+    assert len(found["rerun"]["answers"]) == 40
     assert {result["status"] for result in found["results"]} <= {"passed", "failed", "skipped"}, found["results"]
