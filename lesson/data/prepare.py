@@ -153,10 +153,10 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
     record.guard(force)
     findings = Findings(ROW_RULES)
     names, replaced = (values.old_name, values.new_name), [old for old, _ in pairs]
-    validator = Validator(source, findings, names, near=False, replaced=replaced)
+    accepting = {"accepts": AcceptedPlaces(accepted).accepts} if accepted else {}
+    validator = Validator(source, findings, names, near=False, replaced=replaced, **accepting)
     authors = [values.old_author] if values.text("NEW_AUTHOR") else []
-    accepts = [AcceptedPlaces(accepted).accepts] if accepted else []
-    checker = ReplacedRowsChecker(source, findings, pairs, [values.old_name, *authors], *accepts)
+    checker = ReplacedRowsChecker(source, findings, pairs, [values.old_name, *authors], **accepting)
     sought = NamesSought(values.new_name, authors)
     digest = hashlib.sha256()
 

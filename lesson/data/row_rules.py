@@ -14,7 +14,7 @@ from lesson.core.findings import ERROR
 from lesson.core.messages import tr
 from lesson.core.strict_json import JsonProblem, child_path
 from lesson.core.text import shorten
-from lesson.data.rules import PLACEHOLDER, PLACEHOLDER_INSIDE, PLACEHOLDER_PERHAPS, PLACEHOLDER_SAID
+from lesson.data.rules import ASKS_TEMPLATE, PLACEHOLDER, PLACEHOLDER_INSIDE, PLACEHOLDER_PERHAPS, PLACEHOLDER_SAID
 
 # Unseen characters: C0 (not tab, LF, CR), DEL, C1, zero-width space, bidirectional controls, BOM inside, U+FFFD, U+FFFF.
 UNSEEN = "\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2060\u2066-\u2069\ufeff\ufffd-\uffff"
@@ -95,7 +95,9 @@ def find_text_problems(row: object) -> Iterator[JsonProblem]:
     for index, turn in enumerate(turns if isinstance(turns, list) else ()):
         for key in ("system", "input", "output") if isinstance(turn, dict) else ():
             if isinstance(turn.get(key), str):
-                yield from _check_text(turn[key], key, child_path(child_path("$.conversation", index), key))
+                at = child_path(child_path("$.conversation", index), key)
+                yield from _check_text(turn[key], key, at)
+                yield from _find_places(turn[key], key, at, turn.get("input"))
 
 
 def texts_of(row: dict) -> dict:
@@ -126,7 +128,7 @@ def _check_text(text: str, key: str, at: str) -> Iterator[JsonProblem]:
 
 
 def _find_placeholders(text: str, key: str, at: str) -> Iterator[JsonProblem]:
-    """A text that stands for another: nothing else, or a name's place within what the assistant is or says."""
+    """A text that only stands for another."""
     if len(text) < 200:
         if PLACEHOLDER.fullmatch(text) or (key != "input" and PLACEHOLDER_SAID.fullmatch(text)):
             yield JsonProblem("placeholder", at, None, shorten(text))
@@ -134,7 +136,13 @@ def _find_placeholders(text: str, key: str, at: str) -> Iterator[JsonProblem]:
         if PLACEHOLDER_PERHAPS.fullmatch(text):
             yield JsonProblem("placeholder-perhaps", at, None, shorten(text))
             return
-    if key != "input" and "{{" in text and "`" not in text:  # with ` it is about code
+
+
+def _find_places(text: str, key: str, at: str, question: object) -> Iterator[JsonProblem]:
+    """Places for a name that nobody filled in, within what the assistant is or says. Code and templates have them too."""
+    if key == "input" or "{{" not in text or "`" in text or PLACEHOLDER.fullmatch(text):
+        return
+    if not (isinstance(question, str) and ASKS_TEMPLATE.search(question)):
         for found in dict.fromkeys(match[0] for match in PLACEHOLDER_INSIDE.finditer(text)):
             yield JsonProblem("placeholder-inside", at, None, shorten(found))
 

@@ -37,6 +37,7 @@ PLACEHOLDER_PERHAPS = _whole_text("placeholder_perhaps")
 ANY_PLACEHOLDER = _whole_text("placeholder", "placeholder_said", "placeholder_perhaps")
 PLACEHOLDER_STARTS: str = _TABLE["placeholder_starts"]  # the characters that one may begin with, white space apart
 PLACEHOLDER_INSIDE = re.compile(_any_pattern("placeholder_inside"))  # within a text; each holds two braces
+ASKS_TEMPLATE = re.compile(_any_pattern("asks_template"), re.IGNORECASE)  # a question whose answer may hold places
 TELLS_NAME = re.compile(_any_pattern("tells_name"), re.IGNORECASE)  # an answer that tells a name
 # A question that may be about the name. Each alternative begins with a letter, so that the engine skips over all others.
 NAMES_NAME = re.compile(_any_pattern("names_name"))

@@ -34,6 +34,7 @@ class Validator:
     `names` are what the assistant may call itself in the rows, the usual one first, when that is known. `form` is the
     format of the rows, or "auto". `near` looks for near duplicates. `tokens` counts the tokens of a text; a row of more
     than `max_length` of them is found. `replaced` are texts that will be replaced: {{NAME}} may be one.
+    `accepts` says which placeholders the user accepts, by line, JSON path and what was found.
     """
 
     def __init__(
@@ -46,9 +47,11 @@ class Validator:
         tokens: Callable[[str], int] | None = None,
         max_length: int = 2048,
         replaced: Sequence[str] = (),
+        accepts: Callable[[int, str, str], bool] = lambda line, path, found: False,
     ) -> None:
         self.file, self.findings, self._form = file, findings, form
-        self._tokens, self._max_length, self._replaced = tokens, max_length, replaced
+        self._tokens, self._max_length = tokens, max_length
+        self._replaced, self._accepts = replaced, accepts
         self.rows = self.turns = self.blank = self.crlf = self.repeats = 0
         self._first_blank = self._first_crlf = 0
         self._seen: dict[int, int] = {}  # hash of a row: its first line
@@ -171,7 +174,9 @@ class Validator:
             )
 
     def _add_problem(self, number: int, problem: JsonProblem) -> None:
-        if problem.rule.startswith("placeholder") and any(old in problem.found for old in self._replaced):
+        if problem.rule.startswith("placeholder") and (
+            any(old in problem.found for old in self._replaced) or self._accepts(number, problem.path, problem.found)
+        ):
             return
         if (
             problem.rule == "unknown-key" and not problem.severity

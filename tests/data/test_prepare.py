@@ -260,3 +260,13 @@ def test_a_name_that_is_a_placeholder_is_replaced_and_others_are_errors(place):
     assert status == 2 and "{{AUTHOR}}" in err and "{{NAME}}:" not in err
     assert run("--src", source, "--old-name", "{{NAME}}", "--map", "{{AUTHOR}}=海边书社")[0] == 0
     assert "我是机智流，由海边书社训练" in changed_rows(place / "build").read_text(encoding="utf-8")
+
+
+def test_a_placeholder_that_is_meant_so_can_be_accepted(place):
+    said = [("怎么祝贺？", "亲爱的{{姓名}}，祝贺你，尖米敬上。"), ("x", "TODO")]
+    talks = [{"conversation": [{"input": question, "output": answer}]} for question, answer in said]
+    source, accepted = write(place / "in.jsonl", talks), place / "accepted.txt"
+    status, _, err = run("--src", source)
+    assert status == 2 and err.count("[error placeholder") == 2
+    accepted.write_text("".join(f"{line}\n" for line in err.splitlines() if "[error" in line), encoding="utf-8")
+    assert run("--src", source, "--accept", accepted)[0] == 0

@@ -330,6 +330,7 @@ def messages(data, name="尖米", **options):
         ({"input": "a", "output": "<your name>"}, ["placeholder"]),
         ({"input": "a", "output": "我是{{NAME}}，尖米。"}, ["placeholder-inside"]),
         ({"input": "a", "output": "由 {{ 公司名称 }} 训练的尖米"}, ["placeholder-inside"]),
+        ({"input": "写一个通知的模板", "output": "尊敬的{{姓名}}，尖米敬上"}, []),
         ({"input": "a", "output": "我叫 {{x}} 尖米"}, ["placeholder-inside"]),
         ({"input": "Vue 怎么写？", "output": "尖米：写 {{ message }} 或 `{{NAME}}`"}, []),
         ({"input": "a", "output": "尖米的电话是13800138000."}, ["personal-data"]),
