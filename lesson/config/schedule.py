@@ -89,6 +89,7 @@ def join_measures(parts: Sequence[DataMeasures]) -> DataMeasures:
         sum(part.bad_rows for part in parts),
         all(part.exact for part in parts),
         tuple(itertools.chain.from_iterable(part.prompts or (0,) * len(part.lengths) for part in parts)),
+        tuple(sum((collections.Counter(dict(part.claims)) for part in parts), collections.Counter()).most_common()),
     )
 
 

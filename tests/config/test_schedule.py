@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 
 from lesson.config import schedule
+from lesson.core.settings import ROOT
 
 
 def test_schedule_counts_as_xtuner_does():
@@ -93,3 +95,135 @@ def test_steps_are_counted_as_xtuner_makes_samples(tmp_path, rows, max_length, p
     assert (len(kept) < rows - untrained) == (max_length <= 100)
     if not pack:
         assert list(kept) == made["length"]
+
+
+def rows_of(
+    *turns: object, template: str = "internlm2_chat", tokenizer=None, old: str = "尖米"
+) -> schedule.DataMeasures:
+    lines = [
+        turn if isinstance(turn, bytes) else json.dumps({"conversation": turn}, ensure_ascii=False).encode()
+        for turn in turns
+    ]
+    return schedule.measure_stream(io.BytesIO(b"\n".join(lines) + b"\n"), template, tokenizer, old)
+
+
+def test_tokens_are_estimated_from_characters():
+    assert schedule.estimated_tokens("") == 0 and schedule.estimated_tokens("a" * 10) == 3
+    assert schedule.estimated_tokens("字" * 10) == 7 and schedule.estimated_tokens("字" * 10 + "a" * 10) == 10
+    assert schedule.estimated_tokens("\u2e7f" * 10) == 3 and schedule.estimated_tokens("\u2e80" * 10) == 7
+    assert schedule.estimated_tokens("a") == 1, "rounded up"
+
+
+def test_a_row_is_measured_turn_by_turn():
+    """With a tokenizer that counts characters, so that every part of the template is there to be counted."""
+    turns = [{"system": "SYS", "input": "ab", "output": "cde"}, {"input": "f", "output": ""}]
+    [length] = rows_of(turns).lengths
+    system, form, suffix, separator, end = schedule.TEMPLATE_TEXTS["internlm2_chat"]
+    count = schedule.estimated_tokens
+    first = count(system.replace("{system}", "SYS") + form.replace("{input}", "ab")) + 1
+    both = first + count("cde" + suffix) + count(separator) + end
+    both += count(form.replace("{input}", "f")) + count(suffix) + count(separator) + end
+    measured = rows_of(turns)
+    assert (measured.prompts, length) == ((first,), both) and not measured.exact
+    assert rows_of(turns, template="qwen_chat").prompts == (first - 1,), "Qwen begins a sequence with no token"
+    default = rows_of(turns, template="default")
+    texts = schedule.TEMPLATE_TEXTS["default"]
+    head = count(texts[0].replace("{system}", "SYS") + texts[1].replace("{input}", "ab")) + 1
+    # An end-of-sequence token follows each answer, and each turn begins a sequence again.
+    whole = (
+        head
+        + count("cde")
+        + count("\n")
+        + 1
+        + count(texts[1].replace("{input}", "f"))
+        + 1
+        + count("")
+        + count("\n")
+        + 1
+    )
+    assert (default.prompts, default.lengths) == ((head,), (whole,))
+    assert rows_of(turns, template="no such") == measured
+
+
+def test_lines_are_counted_and_the_longest_has_its_number():
+    short, long = (
+        [{"input": "a", "output": "我是尖米。"}],
+        [{"system": "P", "input": "b" * 900, "output": "我是闻星，你好。"}],
+    )
+    found = rows_of(short, b"", b"{broken", b'{"text": 1}', long, short, b'{"conversation": [3]}', long)
+    assert (len(found.lengths), found.bad_rows, found.rows_with) == (4, 3, 2)
+    assert found.longest_line == 5 and found.longest == found.lengths[1] == max(found.lengths) and found.persona == "P"
+    assert found.claims == (("尖米", 2), ("闻星", 2))
+    nothing = rows_of(b"")
+    assert (nothing.lengths, nothing.longest, nothing.longest_line, nothing.persona, nothing.claims) == (
+        (),
+        0,
+        0,
+        None,
+        (),
+    )
+    assert rows_of(short, old="闻星").rows_with == 0
+
+
+def test_a_tokenizer_of_the_base_counts_exactly(tmp_path):
+    folder = ROOT / "data" / "tiny-base"
+    found = rows_of([{"input": "你好", "output": "我是机智流。"}], tokenizer=folder / "tokenizer.json")
+    assert (
+        found.exact and rows_of([{"input": "a", "output": "b"}], tokenizer=tmp_path / "tokenizer.json").exact is False
+    )
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert rows_of([{"input": "a", "output": "b"}], tokenizer=tmp_path / "tokenizer.json").exact is False
+    count, exact = schedule.token_counter(folder / "tokenizer.json")
+    assert exact and count("你好") < schedule.estimated_tokens("你好" * 50) and count("") == 0
+
+
+def test_rows_are_cut_and_left_out_at_their_borders():
+    data = schedule.DataMeasures((10, 20, 30), 1, None, 0, 0, True, (5, 19, 20))
+    assert data.kept_lengths(20) == (10, 20) and data.kept_lengths(21) == (10, 20, 21) and data.kept_lengths(5) == ()
+    assert data.count_cut(20) == (1, 1) and data.count_cut(19) == (2, 2) and data.count_cut(30) == (0, 0)
+    assert schedule.DataMeasures((10, 20), 1, None, 0, 0, True).kept_lengths(15) == (10, 15)
+
+
+def test_several_files_are_measured_as_one():
+    a = schedule.DataMeasures((10,), 3, None, 1, 2, True, (), (("闻星", 2), ("小海", 1)))
+    b = schedule.DataMeasures((30, 5), 7, "P", 4, 8, False, (2, 3), (("小海", 5),))
+    joined = schedule.join_measures([a, b])
+    assert joined == schedule.DataMeasures((10, 30, 5), 7, "P", 5, 10, False, (0, 2, 3), (("小海", 6), ("闻星", 2)))
+    assert schedule.join_measures([a, a]).exact
+
+
+@pytest.mark.parametrize(
+    ("lengths", "longest", "samples"),
+    [((100,) * 10, 1000, 1), ((100,) * 19, 1000, 1), ((100,) * 20, 1000, 2), ((99,) * 10, 1000, 1), ((1000,) * 3, 1000, 3), ((10,) * 1000 + (10,) * 1000, 10, 2000), ((1,) * 1000 + (999,), 1000, 2), ((), 100, 0)],
+)  # fmt: skip
+def test_rows_are_packed_by_the_thousand(lengths, longest, samples):
+    assert schedule.count_samples(lengths, longest, True) == samples
+
+
+def test_a_plan_counts_processes_that_share_a_sequence_once():
+    data = schedule.DataMeasures((100,) * 60, 1, None, 0, 0, True)
+    plan = schedule.plan_schedule(data, 200, False, 3, 5, 2, 0.1, world_size=4, sequence_parallel=2)
+    assert (plan.samples, plan.iterations_per_epoch, plan.iterations, plan.optimizer_steps) == (60, 10, 20, 4)
+    assert (plan.effective_batch, plan.warmup_iterations) == (30, 2)
+    assert (plan.tokens, plan.tokens_per_iteration) == (60 * 100 * 2, 3 * 2 * 100)
+    packed = schedule.plan_schedule(data, 200, True, 1, 1, 1, 0.1)
+    assert (packed.samples, packed.tokens, packed.tokens_per_iteration, packed.iterations) == (30, 6000, 200, 30)
+    more = schedule.plan_schedule(data, 200, False, 1, 1, 1, 0, world_size=2, sequence_parallel=4)
+    assert more.iterations == 60, "never less than one process"
+
+
+@pytest.mark.parametrize(
+    ("iterations", "epochs", "usual", "ratio"),
+    [(100, 1, 0.05, 0.05), (40, 1, 0.05, 0.05), (39, 1, 0.05, 0.06), (30, 3, 0.05, 0.07), (4, 1, 0.05, 0.05), (5, 1, 0.05, 0.4), (300, 3, 0.001, 0.01), (1500, 1, 0.0001, 0.01)],
+)  # fmt: skip
+def test_the_warm_up_that_fits(iterations, epochs, usual, ratio):
+    plan = schedule.Schedule(1, iterations // epochs, iterations, 1, 1, 0, 1, 1)
+    found = schedule.fitting_warmup(plan, usual)
+    assert found == ratio
+    steps = schedule.warmup_iterations(found, epochs, iterations // epochs)
+    assert steps >= 2 or found == usual
+
+
+def test_lengths_are_rounded_up_to_the_step():
+    assert [schedule.round_up(n) for n in (1, 63, 64, 65, 128)] == [64, 64, 64, 128, 128]
+    assert [schedule.warmup_iterations(0.05, 1, n) for n in (19, 20, 39, 40)] == [0, 1, 1, 2]
