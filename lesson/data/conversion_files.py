@@ -35,7 +35,7 @@ def convert_file(path: str, output: str, source: str, target: str, drop: Set[str
     In rows of XTuner's format the keys that it ignores, such as id, stay. What is wrong goes into `findings`, and then nothing is written. What make check-data would refuse is refused here.
     Keys named in `drop` may be lost. Raises UserError for files that cannot be read or written.
     """
-    command = f"python -m recipe.formats {shlex.quote(path)} {shlex.quote(output)}"
+    command = f".venv/bin/python -m recipe.formats {shlex.quote(path)} {shlex.quote(output)}"
     command += "".join(f" --drop {shlex.quote(key)}" for key in sorted(drop))
     command += (f" --from {source}" if source != "auto" else "") + (f" --to {target}" if target != "xtuner" else "")
     done, told = Converted(), _Told(path, findings, command)

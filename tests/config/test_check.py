@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -204,15 +204,12 @@ def test_start_is_fast_and_imports_nothing_heavy(tmp_path):
         "import sys; from recipe import check_config; "
         f"check_config.main([{str(FIXTURES[0])!r}]); print([m for m in {heavy!r} if m in sys.modules])"
     )
-    walls = []
-    for _ in range(3):
-        start = time.monotonic()
-        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-        walls.append(time.monotonic() - start)
-        assert done.stdout.splitlines()[-1] == "[]", done
-        if walls[-1] < 0.5:
-            break
-    assert min(walls) < 0.5  # measured: 0.09 s
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.splitlines()[-1] == "[]", done
+    # Of the processor: what else runs on the machine makes the clock no measure.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5  # measured: 0.09 s
 
 
 def test_defaults_are_judged_in_the_build_folder(call, tmp_path):
