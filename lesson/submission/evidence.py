@@ -33,7 +33,7 @@ from lesson.submission.naming import name_in_answers, name_in_persona
 from lesson.submission.parts import MANIFEST, PARTS
 from lesson.submission.plain_folder import find_parts
 from lesson.submission.text_lines import read_text_lines
-from lesson.submission.training_log import Point, TrainingLog, drop_repeated, read_log, read_point
+from lesson.submission.training_log import Point, TrainingLog, choose_run, read_log, read_point
 from lesson.submission.training_rows import ChainedStream, open_rows
 
 LARGEST_DOCUMENT = 8 << 20  # bytes of a JSON document; a run record has 20 KB
@@ -173,7 +173,10 @@ class Evidence:
 
     @functools.cached_property
     def scalars(self) -> list[Point]:
-        return drop_repeated(self._points("scalars", "loss", "time"))
+        ends = None  # vis_data tells no total: of several runs in one file, that of the log is meant
+        with contextlib.suppress(Broken, KeyError, IndexError):
+            ends = self.log.points[-1].step
+        return choose_run(self._points("scalars", "loss", "time"), lambda last, _: last.step == ends)[0]
 
     def _points(self, part: str, key: str, seconds: str) -> list[Point]:
         """The points of the objects that have `key`, their times under the key `seconds`."""

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -70,8 +70,8 @@ def read_log(lines: Iterable[tuple[int, bytes]], name: str, epochs: int | None =
             gpus = max(int(match[1]), 1)
     if last_epoch:
         points = [dataclasses.replace(point, total=point.total * (epochs or last_epoch)) for point in points]
-    sessions = 1 + sum(b.step <= a.step for a, b in itertools.pairwise(points))
-    return TrainingLog(drop_repeated(points), sessions, samples, gpus, dated)
+    chosen, sessions = choose_run(points, lambda last, every: last.total - last.step < every)
+    return TrainingLog(chosen, sessions, samples, gpus, dated)
 
 
 def _read_time(text: str) -> datetime:
@@ -97,6 +97,28 @@ def read_point(line: dict, where: str, seconds: str) -> Point:
     if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step < 10**9:
         raise Broken(f"{where}: step = {shorten(str(step))}")
     return Point(step, number("loss"), number("lr"), number(seconds))
+
+
+def choose_run(points: Sequence[Point], is_last: Callable[[Point, int], bool]) -> tuple[list[Point], int]:
+    """(points of the last run that came to its end, its sessions) where one file holds several, one after the other.
+
+    `is_last` is told a point, and how many steps there are from one line to the next. Without such a run all points are
+    one, as they were logged: then something is wrong with them, which the checks say.
+    """
+    sessions: list[list[Point]] = []
+    for point in points:
+        if not sessions or point.step <= sessions[-1][-1].step or point.total != sessions[-1][-1].total:
+            sessions.append([])
+        sessions[-1].append(point)
+    every = max((b.step - a.step for session in sessions for a, b in itertools.pairwise(session)), default=1)
+    runs: list[list[list[Point]]] = []
+    for session in sessions:
+        goes_on = session[0].step > every and runs and runs[-1][-1][-1].total == session[0].total
+        runs.append([*runs[-1], session] if goes_on else [session])
+    for run in reversed(runs):
+        if run[0][0].step <= every and is_last(run[-1][-1], every):
+            return drop_repeated(itertools.chain.from_iterable(run)), len(run)
+    return drop_repeated(points), max(1, len(sessions))
 
 
 def drop_repeated(points: Iterable[Point]) -> list[Point]:

@@ -138,6 +138,36 @@ def answers_under_another_name_beside_other_questions_and_answers() -> Files:
     return folder | {"zz_math.jsonl": submissions.to_json_lines(lines)}
 
 
+def in_one_log(*sessions: tuple[int, Callable[[int], bool], Callable[[bytes], bytes]]) -> Files:
+    """A console log to which every session was appended: (hours later, steps that are kept, what else is changed)."""
+    folder = plain()
+    log = folder.pop(PLACES[LOG])
+    del folder[PLACES[SCALARS]]
+    parts = [
+        change(plain_folders.move_times(plain_folders.keep_steps(log, keep), hours)) for hours, keep, change in sessions
+    ]
+    return folder | {"train.log": console_log(b"".join(parts))}
+
+
+@shape
+def one_log_of_a_broken_run_and_the_whole_one() -> Files:
+    def longer(data: bytes) -> bytes:
+        return data.replace(b"/168]", b"/672]")
+
+    return in_one_log((-3, lambda step: step <= 40, longer), (0, lambda step: True, bytes))
+
+
+@shape
+def one_log_of_the_whole_run_and_a_broken_one() -> Files:
+    return in_one_log((0, lambda step: True, bytes), (4, lambda step: step <= 40, bytes))
+
+
+@shape
+def one_log_of_all_that_was_resumed() -> Files:
+    first, second = lambda step: step <= 90, lambda step: step == 0 or step > 80
+    return in_one_log((-3, lambda step: step <= 30, bytes), (0, first, bytes), (2, second, bytes), (4, first, bytes))
+
+
 @shape
 def answers_as_a_json_array() -> Files:
     folder = plain()

@@ -16,7 +16,7 @@ PACK_AGAIN = "make submission"
 
 @define_check("package")
 def opens(evidence: Evidence, staff: StaffInputs) -> str:
-    """it opens safely: no links, no paths outside, no bombs | 可安全打开：没有链接、越界路径和压缩炸弹"""
+    """it opens safely: no paths outside, no bombs, no links that lead out | 可安全打开：没有越界路径、压缩炸弹和指向外面的链接"""
     view = evidence.view
     if view.problems:
         raise Failed(
