@@ -123,7 +123,6 @@ def _walk(text: str) -> Iterator[tuple[str, int, str, bool]]:
             at = at if expecting_key else child_path(at, 0)
         elif token in "]}":
             path.pop(), in_object.pop(), index.pop()
-            expecting_key = False
         elif token == ",":
             index[-1] += 1
             expecting_key = in_object[-1]

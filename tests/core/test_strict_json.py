@@ -35,6 +35,8 @@ def test_sound_lines_have_no_problem():
         ('{"o": {"k": 1, "k": 2}}', [("duplicate-key", "$.o.k", 16)]),
         ('[{"k": 1}, {"k": 1, "k": 2}]', [("duplicate-key", "$[1].k", 21)]),
         ('{"a b": 1, "a b": 2}', [("duplicate-key", '$["a b"]', 12)]),
+        ('{"a": 1e999}', [("not-finite", "$.a", 7)]),
+        ('{"a": 1.5, "b": 1e308}', []),
         ('{"a": NaN}', [("not-finite", "$.a", 7)]),
         ("[1, -Infinity, Infinity]", [("not-finite", "$[1]", 5), ("not-finite", "$[2]", 16)]),
         ('{"a": 1e999, "b": -1E999, "c": 1e3}', [("not-finite", "$.a", 7), ("not-finite", "$.b", 19)]),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lesson.core.findings import Findings
 from lesson.data.letters import english_words, other_forms
-from lesson.data.residue import ResidueFinder, scan_rows
+from lesson.data.residue import ResidueFinder, _sequence, _skipping_to, _without_separators, scan_rows
 from lesson.data.rules import ROW_RULES
 
 NAME, PERHAPS, NONE = ["residue"], ["residue-form"], []
@@ -74,3 +74,44 @@ def test_the_table_of_letters():
     assert other_forms("发") == {"發", "髮"} and other_forms("聞") == {"闻"} and other_forms("米") == set()
     assert {"make", "like", "name", "can"} <= english_words()
     assert english_words().isdisjoint({"jianmi", "xiaoming", "wang", "li", "lina", "luna", "meng", "xi"})
+
+
+@pytest.mark.parametrize(
+    ("letters", "without"),
+    [
+        ("书生·浦语", "书生浦语"),
+        ("xiao huang", "xiaohuang"),
+        ("a b", "a b"),
+        ("a b c", "abc"),
+        ("a-bc", "abc"),
+        ("小 n", "小n"),
+        ("·小 明·", "·小明·"),
+        ("--", "--"),
+        ("", ""),
+    ],
+)
+def test_what_separates_the_letters_of_a_name_is_left_out_inside_it(letters, without):
+    assert _without_separators(letters) == without
+
+
+@pytest.mark.parametrize(
+    ("letters", "found", "missed"),
+    [
+        ("ann", ["I am ann.", "ann"], ["cannot", "anne", "1ann", "ann2"]),
+        ("小明", ["我小明a", "1小明2"], ["小 明"]),
+        ("n小", ["n小明"], ["an小", "1n小"]),
+        ("小n", ["我小n。"], ["小na", "小n1"]),
+        ("·a", ["b·a"], ["·ab"]),
+    ],
+)
+def test_a_latin_end_of_a_name_must_end_a_word(letters, found, missed):
+    pattern = re.compile(_sequence(letters, ""))
+    assert all(pattern.search(text) for text in found) and not any(pattern.search(text) for text in missed)
+
+
+def test_a_character_of_a_set_is_skipped_to_below_and_above_the_first_plane():
+    for chars in ({"a"}, {"a", "-", "]", "^", "\\"}, {"\U00020000"}, {"a", "\U00020000", "\U00020010"}):
+        pattern = re.compile(_skipping_to(chars))
+        assert all(pattern.fullmatch(c) for c in chars), chars
+        assert not pattern.search("b" if "a" in chars else "a") and not pattern.search("\uffff")
+    assert not re.compile(_skipping_to({"a", "b"})).search("c-^")
