@@ -51,6 +51,29 @@ def test_who_chose_the_same_name_and_seed_is_not_accused(tmp_path):
     assert "s0's" in own(b)["found"] and own(b)["status"] == "passed"
 
 
+@pytest.mark.slow
+def test_in_a_class_of_honest_learners_nobody_is_accused(tmp_path):
+    """Three share rows and seed, two of these on other folders; two train unpacked rows alike; others have other names."""
+
+    def named(name: str, seed: int) -> Files:
+        files = submissions.with_training(submissions.with_name(name), "tiny", seed=seed)
+        return files | {ADAPTER: submissions.random_adapter("tiny", seed)}
+
+    unpacked = honest_files()
+    unpacked[CONFIG] = unpacked[CONFIG].replace(b"pack_to_max_length = True", b"pack_to_max_length = False")
+    unpacked = submissions.with_training(unpacked, "tiny", seed=9) | {ADAPTER: submissions.random_adapter("tiny", 9)}
+    near = [
+        line["seconds"] * (1 + 1e-4 * n)
+        for n, line in enumerate(submissions.from_json_lines(unpacked[submissions.CURVE]))
+    ]
+    learners = [honest_files(), elsewhere(), with_times(honest_files(), seed=6), unpacked, with_times(unpacked, near)]
+    learners += [named("闻星", 1), named("晨星", 2), named("Luna", 3)]
+    found = judged(tmp_path, *learners, who="甲乙丙丁戊己庚辛")
+    assert [v["passed"] for v in found] == [True] * len(learners), [own(v) for v in found]
+    explained = ["explains" in own(v)["found"] for v in found]
+    assert explained == [True] * 5 + [False] * 3
+
+
 def test_an_adapter_under_other_inputs_is_a_copy_and_so_is_a_log(tmp_path):
     other_seed = with_times(honest_files(), seed=5)
     other_seed[CONFIG] = other_seed[CONFIG].replace(b"seed=42", b"seed=43")

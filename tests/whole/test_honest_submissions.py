@@ -472,10 +472,17 @@ def last_step() -> int:
 
 
 def test_there_are_forty_shapes():
-    assert len(SHAPES) + len(LARGE) >= 40
+    assert len(SHAPES) + len(LARGE) >= 40 and SHAPES.keys() >= FAST
 
 
-@pytest.mark.parametrize("name", [*SHAPES, *(pytest.param(name, marks=pytest.mark.slow) for name in LARGE)])
+# The others are as quick, but many.
+FAST = {"as_the_lesson_leaves_it", "xtuners_dump_alone", "all_at_once", "before_a_session_that_was_broken_off"}
+FAST |= {"as_published_with_the_stock_system_prompt", "two_data_sets", "rows_as_openais_messages"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in FAST else pytest.mark.slow) for name in [*SHAPES, *LARGE]]
+)
 def test_an_honest_plain_folder_passes(tmp_path, name):
     found = verdict_on(plain_folders.write((SHAPES | LARGE)[name](), tmp_path / "s"))
     assert found["passed"] is True and not wrong_checks(found), [
