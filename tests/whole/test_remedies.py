@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,19 +35,38 @@ def all_texts() -> tuple[remedies.Text, ...]:
 
 
 @functools.cache
-def make_commands() -> dict[str, str]:
-    """{command: a place that tells it} of all that begins with make, cut behind its last target or variable."""
+def make_commands(pages: bool = False) -> dict[str, str]:
+    """{command: a place that tells it} of all that begins with make, cut behind its last target or variable.
+
+    In the texts of the code, or in the code spans and blocks of the pages and examples.
+    """
     found = {}
-    for place, text in all_texts():
-        for before, words in remedies.MAKE.findall(text):
+    for place, text in pages_and_examples() if pages else all_texts():
+        for before, words in remedies.MAKE.findall(re.sub(r"\bmake -C \S+", "make", text)):
             kept = []
             for word in words.split():
                 if not (word in TARGETS or "=" in word or (not kept and (remedies.is_open(word) or word not in PROSE))):
                     break
                 kept.append(word)
-            if kept and not remedies.is_open(kept[0]):
+            if kept and not remedies.is_open(kept[0]) and not kept[0].isupper():  # NAME stands for any target
                 found.setdefault(f"{before}make {' '.join(kept)}", place)
     return found
+
+
+def pages_and_examples() -> Iterator[remedies.Text]:
+    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]):
+        text = path.read_text(encoding="utf-8")
+        blocks = re.findall(r"^```.*?^```|^(?:    .*\n)+", text, re.M | re.S)
+        spans = re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
+        for part in (*(line for block in blocks for line in block.splitlines()), *spans):
+            # What a screen showed is no command; what stands behind a # is a comment.
+            yield from (remedies.Text(path.name, one) for one in re.split(r"&&|\s#\s|\|", part.removeprefix("$ ")))
+    for path in sorted(
+        p for p in (ROOT / "examples").rglob("*") if p.suffix in (".yml", ".yaml", ".sh", ".md", ".json", "")
+    ):
+        if path.is_file():
+            for line in path.read_text(encoding="utf-8").splitlines():
+                yield from (remedies.Text(path.name, one) for one in re.split(r"&&|\s#\s", line))
 
 
 def parts_of(command: str) -> tuple[list[str], dict[str, str]]:
@@ -63,9 +83,11 @@ def test_remedies_are_found():
     assert any(command.startswith("make data NEW_NAME=") for command in commands)
 
 
-def test_every_make_command_names_targets_that_there_are_and_variables_that_they_use():
+@pytest.mark.parametrize("pages", [False, True])
+def test_every_make_command_names_targets_that_there_are_and_variables_that_they_use(pages):
     wrong = []
-    for command, place in make_commands().items():
+    assert make_commands(pages)
+    for command, place in make_commands(pages).items():
         goals, variables = parts_of(command)
         said = judge_command_line(MAKEFILE, goals, list(variables), {})
         if said:
