@@ -99,8 +99,9 @@ def test_chat_and_the_endpoint_answer_with_the_name(build, device, tmp_path):
 def test_what_was_trained_is_handed_in_and_judged(build, device, evaluated):
     """Every check is judged, and none that does not hang on the evaluation's bars fails."""
     packed, report = build / "submission.zip", build / "verdict.json"
-    stage(build, "submission", NAME="Somebody", OUT=str(packed), FORCE="1", **device)
-    stage(build, "check", str(packed), "--report", str(report), status=0 if evaluated["passed"] else 1, **device)
+    status = 0 if evaluated["passed"] else 1
+    stage(build, "submission", NAME="Somebody", OUT=str(packed), FORCE="1", status=status, **device)
+    stage(build, "check", str(packed), "--report", str(report), status=status, **device)
     verdict = valid(report, "verdict")
     assert not [check for check in verdict["checks"] if check["status"] == "unjudged"]
     failed = {check["check"] for check in verdict["checks"] if check["status"] == "failed"}
