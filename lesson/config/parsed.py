@@ -116,6 +116,9 @@ def show_value(value: object) -> str:
             text = name
         case Unknown(source):
             text = source
+        case tuple():
+            items = ", ".join(map(show_value, value[:80]))
+            text = f"({items},)" if len(value) == 1 else f"({items})"
         case _:
             text = repr(as_json(value))
     return text if len(text) <= 80 else text[:79] + "…"

@@ -119,7 +119,7 @@ def test_mutations_of_any_stock_configs_scalars_are_reported():
         (
             "lr = 2e-4",
             "lr = 2e-4,",
-            "lr = [0.0002] (the comma makes it a tuple), AdamW: a number > 0; LR=2e-4, or lr = 2e-4",
+            "lr = (0.0002,) (the comma makes it a tuple), AdamW: a number > 0; LR=2e-4, or lr = 2e-4",
         ),
         ("lr = 2e-4", "lr = '2e-4'", "LR=2e-4"),
         ("max_length = 2048", "max_length = '2048'", "max_length = '2048', process_hf_dataset: a whole number ≥ 1"),
@@ -343,6 +343,7 @@ def test_dicts_without_a_type_are_told_by_their_place():
 
 def test_variables_of_the_runner():
     assert violations("resume = 'yes'\nlog_level = 'LOUD'\nlauncher = 'none'") == [("value-type", 1), ("value-type", 2)]
+    assert violations("work_dir = None\ndefault_scope = None\nload_from = None\nexperiment_name = None") == []
     assert violations("custom_hook = []") == [("keyword", 1)]
     assert violations("custom_hook = []\nx = custom_hook") == [], "read by the file itself"
     assert violations("train_something = 1") == []
