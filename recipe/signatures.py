@@ -19,7 +19,8 @@ from lesson.install.signatures import signatures_text
 
 def stage(check: bool) -> int:
     kept, text = SIGNATURES_FILE.read_text(encoding="utf-8"), signatures_text()
-    print(*difflib.unified_diff(kept.splitlines(), text.splitlines(), n=0, lineterm=""), sep="\n")
+    for line in difflib.unified_diff(kept.splitlines(), text.splitlines(), n=0, lineterm=""):
+        print(line)
     if check:
         return 1 if kept != text else 0
     with atomic(SIGNATURES_FILE) as file:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 
 import pytest
 
@@ -175,6 +176,26 @@ def test_a_tokenizer_of_the_base_counts_exactly(tmp_path):
     assert rows_of([{"input": "a", "output": "b"}], tokenizer=tmp_path / "tokenizer.json").exact is False
     count, exact = schedule.token_counter(folder / "tokenizer.json")
     assert exact and count("你好") < schedule.estimated_tokens("你好" * 50) and count("") == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "begin"),
+    [
+        ({"tokenizer_class": "Qwen2Tokenizer"}, 0),
+        ({"tokenizer_class": "LlamaTokenizer"}, 1),
+        ({}, 1),
+        ([], 1),
+        (None, 1),
+    ],
+)
+def test_the_tokenizer_says_whether_a_sequence_begins_with_a_token(tmp_path, settings, begin):
+    shutil.copyfile(ROOT / "data" / "tiny-base" / "tokenizer.json", tmp_path / "tokenizer.json")
+    if settings is not None:
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    count, _ = schedule.token_counter(tmp_path / "tokenizer.json")
+    form = schedule.TEMPLATE_TEXTS["internlm2_chat"][1]
+    found = rows_of([{"input": "你好", "output": "好"}], tokenizer=tmp_path / "tokenizer.json")
+    assert found.exact and found.prompts == (count(form.replace("{input}", "你好")) + begin,)
 
 
 def test_rows_are_cut_and_left_out_at_their_borders():

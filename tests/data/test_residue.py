@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lesson.core.findings import Findings
 from lesson.data.letters import english_words, other_forms
-from lesson.data.residue import ResidueFinder, _sequence, _skipping_to, _without_separators, scan_rows
+from lesson.data.residue import ResidueFinder, _sequence, _skipping_to, _stands_as_name, _without_separators, scan_rows
 from lesson.data.rules import ROW_RULES
 
 NAME, PERHAPS, NONE = ["residue"], ["residue-form"], []
@@ -115,3 +115,18 @@ def test_a_character_of_a_set_is_skipped_to_below_and_above_the_first_plane():
         assert all(pattern.fullmatch(c) for c in chars), chars
         assert not pattern.search("b" if "a" in chars else "a") and not pattern.search("\uffff")
     assert not re.compile(_skipping_to({"a", "b"})).search("c-^")
+
+
+@pytest.mark.parametrize(
+    ("text", "stands"),
+    [
+        ("是小 明月", True), ("叫小 明", True),
+        ("小 明", True), ("小 明是", True), ("小 明a", True), ("小 明月", False),
+        ("我小 明，", True), ("我小 明!", True), ("我小 明月", False),
+        ("很小 明", False), ("很小 明，", False),
+        ("，小 明", True), ("，小 明的", True), ("，小 明月", False), ("x小 明月", False), ("𠀀小 明", False), ("，小 明𠀀", False),
+    ],
+)  # fmt: skip
+def test_where_a_name_stands(text, stands):
+    start = text.index("小")
+    assert _stands_as_name(text, start, start + 3) is stands

@@ -101,6 +101,8 @@ def test_what_is_said_of_two_curves():
     assert (result.steps, result.missing, result.first, result.largest_at) == (3, 2, 2, 2)
     assert (result.largest, result.mean, result.share) == (0.5, 1 / 3, (1 / 3) / (8.0 / 6))
     assert compare_curves([(1, 0.0)], [(1, 0.0)]).share == 0
+    apart = compare_curves([(1, 2.0)], [(2, 1.0)])
+    assert (apart.mean, apart.share, apart.largest, apart.largest_at, apart.missing) == (0, 0, 0, None, 2)
     assert compare_curves([(1, None)], [(1, 1.0)]).share == math.inf == compare_curves([(1, None)], [(1, 1.0)]).largest
     assert compare_curves([(1, -2.0)], [(1, -2.5)]).share == 0.5 / 2.25
     assert (LARGEST, MEAN) == ({"tiny": 0.25, "7b": 0.75}, 0.03), "measured; see the table in the module"
