@@ -76,7 +76,7 @@ def _add_ranks(a: numpy.ndarray, b: numpy.ndarray) -> tuple:
 
 def _noise(a: numpy.ndarray, b: numpy.ndarray) -> tuple:
     random = numpy.random.default_rng(4)
-    return (m * (1 + 1e-2 * random.standard_normal(m.shape)) for m in (a, b))
+    return (m * (1 + 0.05 * random.standard_normal(m.shape)) for m in (a, b))
 
 
 # name → the altered adapter of an adapter
@@ -89,7 +89,7 @@ COPIED_ADAPTERS: dict[str, Callable[[bytes], bytes]] = {
     "one unit in the last place": lambda data: pairs_changed(
         data, lambda a, b: (numpy.nextafter(a, b.dtype.type(9)), b)
     ),
-    "noise of a hundredth": lambda data: pairs_changed(data, _noise),
+    "noise of a twentieth": lambda data: pairs_changed(data, _noise),
     "negated": lambda data: pairs_changed(data, lambda a, b: (-a, -b)),
     "twice as strong": lambda data: pairs_changed(data, lambda a, b: (a, 2 * b)),
     "in bfloat16": lambda data: pack_matrices(matrices_of(data), "BF16"),

@@ -46,8 +46,10 @@ PARTS = ("adapter", "losses", "times", "answers")
 # what copies have. Honest runs of other names:              adapter  losses  their means  times
 #   names of other lengths, so that other rows share a sample  0.53    -0.01      0.23        0.04
 #   names that differ in one of two tokens, 45 steps           –        0.70      0.95       -0.09
+#   the same, 450 rows, 39 steps                               0.68     0.87      0.95       -0.26
+# An adapter with noise of 5% in all its numbers has 0.9975.
 # Losses with noise of 1e-3 nats have 0.95, a log of four decimals beside its own curve 0.997.
-ALIKE = {"adapter": 0.999, "losses": 0.9, "means": 0.985, "times": 0.8, "answers": 0.97}
+ALIKE = {"adapter": 0.995, "losses": 0.9, "means": 0.985, "times": 0.8, "answers": 0.97}
 
 EXACT = 0.999
 
