@@ -21,6 +21,7 @@ from lesson.submission.registry import FAILED, PASSED
 from lesson.submission.scoring import award_points
 
 VERY_LOSSES = "the very losses"  # but for a shift, a scale and rounding
+EQUAL = "equal "  # before a part: all of it, but for how it is written
 BITS = {"adapter", "losses"}  # what equal inputs repeat and others do not
 TIMES = {"log", "times"}  # what nothing repeats
 # Checks that fail where the adapter is not that of its own inputs: they tell whose of two equal ones is the copy.
@@ -89,10 +90,14 @@ def copied_parts(parts: set[str], mine: dict, other: dict) -> set[str]:
     # Rows that are not packed differ in length: then each step's time follows from its rows, and equal rows repeat it.
     timed = "no" not in (mine.get("packed"), other.get("packed"))
     found = parts & (TIMES if timed else {"log"})
-    different = differ_in(mine, other)
-    # Rows that differ in one name alone have nearly the same losses on a base that knows the language; not the very same.
-    alone = parts & BITS == {"losses"} and "rows" in different and VERY_LOSSES not in parts
-    return found | (parts & BITS) if found or (different and not alone) else found
+    different, bits = set(differ_in(mine, other)), parts & BITS
+    if not found and different <= {"parameters", "base"}:
+        # Equal rows and seed, and a weight decay of 0.01 instead of 0: likeness 0.9999 of losses and adapter, at tiny.
+        bits = {part for part in bits if different and EQUAL + part in parts}
+    elif not found and bits == {"losses"} and "rows" in different and VERY_LOSSES not in parts:
+        # Rows that differ in one name alone have nearly the same losses on a base that knows the language.
+        bits = set()
+    return found | bits
 
 
 def is_one_learner(a: dict, b: dict) -> bool:
@@ -123,6 +128,7 @@ def find_same_parts(verdicts: Sequence[dict]) -> Iterator[tuple[int, int, set[st
         pairs[i, j] |= alike.keys()
         if "losses" in alike and alike["losses"].exact:
             pairs[i, j].add(VERY_LOSSES)
+        pairs[i, j] |= {EQUAL + part for part in alike if alike[part].equal}
     groups: dict[tuple[str, str], list[int]] = collections.defaultdict(list)
     for index, verdict in enumerate(verdicts):
         for kind in ("adapter", "log", "answers"):

@@ -136,7 +136,7 @@ def test_whom_a_training_again_proves_is_not_accused():
     assert own(honest)["status"] == "passed" and own(copy)["status"] == "failed"
 
 
-SAME = {"rows": "r", "parameters": "p", "base": "b", "packed": "yes"}
+SAME = {"rows": "r", "seed": "1", "parameters": "p", "base": "b", "packed": "yes"}
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,11 @@ SAME = {"rows": "r", "parameters": "p", "base": "b", "packed": "yes"}
         ({"adapter", "losses", "answers"}, {"rows": "q"}, {"adapter", "losses"}),
         ({"answers"}, {"rows": "q"}, set()),
         ({"losses", "answers"}, {"rows": "q"}, set()),
-        ({"losses"}, {"parameters": "q"}, {"losses"}),
+        ({"losses"}, {"seed": "2"}, {"losses"}),
+        ({"adapter", "losses", "the very losses"}, {"parameters": "q"}, set()),
+        ({"losses", "equal losses"}, {"parameters": "q"}, {"losses"}),
+        ({"adapter", "losses", "equal adapter"}, {"parameters": "q"}, {"adapter"}),
+        ({"losses", "the very losses"}, {"rows": "q"}, {"losses"}),
         ({"losses", "times"}, {"rows": "q"}, {"losses", "times"}),
         ({"adapter", "times"}, {}, {"adapter", "times"}),
         ({"adapter", "times"}, {"packed": "no"}, set()),
