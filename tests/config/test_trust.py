@@ -7,7 +7,7 @@ from configs import DONE, broken_rules, supported_stock_configs
 
 from lesson.config.check import check_config_bytes
 from lesson.config.context import ConfigContext
-from lesson.config.reading import read_config
+from lesson.config.reading import parse_config, read_config
 from lesson.config.trust import TRUSTED_OBJECTS
 
 HOSTILE = [
@@ -127,3 +127,24 @@ def test_known_objects_cover_the_supported_configs():
 def test_what_xtuners_configs_are_known_to_use_is_trusted(source):
     rules = broken_rules(DONE + "\n" + source, ConfigContext(files=False))
     assert not [rule for rule in rules if rule.startswith("trust")]
+
+
+def test_imports_are_known_by_the_name_that_they_bind():
+    found = parse_config(b"import a.b.c\nimport d.e as f\nfrom . import g\nfrom ..h import i as j, k", "x")
+    assert found.imports == {"a": "a.b.c", "f": "d.e", "g": "..g", "j": "..h.i", "k": "..h.k"}
+    assert [(p.kind, p.line) for p in found.problems] == [("trust-import", n) for n in (1, 2, 3, 4, 4)]
+
+
+def test_problems_are_told_up_to_a_number():
+    for count in (49, 50, 51, 500):
+        problems = parse_config("\n".join(f"import m{n}" for n in range(count)).encode(), "x").problems
+        assert len(problems) == min(count, 50), count
+    assert [p.line for p in problems] == sorted(p.line for p in problems)
+
+
+@pytest.mark.parametrize(
+    ("load_from", "found"), [("None", []), ("''", []), ("'a.pth'", [("loads-pickle", 3, "a.pth")])]
+)
+def test_a_checkpoint_that_is_loaded_is_told_at_its_line(load_from, found):
+    problems = parse_config(f"x = 1\n\nload_from = {load_from}".encode(), "x").problems
+    assert [(p.kind, p.line, p.found) for p in problems] == found
