@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from lesson.core.messages import tr
 from lesson.core.strict_json import JsonProblem
 from lesson.core.text import shorten
+from lesson.data.row_rules import find_unknown_keys
 from lesson.data.rules import NAMES_NAME, TELLS_NAME, asks_name
 
 REMEMBERED = 100_000  # distinct rows and questions that are remembered to find repeats: bounds memory for any file
 MOST_PROMPTS = 1000  # distinct system prompts that are counted
+MOST_KEYS = 1000  # distinct keys that are ignored, of which each is told once
 FEWEST_SPEAKING = 30  # distinct rows from which it is worth naming the few that do not say the name
 SILENT_SHARE = 33  # they are few when they are at most one in so many
 LISTED_LINES = 100  # of them
@@ -40,6 +43,47 @@ class SystemPrompts:
                 if count * 100 <= rows:
                     text = text if text.strip() else tr("no system prompt", "没有 system")
                     yield line, tr(f"{count} of {rows} rows: {text}", f"{rows} 行中只有 {count} 行：{text}")
+
+
+class IgnoredKeys:
+    """Keys that training ignores, each told once a file: one that stands in every row is one thing to know."""
+
+    def __init__(self) -> None:
+        # (whether it is in a turn, what was found): first line, problem, rows, last line
+        self._entries: dict[tuple[bool, str], list] = {}
+        self._of_rows: dict[str, list] = {}  # the same by the key, for keys of rows
+
+    def count_problem(self, line: int, problem: JsonProblem) -> bool:
+        """Take in a finding; False when there are so many that it has to be told by itself."""
+        key = (problem.path.startswith("$.conversation"), problem.found)
+        if key not in self._entries:
+            if len(self._entries) >= MOST_KEYS:
+                return False
+            self._entries[key] = [line, problem, 0, 0]
+        self._count(self._entries[key], line)
+        return True
+
+    def count_key(self, line: int, key: str) -> list[JsonProblem]:
+        """Take in the key of a row, quickly; gives back what has to be told by itself."""
+        if key in self._of_rows:
+            self._count(self._of_rows[key], line)
+            return []
+        (problem,) = find_unknown_keys([key], frozenset(), "$")
+        if not self.count_problem(line, problem):
+            return [problem]
+        self._of_rows[key] = self._entries[False, problem.found]
+        return []
+
+    @staticmethod
+    def _count(entry: list, line: int) -> None:
+        entry[2] += entry[3] != line
+        entry[3] = line
+
+    def find(self) -> Iterator[tuple[int, JsonProblem]]:
+        """(first line, what was found, with the number of rows) of each key."""
+        for line, problem, rows, _ in self._entries.values():
+            more = tr(f", in {rows} rows", f"，共 {rows} 行") if rows > 1 else ""
+            yield line, replace(problem, found=problem.found + more)
 
 
 class Answers:

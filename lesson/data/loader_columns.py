@@ -37,10 +37,10 @@ class LoaderColumns:
         at = text.find(SYSTEM)
         return self._see(text.count("\n", 0, at), "conversation.system", "text") if at >= 0 else []
 
-    def take_row(self, index: int, row: dict, size: int) -> list[tuple[int, JsonProblem]]:
+    def take_row(self, row: dict, size: int) -> list[tuple[int, JsonProblem]]:
         """The same of one row that was parsed."""
         self._offset += size
-        found = []
+        found, index = [], 0
         for key, value in row.items():
             if key == "conversation":
                 for turn in value:

@@ -16,10 +16,9 @@ from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data.accepted import AcceptedPlaces
-from lesson.data.loader_columns import LoaderColumns
 from lesson.data.replace import Replacer, parse_pair
 from lesson.data.residue import ResidueFinder, scan_rows
-from lesson.data.row_rules import find_row_problems, texts_of
+from lesson.data.row_rules import texts_of
 from lesson.data.rows import Block, open_bytes, read_blocks, source_remedy, split_lines
 from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator
@@ -79,8 +78,9 @@ def list_pairs(values: Values) -> list[tuple[str, str]]:
 
 
 class ReplacedRowsChecker:
-    """Looks at the rows once more after replacement: still rows of the schema, which the loader of the training can read,
-    and nothing left of the `olds`.
+    """Looks at the rows once more after replacement: nothing is left of the `olds`.
+
+    Their shape is as before: replacing changes nothing but string values, none of which becomes blank.
 
     `file` is the source, in whose lines the findings are placed. `accepts` says which residues the user accepts.
     """
@@ -94,25 +94,11 @@ class ReplacedRowsChecker:
         accepts: Callable[[int, str, str], bool] = lambda line, path, near: False,
     ) -> None:
         self._file, self._findings, self._accepts = file, findings, accepts
-        self._columns = LoaderColumns()
         self._residues = [ResidueFinder(old, *(new for _, new in pairs)) for old in olds]
 
     def check_block(self, number: int, block: Block) -> None:
         """Replaced rows, of which the first came from line `number` of the source."""
-        text = block.text
-        if block.canonical == len(text):
-            wrong = self._columns.take_canonical(text, len(block.data))
-        else:  # more keys, or damage: look at each
-            wrong = []
-            for index, line in enumerate(text[:-1].split("\n")):
-                row = json.loads(line)
-                errors = [p for p in find_row_problems(row) if (p.severity or ROW_RULES[p.rule].severity) == ERROR]
-                wrong += [(index, problem) for problem in errors]
-                if not errors:
-                    wrong += self._columns.take_row(index, row, len(line.encode()) + 1)
-        for index, problem in wrong:
-            self._findings.add_finding(self._file, number + index, problem.rule, problem.found, problem.path)
-        scan_rows(self._residues, self._findings, self._file, number, text, self._accepts)
+        scan_rows(self._residues, self._findings, self._file, number, block.text, self._accepts)
 
 
 class NamesSought:

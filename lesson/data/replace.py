@@ -17,6 +17,8 @@ from lesson.data.rows import REORDERED_ROWS, STRUCTURE, Block, split_lines
 
 # A match that begins with one of these could begin inside an escape such as \n or 1f.
 ESCAPE_LETTERS = frozenset("nrtfbu0123456789abcdef")
+# What could stand outside of strings in what json.dumps writes: digits, and parts of true, false, null, NaN, Infinity.
+LITERALS = re.compile(r"^(?:[0-9eE]+|t?r?u?e?|f?a?l?s?e?|n?u?l?l?|N?a?N?|I?n?f?i?n?i?t?y?)$")
 ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -46,6 +48,7 @@ class Replacer:
         # The same on canonical text, where new names stand in their escaped form.
         self._escaped = {old: ENCODE(new)[1:-1] for old, new in self.news.items()}
         self._rest = re.compile(rf'(?:{self._any.pattern})(?:[^"\\]++|\\.)*+"')
+        self._in_key = re.compile(rf'(?:{self._any.pattern})(?:[^"\\]++|\\.)*+":')
         self._as_text = not self.overlaps and all(
             old.isprintable() and not set('"\\') & set(old) and not any(old in run for run in STRUCTURE) for old in olds
         )
@@ -127,6 +130,8 @@ class Replacer:
             return b"".join(
                 self.replace_line(line, f"{place}:{n}") for n, line in enumerate(text[:-1].split("\n"), number)
             )
+        if block.written_by_json and self._stands_in_texts_alone(text):
+            end = len(text)
         end = block.canonical if end is None else end
         if end == len(text) and self._single:
             if self._counting:
@@ -148,6 +153,11 @@ class Replacer:
             else:
                 start = end
         return b"".join(done)
+
+    def _stands_in_texts_alone(self, text: str) -> bool:
+        """Whether what json.dumps wrote can be replaced as text: no old name is in a key, or could be no string at all."""
+        plain = all(not old.isascii() or (old.isalnum() and not LITERALS.search(old)) for old in self.news)
+        return plain and not self._in_key.search(text)
 
     def _count(self, canonical: str) -> None:
         self.changed += len(self._rest.findall(canonical))

@@ -58,7 +58,7 @@ def find_shape_problems(row: object) -> Iterator[JsonProblem]:
             found += tr(": the keys are ", "：只有键 ") + quote_keys(row)
         yield JsonProblem("missing-key", "$.conversation", None, found)
         return
-    yield from _unknown_keys(row, {"conversation"}, "$")
+    yield from find_unknown_keys(row, {"conversation"}, "$")
     turns = row["conversation"]
     if not isinstance(turns, list):
         yield _wrong_type("$.conversation", turns, tr("an array of turns", "由各轮组成的数组"))
@@ -76,7 +76,7 @@ def _find_turn_problems(turn: object, at: str) -> Iterator[JsonProblem]:
     if not isinstance(turn, dict):
         yield _wrong_type(at, turn, tr("an object", "对象"))
         return
-    yield from _unknown_keys(turn, TURN_KEYS, at)
+    yield from find_unknown_keys(turn, TURN_KEYS, at)
     for key in ("system", "input", "output"):
         place = child_path(at, key)
         if key not in turn:
@@ -168,7 +168,8 @@ def quote_keys(keys: Iterable[str]) -> str:
     return ", ".join(names[:8]) + (" …" if len(names) > 8 else "")
 
 
-def _unknown_keys(found: dict, known: Set[str], at: str) -> Iterator[JsonProblem]:
+def find_unknown_keys(found: Iterable[str], known: Set[str], at: str) -> Iterator[JsonProblem]:
+    """The keys of the row or turn at the JSON path `at` that XTuner does not read."""
     for key in found:
         if key not in known:
             what = tr(f"the key {shorten(key)!r}", f"键 {shorten(key)!r}")

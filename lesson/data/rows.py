@@ -199,8 +199,9 @@ def read_blocks(stream: BinaryIO) -> Iterator[tuple[int, bytes | None]]:
 class Block:
     """Whole lines, decoded and held against the patterns of canonical rows once for all who look at them."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, written_by_json: bool = False) -> None:
         self.data = data
+        self.written_by_json = written_by_json  # each line is what json.dumps makes of some value
         # The same rows as json.dumps writes them, where who parsed them kept that: nobody has to parse them again.
         self.dumped: Block | None = None
 

@@ -10,8 +10,9 @@ from typing import BinaryIO
 from lesson.core.findings import Findings
 from lesson.core.messages import UserError, tr
 from lesson.core.strict_json import BROKEN, JsonProblem, parse_strict_json
-from lesson.data.file_rules import REMEMBERED, Answers, SystemPrompts
+from lesson.data.file_rules import REMEMBERED, Answers, IgnoredKeys, SystemPrompts
 from lesson.data.formats import detect_format
+from lesson.data.loader_columns import LoaderColumns
 from lesson.data.row_filters import find_suspect_rows, may_hold_numbers, split_fields, usual_order
 from lesson.data.row_rules import (
     SHAPE_ERRORS,
@@ -25,7 +26,6 @@ from lesson.data.rows import CANONICAL_ROWS, LONGEST_LINE, REORDERED_ROWS, Block
 from lesson.data.sources import find_other_source
 
 HEAD = 4096  # bytes that tell what a file is when its first line is too long to be read
-MOST_KEYS = 1000  # distinct keys that are ignored, of which each is told once
 
 
 class Validator:
@@ -65,7 +65,8 @@ class Validator:
 
             self._near = NearDuplicates()
         self._format_reported = self._foreign = self._stop = self._started = False
-        self._unread: dict[tuple[bool, str], list] = {}  # a key that is ignored: first line, problem, rows, last line
+        self._ignored = IgnoredKeys()
+        self._columns = LoaderColumns()
         self._dumped: list[str] | None = None  # the block's rows as json.dumps writes them, while all can be had
         self._waiting: list[str] = []  # rows made canonical, of lines that follow each other from _waiting_at on
         self._waiting_at = 0
@@ -101,7 +102,7 @@ class Validator:
             parsed = self._mixed_block(number, block)
         self._flush()
         if parsed and self._dumped:
-            block.dumped = Block("".join(self._dumped).encode())
+            block.dumped = Block("".join(self._dumped).encode(), written_by_json=True)
 
     def _mixed_block(self, number: int, block: Block) -> bool:
         """Canonical rows together, all others one by one; gives back whether any had to be parsed."""
@@ -110,7 +111,7 @@ class Validator:
         while True:
             if end > start:
                 self._flush()
-                self._keep_text(text[start:end])
+                self._keep_text(text[start:end], number, block)
                 number = self._canonical(number, text[start:end], numbers)
             if end == len(text):
                 return parsed
@@ -118,7 +119,7 @@ class Validator:
             end = block.canonical if start == block.usual else REORDERED_ROWS.match(text, start).end()
             if end > start:
                 self._flush()
-                self._keep_text(text[start:end])
+                self._keep_text(text[start:end], number, block)
                 number = self._reordered(number, text[start:end], numbers)
             if end == len(text):
                 return parsed
@@ -127,12 +128,23 @@ class Validator:
             number += 1
             end = CANONICAL_ROWS.match(text, start).end()
 
-    def _keep_text(self, rows: str | None) -> None:
-        """Remember canonical rows of this block; None where a line has no such form."""
-        if rows is None:
+    def _keep_text(self, rows: str, number: int, block: Block) -> None:
+        """Remember canonical rows of this block, and see what the loader of the training makes of them."""
+        size = len(block.data) if len(rows) == len(block.text) else len(rows.encode())
+        self._see_columns(number, self._columns.take_canonical(rows, size))
+        if self._dumped is not None:
+            self._dumped.append(rows)
+
+    def _keep_line(self, line: str | None) -> None:
+        """The same of a line that was parsed; None where it has no such form."""
+        if line is None:
             self._dumped = None
         elif self._dumped is not None:
-            self._dumped.append(rows)
+            self._dumped.append(line + "\n")
+
+    def _see_columns(self, number: int, problems: list[tuple[int, JsonProblem]]) -> None:
+        for index, problem in problems:
+            self._add_problem(number + index, problem)
 
     def finish(self) -> None:
         """Add the findings about the file as a whole."""
@@ -154,9 +166,8 @@ class Validator:
                 self.findings.add_finding(self.file, line, "near-duplicate", found)
         for line, found in self._answers.find_silent():
             self.findings.add_finding(self.file, line, "name-rare", found)
-        for line, problem, rows, _ in self._unread.values():
-            found = problem.found + (tr(f", in {rows} rows", f"，共 {rows} 行") if rows > 1 else "")
-            self.findings.add_finding(self.file, line, problem.rule, found, problem.path, problem.column)
+        for line, problem in self._ignored.find():
+            self.findings.add_finding(self.file, line, problem.rule, problem.found, problem.path, problem.column)
         for line, found in self._prompts.find_odd():
             self.findings.add_finding(self.file, line, "odd-system", found, "$.conversation[0].system")
 
@@ -178,17 +189,8 @@ class Validator:
             any(old in problem.found for old in self._replaced) or self._accepts(number, problem.path, problem.found)
         ):
             return
-        if (
-            problem.rule == "unknown-key" and not problem.severity
-        ):  # once a file: a key that stands in each row is one thing to know
-            key = (problem.path.startswith("$.conversation"), problem.found)
-            if key in self._unread:
-                self._unread[key][2] += self._unread[key][3] != number
-                self._unread[key][3] = number
-                return
-            if len(self._unread) < MOST_KEYS:
-                self._unread[key] = [number, problem, 1, number]
-                return
+        if problem.rule == "unknown-key" and not problem.severity and self._ignored.count_problem(number, problem):
+            return
         self.findings.add_finding(
             self.file, number, problem.rule, problem.found, problem.path, problem.column, problem.severity
         )
@@ -224,7 +226,7 @@ class Validator:
             self._text(number, line.decode())
         except UnicodeDecodeError as error:
             self.rows += 1
-            self._keep_text(None)
+            self._keep_line(None)
             found = tr(f"the byte 0x{line[error.start]:02x}", f"字节 0x{line[error.start]:02x}")
             self._add_problem(number, JsonProblem("not-utf8", "", error.start + 1, found))
 
@@ -233,7 +235,7 @@ class Validator:
         if not line.strip(" \t\r\n"):
             self.blank += 1
             self._first_blank = self._first_blank or number
-            self._keep_text(None)
+            self._keep_line(None)
             return
         value, problems = parse_strict_json(line)
         for problem in problems:
@@ -241,16 +243,19 @@ class Validator:
         value = BROKEN if value is BROKEN else self._in_xtuners_format(number, value)
         if value is BROKEN:
             self.rows += 1
-            self._keep_text(None)
+            self._keep_line(None)
             return
         canonical = json.dumps(value, ensure_ascii=False)
-        self._keep_text(None if problems else canonical + "\n")
+        self._keep_line(None if problems else canonical)
         if any(problem.rule == "lone-surrogate" for problem in problems):
             self.rows += 1
             for problem in find_row_problems(value):
                 self._add_problem(number, problem)
             return
-        if not CANONICAL_ROWS.fullmatch(canonical + "\n"):
+        size = len(line.encode()) + 1
+        if plain := self._plain_text(number, canonical, value):
+            self._see_columns(number, self._columns.take_row(value, size))
+        else:
             shape = list(find_shape_problems(value))
             for problem in shape:
                 self._add_problem(number, problem)
@@ -259,11 +264,23 @@ class Validator:
                 for problem in find_text_problems(value):
                     self._add_problem(number, problem)
                 return
-            canonical = json.dumps(texts_of(value), ensure_ascii=False)  # for the rules of texts and of whole files
+            self._see_columns(number, self._columns.take_row(value, size))
+            plain = json.dumps(texts_of(value), ensure_ascii=False)  # for the rules of texts and of whole files
         if number != self._waiting_at + len(self._waiting):
             self._flush()
             self._waiting_at = number
-        self._waiting.append(canonical)
+        self._waiting.append(plain)
+
+    def _plain_text(self, number: int, canonical: str, value: object) -> str:
+        """A row as canonical text in the usual order, "" where that takes more than leaving out what training ignores."""
+        if isinstance(value, dict) and len(value) > 1 and isinstance(value.get("conversation"), list):
+            canonical = json.dumps({"conversation": value["conversation"]}, ensure_ascii=False)
+        if not REORDERED_ROWS.fullmatch(canonical + "\n"):
+            return ""
+        for key in [key for key in value if key != "conversation"]:
+            for problem in self._ignored.count_key(number, key):
+                self._add_problem(number, problem)
+        return usual_order(canonical)
 
     def _in_xtuners_format(self, number: int, value: object) -> object:
         """The row in XTuner's format, with a finding when it had another one; BROKEN where it cannot be had."""

@@ -38,7 +38,7 @@ def told(early, late):
         times = CHUNK // len(text) + 2 if row is early else 1
         plain = row.keys() == {"conversation"} and {*row["conversation"][0].values()} <= {"s", "a", "b", *LONG.values()}
         for _ in range(times):
-            found += columns.take_canonical(text, len(text)) if plain else columns.take_row(0, row, len(text))
+            found += columns.take_canonical(text, len(text)) if plain else columns.take_row(row, len(text))
     return [problem.rule for _, problem in found]
 
 

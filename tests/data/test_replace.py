@@ -78,6 +78,25 @@ def test_equal_to_the_published_script(data, old, new):
     assert replaced(data, (old, new)) == replace_bytes(data, old, new)
 
 
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(ROW | ANY, min_size=1, max_size=3),
+    NAMES | st.sampled_from(["true", "ul", "1", "NaN", "a1"]),
+    st.sampled_from(["机智流", "x", 'say "hi"\\\n']),
+)
+@example([{"n": True, "true": "true", "x": "true"}], "true", "y")
+@example([{"尖米": 1, "x": "尖米"}], "尖米", "y")
+@example([{"id": 7, "x": "尖米"}], "尖米", "y")
+def test_what_json_wrote_is_replaced_as_text_or_parsed_with_the_same_result(rows, old, new):
+    data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode("utf-8", "replace")
+    expected = replace_bytes(data, old, new)
+    replacer = Replacer([(old, new)])
+    assert replacer.replace_block(Block(data, written_by_json=True), "f", 1) == expected
+    slow = Replacer([(old, new)])
+    slow.replace_block(Block(data), "f", 1)
+    assert replacer.changed == slow.changed
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(ROW | ANY, max_size=3))
 def test_canonical_means_that_parsing_changes_nothing(rows):
