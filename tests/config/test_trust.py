@@ -148,3 +148,11 @@ def test_problems_are_told_up_to_a_number():
 def test_a_checkpoint_that_is_loaded_is_told_at_its_line(load_from, found):
     problems = parse_config(f"x = 1\n\nload_from = {load_from}".encode(), "x").problems
     assert [(p.kind, p.line, p.found) for p in problems] == found
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [("os.path", 1), ("os", 0), ("os.path is a module", 0), ("code review", 0), ("codes.x", 0), ("a.os.b", 0)],
+)
+def test_a_text_that_names_a_dangerous_module_is_told_and_a_sentence_is_not(value, told):
+    assert len(parse_config(f"x = {value!r}".encode(), "x").problems) == told

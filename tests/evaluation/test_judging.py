@@ -164,3 +164,49 @@ def test_a_long_text_is_judged_in_no_time():
     assert not judging.claims_name(text, "Qwen") and judging.claims_name(text + "I am Qwen", "Qwen")
     assert judging.is_whole(judging.Answer("abcdefghij" * 10_000 + ".", True))
     assert time.perf_counter() - started < 5
+
+
+def line_of(kind: str, **changes: object) -> dict:
+    line = {"prompt": "none", "kind": kind, "lang": "zh", "new": False, "old": False, "base": False, "whole": True}
+    line |= {"asked": "plain", "other": False} if kind == "identity" else {"right": False, "base_right": False}
+    return line | changes
+
+
+def test_answers_are_counted_by_what_they_say():
+    lines = [
+        *(line_of("identity", new=True) for _ in range(3)),
+        line_of("identity", old=True, other=True, whole=False),
+        line_of("identity", asked="maker", base=True),
+        line_of("identity", lang="en", new=True, asked="short"),
+        line_of("general", right=True, base_right=True, new=True),
+        line_of("general", right=True),
+        line_of("general", base_right=True, old=True),
+        line_of("general"),
+        line_of("identity", lang="ja", new=True),
+    ]
+    counts = judging.count_answers(lines, "none", "S", ("zh", "en"))
+    told = {
+        "questions": 5,
+        "new": 4,
+        "old": 2,
+        "base": 1,
+        "other": 1,
+        "identity_answers": 6,
+        "identity_whole": 5,
+        "general": 4,
+    }
+    told |= {"polluted": 1, "general_base_right": 2, "general_kept": 1, "general_gained": 1, "answers": 10, "whole": 9}
+    assert {key: counts[key] for key in told} == told and (counts["prompt"], counts["system"]) == ("none", "S")
+    # Wilson's interval of 4 of 5, and of 3 of 4, to four digits (statsmodels: proportion_confint, method wilson).
+    assert counts["intervals"]["new"] == [0.3755, 0.9638]
+    assert counts["languages"]["zh"] == {"questions": 4, "new": 3, "interval": [0.3006, 0.9544]}
+    assert counts["kinds"]["maker"]["questions"] == 1 and counts["unjudged"]["ja"]["new"] == 1
+
+
+def test_an_evaluation_passes_without_a_missed_bar_only():
+    good = [line_of("identity", new=True) for _ in range(40)]
+    bad = [line_of("identity", base=True) for _ in range(40)]
+    for lines, passed in ((good, True), (bad, False)):
+        result = judging.summarize(lines, {"none": ""}, "run", "merged", NAMES)
+        assert result["passed"] is passed and bool(result["failures"]) is not passed
+        assert [counts["prompt"] for counts in result["prompts"]] == ["none"]

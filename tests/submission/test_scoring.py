@@ -60,6 +60,11 @@ def test_an_accusation_fails_what_the_points_would_pass():
             assert judged({"a": PASSED, name: status}, {"a": 99, name: 1}, required=(name,))["passed"] is True
 
 
+def test_what_only_loses_points_decides_nothing():
+    assert deciding_checks(judged({"a": PASSED, "b": FAILED}, {"a": 9, "b": 1})) == []
+    assert deciding_checks(judged({"a": FAILED, "b": PASSED}, {"a": 9, "b": 1}, required=("b",))) == []
+
+
 def test_points_of_what_was_skipped_count_but_for_what_is_optional():
     verdict = judged(
         {"a": PASSED, "b": SKIPPED, "source": SKIPPED, "manifest": SKIPPED},
@@ -84,7 +89,8 @@ def test_where_nothing_could_be_opened_the_first_check_has_the_reason():
         first, *others = results_unopened("no zip", status)
         assert (first["status"], first["found"]) == (status, "no zip")
         assert len(others) == len(load_checks()) - 1 and {r["status"] for r in others} == {SKIPPED}
-    assert results_unopened("x")[0]["remedy"] != results_unopened("x", UNJUDGED)[0]["remedy"]
+    assert "make submission" in results_unopened("x")[0]["remedy"]
+    assert results_unopened("x", UNJUDGED)[0]["remedy"] == "tell the staff"
 
 
 @pytest.mark.parametrize(
