@@ -46,6 +46,19 @@ def test_a_write_killed_at_any_moment_leaves_one_of_the_two_files_whole(tmp_path
         assert len(set(content)) == 1, "bytes of one version only"
 
 
+def test_a_file_is_written_as_utf_8_with_lf_into_a_folder_that_is_made(tmp_path):
+    path = tmp_path / "a" / "b" / "c.txt"
+    with atomic(path) as file:
+        file.write("名\nx\n")
+    with atomic(path.with_name("d"), "wb") as file:
+        file.write(b"\xff\r\n")
+    assert path.read_bytes() == "名\nx\n".encode() and path.with_name("d").read_bytes() == b"\xff\r\n"
+    with files.atomic_folder(tmp_path / "e" / "f" / "g") as folder:
+        (folder / "x").touch()
+    assert (tmp_path / "e" / "f" / "g" / "x").exists()
+    assert sorted(p.name for p in path.parent.iterdir()) == ["c.txt", "d"]
+
+
 def test_an_atomic_file_gets_the_permissions_of_any_new_file(tmp_path):
     with atomic(tmp_path / "a") as file:
         file.write("x")

@@ -225,6 +225,20 @@ def test_what_the_script_chokes_on_is_one_line_with_its_place(line, place):
     assert error.value.where == place
 
 
+def test_lines_are_counted_whether_they_are_as_json_writes_them_or_not():
+    row, other = b'{"conversation": [{"input": "a", "output": "b"}]}\n', b'{"x" :"a"}\n'
+    for before in (row + other, other + row, other * 2, row * 2, row + other + row + other, other + b"\n" + other):
+        with pytest.raises(UserError) as error:
+            replaced(before + b'{"a": }\n', ("a", "c"))
+        assert error.value.where == f"f:{before.count(10) + 1}:7", before
+
+
+def test_strings_that_change_are_counted_in_rows_of_any_form():
+    for data, count in ((b'{"x" :"a", "y": ["a", "b"]}\n', 2), (b'{"x": "a"}\n{"x" :"aa"}\n{"y": "b"}\n', 2)):
+        replacer = Replacer([("a", "c")])
+        assert b'"a' not in replaced(data, replacer=replacer) and replacer.changed == count
+
+
 def test_nesting_as_deep_as_json_goes():
     data = b'{"a":' * 400 + b'"a"' + b"}" * 400
     assert replaced(data, ("a", "b")) == replace_bytes(data, "a", "b")
