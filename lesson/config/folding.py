@@ -253,7 +253,7 @@ def _too_large(op: ast.operator, left: object, right: object) -> bool:
     sizes = [len(side) if isinstance(side, str | list | tuple) else None for side in (left, right)]
     if all(isinstance(side, int) for side in (left, right)):
         if isinstance(op, ast.Pow):
-            return abs(left) > 1 and right > 0 and (abs(left).bit_length() - 1) * right > 64
+            return max(abs(left).bit_length() - 1, 0) * right > 64  # of 0 and 1 every power is small
         return isinstance(op, ast.LShift) and left != 0 and right > 64
     match op:
         case ast.Add():

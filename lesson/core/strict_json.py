@@ -126,7 +126,8 @@ def _walk(text: str) -> Iterator[tuple[str, int, str, bool]]:
         elif token == ",":
             index[-1] += 1
             expecting_key = in_object[-1]
-            at = path[-1] if expecting_key else child_path(path[-1], index[-1])
+            if not expecting_key:  # a key says its own path
+                at = child_path(path[-1], index[-1])
         elif token == ":":
             expecting_key = False
         elif token[0] == '"' and in_object[-1] and expecting_key:
