@@ -75,6 +75,12 @@ def test_a_base_whose_form_xtuner_does_not_have_is_no_qwen_and_no_llama(base):
         assert judged(folder, template)["template"].startswith("take another base: MODEL=")
 
 
+def test_what_was_found_names_the_template_the_base_and_its_own():
+    source = DONE.replace("PROMPT_TEMPLATE.internlm2_chat", "PROMPT_TEMPLATE.gemma")
+    [finding] = check_config_bytes(source.encode(), "x.py").findings
+    assert finding.found == "gemma (internlm2_5-7b-chat: internlm2_chat)"
+
+
 def test_a_base_that_does_not_chat_may_have_the_default():
     for base in ("Llama-2-7b-hf", "Qwen2.5-7B", "internlm2_5-7b"):
         assert not is_chat_model(base) and "template" not in judged(f"/models/{base}", "default"), base

@@ -142,6 +142,32 @@ def test_a_base_that_is_not_there_or_a_placeholder_is_an_error(rules_found):
         assert rules_found({"internlm2_5-7b-chat": place}, files=False) == [], place
 
 
+@pytest.mark.parametrize(
+    ("path", "there", "files", "found"),
+    [
+        ("/data/rows", False, False, []),
+        ("./rows", False, False, []),
+        ("./rows.d", False, False, ["load-form"]),
+        ("/data/rows", False, True, ["load-form"]),
+        ("rows", True, True, []),
+        ("rows", True, False, ["data-stock"]),
+        ("tatsu-lab/alpaca", False, True, ["data-stock"]),
+    ],
+)
+def test_a_folder_of_rows_is_no_data_set_of_a_hub(tmp_path, monkeypatch, path, there, files, found):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "internlm2_5-7b-chat").mkdir()
+    if there:
+        (tmp_path / path).mkdir()
+    old = "dict(train=alpaca_en_path)"
+    line = next(line for line in DONE.splitlines() if old in line)
+    source = DONE.replace(
+        line, line[: len(line) - len(line.lstrip())] + f"dataset=dict(type=load_dataset, path={path!r}),"
+    )
+    source = source.replace("/root/lesson/models/", "")
+    assert [r for r in broken_rules(source, ConfigContext(files=files)) if r in ("load-form", "data-stock")] == found
+
+
 def test_a_warm_up_of_one_step_is_an_error(rules_found):
     """600 short rows at the stock values: the schedule has one step of warm-up, and the rate would never rise."""
     assert rules_found(rows=600) == ["warmup-one"]
