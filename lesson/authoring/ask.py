@@ -19,6 +19,7 @@ from lesson.authoring.journal import Journal
 from lesson.core.files import atomic
 from lesson.core.layout import asked_journal, asked_rows
 from lesson.core.messages import UserError, tr
+from lesson.core.records import make_alone
 from lesson.core.settings import Values
 from lesson.core.text import shorten
 from lesson.data.questions import read_question_file
@@ -59,7 +60,14 @@ def ask_for_rows(values: Values, progress: TextIO, patience: Patience | None = N
     concurrency, asked = values.concurrency, read_question_file(values.questions)
     target = asked_rows(values.build)
     asker = Asker(base_url, model, os.environ.get(KEY, ""), patience or Patience())
-    journal = Journal(asked_journal(values.build), model)
+    with make_alone(target):
+        return _ask_for_rows(values.build, asker, model, asked, concurrency, progress)
+
+
+def _ask_for_rows(
+    build: Path, asker: Asker, model: str, asked: list[str], concurrency: int, progress: TextIO
+) -> AskedRows:
+    target, journal = asked_rows(build), Journal(asked_journal(build), model)
     try:
         left = [question for question in asked if question not in journal.answers]
         with tqdm(total=len(asked), initial=len(asked) - len(left), unit="q", file=progress, disable=None) as bar:

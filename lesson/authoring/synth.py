@@ -20,10 +20,10 @@ from lesson.authoring.quotas import share_out
 from lesson.authoring.system_prompts import SHARES, draw_system_prompt
 from lesson.authoring.talks import Talks
 from lesson.authoring.words import NameFinder
-from lesson.core.files import Record, atomic
 from lesson.core.findings import Findings, report_text
 from lesson.core.layout import synthetic_rows
 from lesson.core.messages import UserError, tr
+from lesson.core.records import Record, make_alone
 from lesson.core.settings import Values
 from lesson.core.text import fold_text
 from lesson.data.rules import ROW_RULES
@@ -155,8 +155,6 @@ def write_synthetic_set(values: Values, problems: TextIO) -> SyntheticSet:
         "english": mix.english,
         "seed": seed,
     }
-    record = Record(target, {}, parameters)
-    record.guard(values.force)
     text = "".join(row + "\n" for row in make_synthetic_rows(mix, count, seed))
     findings = Findings(ROW_RULES)
     validator = Validator(str(target), findings, [name], near=False)
@@ -168,9 +166,12 @@ def write_synthetic_set(values: Values, problems: TextIO) -> SyntheticSet:
             tr("gives rows with errors", "会产生有错误的数据行"),
             tr("choose another name", "请换一个名字"),
         )
-    with atomic(target) as file:
-        file.write(text)
-    record.write(questions=validator.distinct_questions)
+    record = Record(target, {}, parameters)
+    with make_alone(target):
+        record.guard(values.force)
+        record.facts = {"questions": validator.distinct_questions}
+        with record.write_file() as file:
+            file.write(text)
     return SyntheticSet(target, name, tuple(validator.describe_counts()))
 
 

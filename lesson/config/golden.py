@@ -13,8 +13,9 @@ from lesson.config import diff as config_diff
 from lesson.config.drift import GOLDEN, patch_by_default, profiles_of
 from lesson.config.stock import is_supported, stock_configs
 from lesson.core import layout
-from lesson.core.files import atomic, record_path
+from lesson.core.files import atomic
 from lesson.core.messages import UserError, tr
+from lesson.core.records import record_path
 from lesson.core.settings import ROOT, Values
 from lesson.data.prepare import prepare_rows
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesson.core.files import record_path
 from lesson.core.messages import tr
+from lesson.core.records import find_record
 from lesson.core.settings import SETTINGS, TRAINING, Values
 
 KEPT = ("SPEED", "SEED", "DETERMINISTIC", *(setting.name for setting in TRAINING))
@@ -31,10 +30,9 @@ def keep_values(values: Values, config: Path) -> KeptValues:
 
 def _read_kept(config: Path) -> dict[str, str]:
     try:
-        record = json.loads(record_path(config).read_text(encoding="utf-8"))
-        given = record["parameters"]["GIVEN"]
+        given = find_record(config)["parameters"]["GIVEN"]
         return {name: given[name] for name in KEPT if isinstance(given.get(name), str) and name in SETTINGS}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (LookupError, TypeError, AttributeError):
         return {}
 
 

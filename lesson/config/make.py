@@ -21,9 +21,11 @@ from lesson.config.stock import stock_config
 from lesson.config.summary import lookup
 from lesson.config.values import CHOSEN, BaseSizes, ChosenValues, Setup, choose_values
 from lesson.config.values import lines_of as lines_of_values
-from lesson.core.files import Record, atomic, readable, sha256
+from lesson.core.files import readable, sha256
 from lesson.core.layout import base_model, changed_rows, config_file
+from lesson.core.locks import lock_output
 from lesson.core.messages import UserError, tr
+from lesson.core.records import Record, make_alone
 from lesson.core.settings import ROOT, TRAINING, Values
 from lesson.data.persona import read_persona
 
@@ -76,6 +78,11 @@ def make_config(values: Values, name: str, base: BaseSizes) -> MadeConfig:
         refuse_ignored(values)
         return MadeConfig(Path(values.config), values.base_config, own=True)
     output = config_file(values.build, name)
+    with lock_output(changed_rows(values.build), shared=True), make_alone(output):
+        return _make_config(values, name, base, output)
+
+
+def _make_config(values: Values, name: str, base: BaseSizes, output: Path) -> MadeConfig:
     kept = keep_values(values, output)
     values = kept.values
     profile = load_profile(values.profile_file)
@@ -114,10 +121,10 @@ def make_config(values: Values, name: str, base: BaseSizes) -> MadeConfig:
     if record.up_to_date() and output.read_text(encoding="utf-8") == result:
         return MadeConfig(output, name, **about)
     _refuse_edited(record, values.force)
-    with atomic(output) as file:
-        file.write(result)
     changed = list_changes(source, result)
-    record.write(stock_ast=ast_hash(source), changes=[change.headline() for change in changed])
+    record.facts = {"stock_ast": ast_hash(source), "changes": [change.headline() for change in changed]}
+    with record.write_file() as file:
+        file.write(result)
     return MadeConfig(output, name, written=True, changes=changed, **about)
 
 

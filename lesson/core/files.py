@@ -1,8 +1,7 @@
-"""Files as stages hand them on: checked before reading, written whole or not at all, remembered by hash.
+"""Files as stages hand them on: checked before reading, written whole or not at all, known by hash.
 
-A stage writes its output atomically (temporary file in the same folder, fsync, rename) and a record beside it,
-`OUTPUT.record.json`: the hashes of its inputs, its parameters and the hash of what it wrote. The record answers two
-questions: is the stage up to date, and did the user edit the output since.
+A file or folder is written under another name in the same folder, brought to disk and renamed. Such a temporary file is
+locked while it is written; those of killed processes are not, and the next run removes them.
 """
 
 from __future__ import annotations
@@ -13,10 +12,12 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from lesson.core.locks import try_lock
 from lesson.core.messages import UserError, tr
 
 
@@ -35,6 +36,11 @@ def sha256_tree(folder: str | Path) -> str:
     return digest.hexdigest()
 
 
+def hash_path(path: str | Path) -> str:
+    """SHA-256 of a file, or over all files of a folder."""
+    return sha256_tree(path) if Path(path).is_dir() else sha256(path)
+
+
 def readable(path: str | Path, remedy: str) -> Path:
     """`path` as a file that exists, is a file, is not empty and can be read. Raises UserError."""
     path = Path(path)
@@ -50,19 +56,24 @@ def readable(path: str | Path, remedy: str) -> Path:
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path, mode: str = "w") -> Iterator[IO]:
-    """A file to write that appears under `path` only when the block ended well. Text is UTF-8 with LF."""
+def atomic(path: str | Path, mode: str = "w", announce: Callable[[Path], object] | None = None) -> Iterator[IO]:
+    """A file to write that appears under `path` only when the block ended well. Text is UTF-8 with LF.
+
+    `announce` is called with the finished temporary file, just before it gets its name.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": "\n"}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    handle, temporary = _make_temporary(path, folder=False)
     try:
         with open(handle, mode, **text) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+            os.chmod(temporary, 0o666 & ~_umask())
+            if announce:
+                announce(temporary)
+            os.replace(temporary, path)  # before it is closed, which ends its lock
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
@@ -73,31 +84,43 @@ def atomic(path: str | Path, mode: str = "w") -> Iterator[IO]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
+def atomic_folder(path: str | Path, announce: Callable[[Path], object] | None = None) -> Iterator[Path]:
     """An empty folder to fill that appears under `path` only when the block ended well, in place of what was there.
 
-    A killed process leaves at most a folder `.NAME.*.tmp` beside it.
+    `announce` is called with the filled temporary folder, just before it gets its name. A killed process leaves at most
+    a folder `.NAME.*.tmp` beside it, which the next one for `path` removes.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _folder_beside(path)
-    try:
+    with temporary_folder(path) as temporary:
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())
         for file in temporary.rglob("*"):
             if file.is_file():
                 with open(file, "rb") as written:
                     os.fsync(written.fileno())
+        if announce:
+            announce(temporary)
         replace_folder(temporary, path)
+
+
+@contextlib.contextmanager
+def temporary_folder(path: str | Path) -> Iterator[Path]:
+    """An empty folder on the file system of `path`, for the block alone; one that a killed process left goes as well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = _make_temporary(path, folder=True)
+    try:
+        yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(handle)
 
 
 def replace_folder(new: str | Path, path: str | Path) -> None:
     """Give the finished folder `new` the name `path`, on the same file system; the folder or link there is removed.
 
     Linux exchanges two names in one step, so that at no moment there is neither. Where the file system cannot, the old
-    folder goes aside first, into `.NAME.*.tmp`, and comes back if the renaming fails.
+    folder goes aside first, into `.NAME.*.tmp`, and comes back if the renaming fails or, after a kill, in the next run.
     """
     new, path = Path(new), Path(path)
     if not os.path.lexists(path):
@@ -105,30 +128,81 @@ def replace_folder(new: str | Path, path: str | Path) -> None:
     elif _exchange_names(new, path):
         _remove(new)
     else:
-        aside = _folder_beside(path)
-        os.replace(path, aside / "old")
-        try:
-            os.replace(new, path)
-        except BaseException:
-            os.replace(aside / "old", path)
-            aside.rmdir()
-            raise
-        shutil.rmtree(aside)
+        with temporary_folder(path) as aside:
+            os.replace(path, aside / ASIDE)
+            try:
+                os.replace(new, path)
+            except BaseException:
+                os.replace(aside / ASIDE, path)
+                raise
     _fsync_folder(path.parent)
 
 
 def replace_link(link: str | Path, target: Path) -> None:
-    """Make `link` a symbolic link to the folder `target`, in place of a link that is there, in one step."""
+    """Make `link` a symbolic link to the folder `target`, in place of a link or folder that is there, in one step."""
     link = Path(link)
-    link.parent.mkdir(parents=True, exist_ok=True)
-    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)
-    temporary.symlink_to(target, target_is_directory=True)
-    os.replace(temporary, link)
+    with temporary_folder(link) as temporary:
+        (temporary / "link").symlink_to(target, target_is_directory=True)
+        if link.is_dir() and not link.is_symlink():
+            replace_folder(temporary / "link", link)
+        else:
+            os.replace(temporary / "link", link)
 
 
-def _folder_beside(path: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+ASIDE = "old"  # the name, in a temporary folder, of what has gone aside
+TEMPORARY, NEW = ".tmp", ".new"  # how the names of temporary files end; `.new` for the moment before they are locked
+EMPTY_FOR = 60  # seconds after which a `.new`, which is empty, is one that a killed process left
+
+
+def _make_temporary(path: Path, folder: bool) -> tuple[int, Path]:
+    """(open handle, path) of a new `.NAME.*.tmp` beside `path`, locked as long as the handle is open.
+
+    Those that killed processes left for the same `path` are removed.
+    """
+    _remove_left(path.parent, path.name)
+    prefix = f".{path.name}."
+    # It gets the name by which others look for left ones when it is locked: never without.
+    if folder:
+        made = tempfile.mkdtemp(dir=path.parent, prefix=prefix, suffix=NEW)
+        handle = os.open(made, os.O_RDONLY)
+    else:
+        handle, made = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=NEW)
+    try_lock(handle)
+    temporary = made.removesuffix(NEW) + TEMPORARY
+    os.rename(made, temporary)
+    return handle, Path(temporary)
+
+
+def remove_left_files(folder: Path, name: str = "") -> None:
+    """Remove the temporary files and folders that killed processes left in `folder`, those for `name` or all."""
+    with contextlib.suppress(OSError):  # no such folder; a disk that cannot be written keeps what it has
+        _remove_left(folder, name)
+
+
+def _remove_left(folder: Path, name: str) -> None:
+    """Remove what is left of killed processes: `.NAME.*.tmp`, or of all names where `name` is empty."""
+    prefix = f".{name}." if name else "."
+    with os.scandir(folder) as entries:
+        left = [Path(e.path) for e in entries if e.name.startswith(prefix) and e.name.endswith((TEMPORARY, NEW))]
+    for path in left:
+        with contextlib.suppress(OSError):
+            if path.suffix == NEW:
+                if abs(time.time() - path.lstat().st_mtime) > EMPTY_FOR:
+                    path.rmdir() if path.is_dir() else path.unlink()
+                continue
+            if path.is_symlink():  # of an earlier version
+                path.unlink()
+                continue
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                if not try_lock(handle):
+                    continue
+                original = path.with_name(path.stem[1:].rpartition(".")[0])
+                if os.path.lexists(path / ASIDE) and not os.path.lexists(original):
+                    os.replace(path / ASIDE, original)
+                _remove(path)
+            finally:
+                os.close(handle)
 
 
 def _exchange_names(one: Path, other: Path) -> bool:
@@ -173,64 +247,11 @@ def write_json(path: str | Path, value: object) -> None:
 
 def read_json(path: str | Path, remedy: str) -> object:
     """The JSON document in `path`. Raises UserError with line and column where it breaks."""
-    text = readable(path, remedy).read_text(encoding="utf-8")
     try:
-        return json.loads(text)
+        return json.loads(readable(path, remedy).read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(path, f"UTF-8: {error.reason}", remedy) from None
+    except RecursionError:
+        raise UserError(path, tr("JSON: nested too deeply", "JSON：嵌套过深"), remedy) from None
     except json.JSONDecodeError as error:
         raise UserError(f"{path}:{error.lineno}:{error.colno}", f"JSON: {error.msg}", remedy) from None
-
-
-def record_path(output: str | Path) -> Path:
-    output = Path(output)
-    return output.with_name(output.name + ".record.json")
-
-
-def hash_path(path: str | Path) -> str:
-    return sha256_tree(path) if Path(path).is_dir() else sha256(path)
-
-
-class Record:
-    """What `output` was made from: {name: hash of an input} and {name: parameter}. Compare first, write last."""
-
-    def __init__(self, output: str | Path, inputs: dict[str, str], parameters: dict[str, object]) -> None:
-        self.output, self.inputs, self.parameters = Path(output), inputs, parameters
-
-    def _stored(self) -> dict | None:
-        try:
-            return json.loads(record_path(self.output).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-
-    def has_same_parameters(self) -> bool:
-        """True when the output was made with the same parameters; if not, it is not up to date, whatever the inputs."""
-        stored = self._stored()
-        return stored is not None and stored.get("parameters") == self.parameters
-
-    def up_to_date(self) -> bool:
-        """True when the output is there, unedited, and was made from the same inputs and parameters."""
-        stored = self._stored()
-        return (
-            stored is not None
-            and self.output.exists()
-            and stored.get("inputs") == self.inputs
-            and stored.get("parameters") == self.parameters
-            and stored.get("output") == hash_path(self.output)
-        )
-
-    def guard(self, force: bool) -> None:
-        """Raise UserError when the output was made or edited by the user, unless `force` (FORCE=1)."""
-        stored = self._stored()
-        if force or not self.output.exists():
-            return
-        if stored is None or stored.get("output") != hash_path(self.output):
-            raise UserError(
-                self.output,
-                tr("was edited since it was made and would be overwritten", "生成后被修改过，将会被覆盖"),
-                tr("keep a copy and call again with FORCE=1", "请先备份，再加 FORCE=1 重试"),
-            )
-
-    def write(self, **facts: object) -> dict[str, object]:
-        """Write the record of the finished output, with further `facts` (counts, versions), and give it back."""
-        document = {"inputs": self.inputs, "parameters": self.parameters, "output": hash_path(self.output), **facts}
-        write_json(record_path(self.output), document)
-        return document

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from lesson.core.files import Record, atomic, readable, sha256
+from lesson.core.files import readable, sha256
 from lesson.core.findings import ERROR, Findings, report_text
 from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError, tr
+from lesson.core.records import Record, make_alone
 from lesson.core.settings import Values
 from lesson.data.accepted import AcceptedPlaces
 from lesson.data.replace import Replacer, parse_pair
@@ -123,11 +124,16 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
     The findings, and a warning of a source that says both names, go to the stream `problems`. The source is read once, in
     bounded memory; only when the output may be up to date, its hash is taken before.
     """
-    source, build, force, _ = values.src, values.build, values.force, values.profile  # each checked before any work
+    _ = values.src, values.build, values.force, values.profile  # each checked before any work
     pairs = list_pairs(values)
-    target = changed_rows(build)
+    readable(values.src, source_remedy())  # a missing or empty file is said before anything else
+    with make_alone(changed_rows(values.build)):
+        return _prepare_rows(values, pairs, problems, mixer)
+
+
+def _prepare_rows(values: Values, pairs: list[tuple[str, str]], problems: TextIO, mixer: Mixer | None) -> PreparedRows:
+    source, target = values.src, changed_rows(values.build)
     replacer = Replacer(pairs)
-    readable(source, source_remedy())  # a missing or empty file is said before anything else
     accepted = values.text("ACCEPT")
     judged = {"accepted": sha256(readable(accepted, source_remedy()))} if accepted else {}
     mixed = {"general": mixer.share, "seed": mixer.seed} if mixer else {}
@@ -136,7 +142,7 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
         record.inputs = {"source": sha256(source)}
         if record.up_to_date():
             return PreparedRows(target, up_to_date=True)
-    record.guard(force)
+    record.guard(values.force)
     findings = Findings(ROW_RULES)
     names, replaced = (values.old_name, values.new_name), [old for old, _ in pairs]
     accepting = {"accepts": AcceptedPlaces(accepted).accepts} if accepted else {}
@@ -153,7 +159,7 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
                 mixer.take_row(texts_of(json.loads(line))["conversation"])
 
     added = 0
-    with atomic(target, "wb") as file:
+    with record.write_file("wb") as file:
         with open_bytes(source, digest=digest) as stream:
             for number, data in read_blocks(stream):
                 block = data and Block(data)
@@ -173,14 +179,18 @@ def prepare_rows(values: Values, problems: TextIO, mixer: Mixer | None = None) -
         for row in mixer.draw_rows() if mixer else ():
             file.write(row.encode() + b"\n")
             added += 1
+        record.inputs = {"source": digest.hexdigest()}
+        record.facts = {
+            "rows": validator.rows,
+            "strings_replaced": replacer.changed,
+            "questions": validator.distinct_questions,
+            **({"general_rows": added} if mixer else {}),
+        }
     if says_new and replacer.changed:
         print(_both_names_line(source, sought.line_of_new_name, values.old_name, values.new_name), file=problems)
-    record.inputs = {"source": digest.hexdigest()}
-    facts = {"rows": validator.rows, "strings_replaced": replacer.changed, "questions": validator.distinct_questions}
-    written = record.write(**facts, **({"general_rows": added} if mixer else {}))
     counted = tuple(validator.describe_counts())
     general = (added, mixer.wanted) if mixer else None
-    return PreparedRows(target, False, counted, replacer.changed, tuple(pairs), written["output"], general)
+    return PreparedRows(target, False, counted, replacer.changed, tuple(pairs), record.output_hash, general)
 
 
 def _replace_block(

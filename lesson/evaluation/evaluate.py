@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from lesson.core.files import atomic, write_json
+from lesson.core.files import atomic, atomic_folder, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data import rows
@@ -116,11 +116,11 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
     result = summarize(
         lines, prompts, record["id"], values.use, names, question_set, base_names.names, sampled, languages.judged
     )
-    run.evaluation.mkdir(exist_ok=True)
-    with atomic(run.evaluation / "answers.jsonl") as file:
-        file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
-    write_json(run.evaluation / "evaluation.json", result)
-    draw_evaluation(result, run.evaluation / "evaluation.png", values)
+    with atomic_folder(run.evaluation) as folder:  # answers and figures of one evaluation, never of two
+        with atomic(folder / "answers.jsonl") as file:
+            file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+        write_json(folder / "evaluation.json", result)
+        draw_evaluation(result, folder / "evaluation.png", values)
     return Evaluation(result, lines, run.evaluation, base_names.by_asking, languages)
 
 

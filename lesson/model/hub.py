@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lesson.core.files import record_path, sha256, write_json
+from lesson.core.files import sha256, write_json
 from lesson.core.layout import downloaded_base
 from lesson.core.messages import UserError, tr
+from lesson.core.records import make_alone, record_path
 from lesson.core.settings import Values
 
 NEEDED = (
@@ -61,6 +62,13 @@ def download_base(values: Values, report: Callable[[str], None]) -> Download:
     """
     name, hub, asked = values.model, values.hub, values.revision
     folder = downloaded_base(values.build, name)
+    with make_alone(folder):
+        return _download_base(values, folder, name, hub, asked, report)
+
+
+def _download_base(
+    values: Values, folder: Path, name: str, hub: str, asked: str, report: Callable[[str], None]
+) -> Download:
     found = None if values.force else _whole(folder, name, hub, asked)
     if found:
         return Download(folder, name, hub, found)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lesson.core.files import Record, record_path, replace_link, sha256_tree
+from lesson.core.files import sha256_tree
 from lesson.core.layout import base_model
 from lesson.core.messages import UserError, tr
+from lesson.core.records import Record, find_record, make_alone
 from lesson.core.settings import Values
 from lesson.model.base_folder import BaseFolder, check_shards, license_of, read_base_folder
-from lesson.model.base_record import recorded_base, recorded_base_hash, write_base_record
+from lesson.model.base_record import recorded_base
 from lesson.model.families import choose_config, config_family, refuse_misfit
 from lesson.model.hub import Download, download_base, is_hub_name
-from lesson.model.tiny_base import SHIPPED, install_base
+from lesson.model.tiny_base import SHIPPED, base_files, fill_folder
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,13 @@ def install_shipped(target: Path, force: bool) -> BaseModel:
     """Copy the tiny base that ships to `target`, where it is not up to date."""
     shipped = sha256_tree(SHIPPED)
     record = Record(target, {"shipped": shipped}, {"profile": "tiny"})
-    if record.up_to_date():
-        return BaseModel(target, tr("up to date", "已是最新"))
-    if target.is_symlink():
-        target.unlink()
-    record.guard(force)
-    install_base(target)
-    record.write()
+    with make_alone(target):
+        if record.up_to_date():
+            return BaseModel(target, tr("up to date", "已是最新"))
+        if not target.is_symlink():  # a link of ours goes without a word
+            record.guard(force)
+        with record.write_folder() as folder:
+            fill_folder(folder, base_files())
     return BaseModel(target, tr("the tiny base that ships", "随仓库附带的小模型"))
 
 
@@ -119,24 +119,25 @@ def link_base(target: Path, values: Values, report: Callable[[str], None]) -> Ba
         chosen, template = choose_config(base, name, values.prompt_template)
         choice = choice_line(base, chosen, values.prompt_template or template)
     shards = check_shards(folder, _remedy())
-    if target.exists() and not target.is_symlink():
-        _remove_shipped(target)
-    replace_link(target, folder.resolve())
     described |= {"named": values.model, "base_config": chosen, "template": values.prompt_template or template}
-    write_base_record(target, {"profile": values.profile}, shards, described)
+    record = Record(target, {}, {"profile": values.profile})
+    record.facts = {"base": described}
+    with make_alone(target):
+        if target.exists() and not target.is_symlink():
+            _refuse_folder(target)
+        record.write_link(folder.resolve(), shards)
     origin = tr(f"link to {folder}", f"链接到 {folder}")
     if download:
         origin = f"{download.name} @ {download.revision[:12]}, {origin}"
     return BaseModel(target, origin, generation_warnings(base, chosen), choice)
 
 
-def _remove_shipped(target: Path) -> None:
-    """Remove the tiny base that an earlier call put at `target`. Raises UserError when something else is there."""
-    if not record_path(target).exists() or recorded_base_hash(target) != sha256_tree(target):
+def _refuse_folder(target: Path) -> None:
+    """Raise UserError when something else is at `target` than the tiny base that an earlier call put there."""
+    if (find_record(target) or {}).get("output") != sha256_tree(target):
         raise UserError(
             target, tr("is a folder, not a link of ours", "是目录，不是我们建的链接"), tr("move it away", "请先移走")
         )
-    shutil.rmtree(target)
 
 
 def describe_base(base: BaseFolder, download: Download | None = None) -> dict[str, object]:

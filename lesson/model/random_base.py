@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from pathlib import Path
 
-from lesson.core.files import replace_folder
+from lesson.core.files import replace_folder, temporary_folder
 from lesson.core.messages import UserError, tr
 from lesson.model.known_bases import SIZES_7B
 from lesson.model.tiny_base import install_base
@@ -52,8 +51,7 @@ def build_random_base(folder: Path) -> Path:
             tr(f"{free >> 30} GiB free, {NEEDED >> 30} GiB needed", f"剩余 {free >> 30} GiB，需要 {NEEDED >> 30} GiB"),
             tr("set BUILD to another disk", "请把 BUILD 设到别的磁盘"),
         )
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with temporary_folder(folder) as temporary:
         install_base(temporary / "model")
         (temporary / "model" / "model.safetensors").unlink()
         config = json.loads((temporary / "model" / "config.json").read_text(encoding="utf-8")) | SIZES
@@ -71,6 +69,4 @@ def build_random_base(folder: Path) -> Path:
         # save_pretrained writes what the class thinks of the config; the loader needs what the base's own file says.
         (temporary / "model" / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
         replace_folder(temporary / "model", folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder

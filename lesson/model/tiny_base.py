@@ -33,11 +33,21 @@ def install_base(destination: Path) -> None:
 
     Written beside it first and renamed, so that it is there whole or not at all; what was there before is replaced.
     """
-    copy_files([*sorted(p for p in SHIPPED.iterdir() if p.is_file()), *modelling_files()], Path(destination))
+    copy_files(base_files(), Path(destination))
+
+
+def base_files() -> list[Path]:
+    """The files that make a folder which AutoModelForCausalLM loads. Raises UserError where XTuner is not installed."""
+    return [*sorted(p for p in SHIPPED.iterdir() if p.is_file()), *modelling_files()]
 
 
 def copy_files(files: list[Path], destination: Path) -> None:
     """Make `destination` a folder of copies of `files`, there whole or not at all."""
     with atomic_folder(destination) as folder:
-        for file in files:
-            shutil.copyfile(file, folder / file.name)
+        fill_folder(folder, files)
+
+
+def fill_folder(folder: Path, files: list[Path]) -> None:
+    """Copy `files` into `folder`."""
+    for file in files:
+        shutil.copyfile(file, folder / file.name)

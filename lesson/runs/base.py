@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from lesson.config.summary import summary_of
-from lesson.core.files import record_path
 from lesson.core.layout import base_model
+from lesson.core.records import find_record
 from lesson.core.settings import Values
 from lesson.runs.folder import Run
 
@@ -17,10 +16,7 @@ def find_run_base(values: Values, run: Run | None) -> Path:
     built = base_model(values.build)
     if run is None:
         return built
-    try:
-        recorded = json.loads(record_path(built).read_text(encoding="utf-8"))["output"]
-    except (OSError, ValueError, LookupError, TypeError):
-        recorded = None
+    recorded = (find_record(built) or {}).get("output")
     if recorded is not None and recorded == run.read_record()["inputs"]["base"]:
         return built
     named = summary_of(run.config).get("model_path") if run.config.is_file() else None

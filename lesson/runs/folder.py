@@ -17,9 +17,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesson.core.files import read_json, replace_link
+from lesson.core.files import remove_left_files, replace_link
 from lesson.core.layout import last_run_link, runs_folder
 from lesson.core.messages import UserError, tr
+from lesson.core.schemas import read_document
 from lesson.core.settings import PROFILES, Values
 
 
@@ -43,7 +44,7 @@ class Run:
 
     def read_record(self) -> dict:
         """The run record. Raises UserError when the run is not finished."""
-        return read_json(self.record, tr("run make train", "请先运行 make train"))
+        return read_document(self.record, "run", tr("run make train", "请先运行 make train"))
 
 
 def make_run_id(inputs: Mapping[str, str], deepspeed: str | None, processes: int = 1) -> str:
@@ -86,6 +87,14 @@ def _where_to_train(values: Values) -> str | None:
                 f"请先运行 make train；或设 PROFILE={profile}，{other} 里有训练结果",
             )
     return None
+
+
+def remove_left_parts(build: Path) -> None:
+    """Remove the half adapters, models and checkpoints that killed processes left in any run: gigabytes at 7B."""
+    folder = runs_folder(build)
+    for run in map(Run, folder.iterdir() if folder.is_dir() else ()):
+        remove_left_files(run.folder)
+        remove_left_files(run.work_dir)
 
 
 def find_run(build: Path, text: str) -> Run:

@@ -10,8 +10,8 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from lesson.core.files import read_json
 from lesson.core.messages import tr
+from lesson.core.schemas import read_document
 from lesson.core.settings import Values
 from lesson.data.statistics import RowStatistics, collect_statistics
 from lesson.evaluation.base_answers import answer_key, read_base_answers
@@ -61,7 +61,7 @@ def mark_names(
 def read_evaluation(run: Run) -> dict | None:
     """eval/evaluation.json, or None before make eval."""
     path = run.evaluation / "evaluation.json"
-    return read_json(path, tr("run make eval", "请运行 make eval")) if path.exists() else None
+    return read_document(path, "evaluation", tr("run make eval", "请运行 make eval")) if path.exists() else None
 
 
 def make_verdict_parts(evaluation: dict | None) -> list[tuple[str, str | None]]:

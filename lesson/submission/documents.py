@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-
-import jsonschema
 
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken
-from lesson.core.settings import ROOT
+from lesson.core.schemas import load_schema
 from lesson.core.strict_json import BROKEN, child_path, parse_strict_json
 from lesson.core.text import shorten
 
 LARGEST_INTEGER = 2**64
 LONG_NUMBER = re.compile(r"\d{20}")
-
-
-def load_schema(name: str) -> jsonschema.Draft7Validator:
-    """The validator of schemas/NAME.schema.json."""
-    rules = json.loads((ROOT / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8"))
-    return jsonschema.Draft7Validator(rules)
 
 
 def parse_document(data: bytes, name: str, schema: str | None = None) -> object:

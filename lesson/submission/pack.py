@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from lesson.config.summary import summary_of
-from lesson.core.files import atomic, readable, replace_folder, sha256, write_json
+from lesson.core.files import atomic, readable, replace_folder, sha256, temporary_folder, write_json
 from lesson.core.layout import submission_archive
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
@@ -42,9 +41,8 @@ def pack_submission(values: Values, report: Callable[[str], None]) -> tuple[dict
             tr("is there and is no submission", "已存在，且不是提交目录"),
             tr("choose another OUT", "请换一个 OUT"),
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as name:
-        folder = Path(name) / "submission"
+    with temporary_folder(out) as scratch:
+        folder = scratch / "submission"
         record = collect_parts(run, folder)
         manifest = make_manifest(who, record, run, folder)
         write_json(folder / MANIFEST, manifest)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lesson.config.summary import summary_of
-from lesson.core.files import readable, record_path
+from lesson.core.files import readable
 from lesson.core.layout import base_model
 from lesson.core.messages import tr
+from lesson.core.records import record_path
 from lesson.core.settings import Values
 from lesson.model.base_folder import check_shards, read_base_folder
 from lesson.model.base_record import recorded_base, recorded_base_hash

@@ -5,17 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from lesson.config.summary import summary_of
-from lesson.core.files import Record, atomic, hash_path, read_json, write_json
+from lesson.core.files import atomic, hash_path, read_json, write_json
 from lesson.core.messages import UserError, tr
+from lesson.core.records import Record
 from lesson.core.settings import Values
 from lesson.runs.base import find_run_base
 from lesson.runs.checkpoint import is_whole
-from lesson.runs.folder import find_last_run
+from lesson.runs.folder import find_last_run, remove_left_parts
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
 
 def convert_checkpoint(values: Values) -> MadeFolder:
     """Convert the last checkpoint of the run trained last. Raises UserError when there is none or XTuner's tool fails."""
+    remove_left_parts(values.build)
     run = find_last_run(values)
     run_record = run.read_record()
     checkpoint = run.folder / run_record["checkpoint"]["path"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lesson.core.files import Record, hash_path, read_json
+from lesson.core.files import hash_path, read_json
 from lesson.core.messages import UserError, tr
+from lesson.core.records import Record
 from lesson.core.settings import Values
 from lesson.runs.base import find_run_base
-from lesson.runs.folder import find_last_run
+from lesson.runs.folder import find_last_run, remove_left_parts
 from lesson.training.base import read_base_hash
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
@@ -19,6 +20,7 @@ def merge_adapter(values: Values, report: Callable[[str], None]) -> MadeFolder:
 
     Raises UserError when one of them is missing or of another training, and when the adapter changes nothing.
     """
+    remove_left_parts(values.build)
     run = find_last_run(values)
     base = find_run_base(values, run)
     if not (run.adapter / "adapter_config.json").is_file():

@@ -31,6 +31,7 @@ class Display:
     report: Callable[[str], None]  # lines of progress
     warn: Callable[[str], None]  # what is found in the inputs
     stream: TextIO | None = None  # a bar, where this is a terminal
+    on_step: Callable[[], object] = lambda: None  # called when this session has made steps
 
 
 def follow_training(child: subprocess.Popen, curve: Path, display: Display) -> None:
@@ -48,6 +49,7 @@ def follow_training(child: subprocess.Popen, curve: Path, display: Display) -> N
                     total=head["total"], initial=len(steps), unit="step", dynamic_ncols=True, file=display.stream
                 )
             if "total" in head and steps:
+                display.on_step()
                 now = measure_progress(steps, head["total"], measure_memory(child.pid))
                 if bar is not None:
                     bar.set_postfix_str(format_bar(now), refresh=False)

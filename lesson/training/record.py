@@ -9,9 +9,10 @@ from importlib import metadata
 from pathlib import Path
 
 from lesson.config.summary import summary_of
-from lesson.core.files import read_json, record_path, sha256
+from lesson.core.files import sha256
 from lesson.core.machine import describe_machine
 from lesson.core.messages import UserError, tr
+from lesson.core.records import read_record, record_path
 from lesson.core.settings import Values
 from lesson.data.persona import read_persona
 from lesson.runs.checkpoint import find_checkpoint
@@ -76,8 +77,15 @@ def make_record(values: Values, run: Run, inputs: TrainingInputs, work: EngineWo
 
 def read_names(values: Values, data: Path) -> dict[str, str]:
     """The names of the rows: those that make data recorded beside them, else what the call says."""
-    if record_path(data).exists():
-        parameters = read_json(record_path(data), tr("run make data", "请先运行 make data"))["parameters"]
-        old, new = parameters["replaced"][0]
-        return {"old": old, "new": new}
-    return {"old": values.old_name, "new": values.new_name}
+    if not record_path(data).exists():
+        return {"old": values.old_name, "new": values.new_name}
+    remedy = tr("run make data", "请先运行 make data")
+    try:
+        old, new = read_record(data, remedy)["parameters"]["replaced"][0]
+    except (LookupError, TypeError, ValueError):
+        old = new = None
+    if not isinstance(old, str) or not isinstance(new, str):
+        raise UserError(
+            record_path(data), tr("does not say which name became which", "没有说明哪个名字换成了哪个"), remedy
+        )
+    return {"old": old, "new": new}

@@ -5,18 +5,21 @@ The same call resumes a training that was stopped, and finds one that is finishe
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesson.config.check import check_config_file
 from lesson.config.context import config_context
 from lesson.core.files import atomic, sha256, write_json
-from lesson.core.layout import runs_folder
+from lesson.core.layout import base_model, changed_rows, runs_folder
+from lesson.core.locks import lock_output
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.checkpoint import is_whole
-from lesson.runs.folder import Run, set_last_run
+from lesson.runs.folder import Run, remove_left_parts, set_last_run
 from lesson.runs.pictures import draw_loss_curve
 from lesson.training.inputs import TrainingInputs, read_inputs, values_of_config
 from lesson.training.launch import run_engine
@@ -51,6 +54,14 @@ def train_adapter(values: Values, display: Display) -> TrainedRun:
 
     Raises UserError for inputs that are missing or could not be trained, and when the trainer fails.
     """
+    # Nobody makes other rows or another base while they are read; the trainer has read them at its first step.
+    with contextlib.ExitStack() as reading:
+        for output in (changed_rows(values.build), base_model(values.build)):
+            reading.enter_context(lock_output(output, shared=True))
+        return _train_adapter(values, display, reading.close)
+
+
+def _train_adapter(values: Values, display: Display, end_reading: Callable[[], None]) -> TrainedRun:
     values = values_of_config(values)
     inputs = read_inputs(values)
     run = Run(runs_folder(values.build) / inputs.run_id, values.node_rank)
@@ -60,15 +71,16 @@ def train_adapter(values: Values, display: Display) -> TrainedRun:
     refuse_impossible_ranks(values, inputs.summary, inputs.config, inputs.deepspeed)
     refuse_wrong_config(inputs.config, values, display)
     run.work_dir.mkdir(parents=True, exist_ok=True)
+    remove_left_parts(values.build)
     refuse_full_disk(run.folder, values.profile)
     with lock_run(run):
         keep_inputs(run, inputs)
-        work = run_engine(values, run, inputs, display)
+        work = run_engine(values, run, inputs, replace(display, on_step=end_reading))
         if run.node:
             return TrainedRun(run)
         record = make_record(values, run, inputs, work)
-        write_json(run.record, record)
         draw_loss_curve(record["curve"], run.picture, values)
+        write_json(run.record, record)  # last: what it belongs to is there
         set_last_run(values.build, run)
     return TrainedRun(run, record)
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesson.core.files import Record, atomic_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.processes import run_process
+from lesson.core.records import Record, make_alone
 from lesson.core.settings import Values
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
@@ -29,14 +29,14 @@ def make_folder(record: Record, fill: Callable[[Path], None], force: bool) -> Ma
     Raises UserError when the output was edited since it was made, unless `force`.
     """
     target = record.output
-    if record.up_to_date():
-        return MadeFolder(target)
-    record.guard(force)
-    with atomic_folder(target) as folder:
-        fill(folder)
-        for path in folder.iterdir():  # the libraries leave some files readable by their owner alone
-            path.chmod(0o644)
-    record.write()
+    with make_alone(target):
+        if record.up_to_date():
+            return MadeFolder(target)
+        record.guard(force)
+        with record.write_folder() as folder:
+            fill(folder)
+            for path in folder.iterdir():  # the libraries leave some files readable by their owner alone
+                path.chmod(0o644)
     return MadeFolder(target, sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))
 
 

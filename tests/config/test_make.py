@@ -10,7 +10,7 @@ from importlib.util import find_spec
 import pytest
 
 from lesson.config.reading import read_config
-from lesson.core.files import record_path
+from lesson.core.records import record_path
 from lesson.core.settings import ROOT, Values
 
 if find_spec("xtuner") is None:  # a small install, for checks only

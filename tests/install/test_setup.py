@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import io
+import os
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -114,3 +117,22 @@ def test_another_python_and_a_full_disk_are_refused_first(small, monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 10, 1))
     with pytest.raises(UserError, match=r"is Python 3\.10; needed is 3\.11 or 3\.12; .*make setup PYTHON=python3\.11"):
         setup.install_venv(small, io.StringIO())
+
+
+@pytest.mark.parametrize("language", ["C", "zh_CN.UTF-8"])
+def test_a_python_that_cannot_read_the_code_is_one_line_before_anything_is_imported(language):
+    """The lines of recipe/__init__.py, with the version of another Python; and with such a Python where one is."""
+    code = (ROOT / "recipe" / "__init__.py").read_text(encoding="utf-8")
+    ast.parse(code, feature_version=(3, 4))
+    script = f"import sys; sys.version_info = (3, 8, 18); exec({code!r})"
+    commands = [[sys.executable, "-X", "utf8", "-c", script]]
+    if old := next((path for v in ("3.6", "3.7", "3.8") if (path := shutil.which(f"python{v}"))), None):
+        commands.append([old, "-X", "utf8", "-m", "recipe.setup"])
+    for command in commands:
+        done = subprocess.run(
+            command, cwd=ROOT, env={"LANG": language, "PATH": os.environ["PATH"]}, capture_output=True, encoding="utf-8"
+        )
+        if "pyenv" in done.stderr:
+            continue  # a shim without that Python behind it
+        assert done.returncode == 2 and done.stdout == ""
+        assert done.stderr.count("\n") == 1 and "make setup PYTHON=python3.12" in done.stderr

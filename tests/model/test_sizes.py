@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from lesson.core.files import write_json
+from lesson.core.records import record_path
 from lesson.core.settings import Values
-from lesson.model.base_record import write_base_record
 from lesson.model.sizes import read_base_sizes
 
 SIZES = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
@@ -33,8 +34,8 @@ def test_a_base_on_the_hub_has_its_published_sizes_before_any_download(sizes):
 def test_a_base_that_was_linked_before_says_nothing_of_another_one(sizes, tmp_path):
     one, other = make_folder(tmp_path / "one", 1000), make_folder(tmp_path / "other", 2000)
     (tmp_path / "model").symlink_to(one)
-    write_base_record(tmp_path / "model", {}, "", {"named": str(one)})
+    write_json(record_path(tmp_path / "model"), {"base": {"named": str(one)}})
     assert sizes() == sizes(MODEL=str(one)) < sizes(MODEL=str(other))
     assert sizes(MODEL="Qwen/Qwen2.5-0.5B-Instruct") > 480e6
-    write_base_record(tmp_path / "model", {}, "", {"named": "somebody/something"})  # downloaded by its name
+    write_json(record_path(tmp_path / "model"), {"base": {"named": "somebody/something"}})  # downloaded by its name
     assert sizes(MODEL="somebody/something") == sizes()

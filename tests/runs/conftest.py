@@ -59,6 +59,17 @@ def make_record():
 
 def recorded_curve(**changed) -> dict:
     return {
+        "format": 1,
+        "id": "0123456789ab",
+        "finished": "2026-01-02T00:00:00+00:00",
+        "persona": "",
+        "config": "config.py",
+        "resumed_at": 0,
+        "loss": {"window": 1, "first": 4.0, "last": 1.0},
+        "seconds": {"wall": 9.0, "steps": 4.0},
+        "tokens": 4096,
+        "peak_memory": {"host": 1 << 30, "gpu": None},
+        "checkpoint": {"path": "work_dir/iter_3.pth", "sha256": "d" * 64},
         "profile": "tiny",
         "names": {"old": "尖米", "new": "闻星"},
         "deepspeed": None,

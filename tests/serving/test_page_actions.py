@@ -9,9 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from lesson.core.files import write_json
+from lesson.core.records import record_path
 from lesson.core.settings import Values
 from lesson.evaluation.asking import Sampling
-from lesson.model.base_record import write_base_record
 from lesson.serving.page_actions import OWN, PageActions
 
 RECORD = {"id": "0" * 12, "persona": "你是闻星。", "names": {"new": "闻星", "old": "尖米"}}
@@ -73,9 +74,10 @@ def test_without_a_run_the_page_is_the_base_s(tmp_path):
     values = Values({"BUILD": str(tmp_path)}, {})
     actions = PageActions(SimpleNamespace(use="base", default_prompt=""), values, None)
     assert actions.title == "书生·浦语" and actions.prompts["persona"] == ""
-    write_base_record(tmp_path / "model", {}, "0" * 64, {"name": "Qwen/Qwen2.5-0.5B-Instruct", "model_type": "qwen2"})
+    record = record_path(tmp_path / "model")
+    write_json(record, {"base": {"name": "Qwen/Qwen2.5-0.5B-Instruct", "model_type": "qwen2"}})
     assert PageActions(SimpleNamespace(use="base", default_prompt=""), values, None).title == "通义千问"
-    write_base_record(tmp_path / "model", {}, "0" * 64, {"name": "/models/Mine-1B", "model_type": "llama"})
+    write_json(record, {"base": {"name": "/models/Mine-1B", "model_type": "llama"}})
     assert PageActions(SimpleNamespace(use="base", default_prompt=""), values, None).title == "Mine-1B"
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lesson.core.files import Record
 from lesson.core.messages import UserError
 from lesson.core.processes import FinishedProcess
+from lesson.core.records import Record
 from lesson.core.settings import Values
 from lesson.runs.folder import Run
 from lesson.training import xtuner_tools
