@@ -37,6 +37,14 @@ class LoaderColumns:
         at = text.find(SYSTEM)
         return self._see(text.count("\n", 0, at), "conversation.system", "text") if at >= 0 else []
 
+    def take_plain(self, text: str, row: dict, size: int) -> list[tuple[int, JsonProblem]]:
+        """The same of a parsed row whose conversation is the canonical `text`."""
+        found = self.take_canonical(text, size)
+        for key, value in row.items():
+            if key != "conversation":
+                found += self._see(0, key, type_of(value))
+        return found
+
     def take_row(self, row: dict, size: int) -> list[tuple[int, JsonProblem]]:
         """The same of one row that was parsed."""
         self._offset += size

@@ -254,7 +254,7 @@ class Validator:
             return
         size = len(line.encode()) + 1
         if plain := self._plain_text(number, canonical, value):
-            self._see_columns(number, self._columns.take_row(value, size))
+            self._see_columns(number, self._columns.take_plain(plain, value, size))
         else:
             shape = list(find_shape_problems(value))
             for problem in shape:

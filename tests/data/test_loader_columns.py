@@ -47,6 +47,16 @@ def test_what_comes_late_is_told_once(early, late, stops):
     assert told(early, late) == ["late-key"] * stops
 
 
+def test_a_key_of_plain_rows_that_comes_late_is_told():
+    columns, row = LoaderColumns(), C(LONG)
+    text = json.dumps(row) + "\n"
+    for _ in range(CHUNK // len(text) + 2):
+        assert columns.take_plain(text, row, len(text)) == []
+    for _ in range(2):
+        found = columns.take_plain(text, {**row, "id": 7}, len(text))
+    assert found == [] and columns.take_plain(text, {**row, "tag": 7}, len(text))[0][1].rule == "late-key"
+
+
 def test_types():
     assert type_of({"b": [1, "x", 2], "a": None}) == "{a: null, b: [a whole number, text]}"
     value = 1
