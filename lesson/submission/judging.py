@@ -49,6 +49,8 @@ def make_judge(rubric: dict, values: Values, with_sketch: bool = False) -> Calla
 
     staff, names = read_staff_inputs(values), names_given(values)
     load_checks()
+    # As many processes as JOBS, each with a thread of numpy's for each core, would wait for one another.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     for package in BEFORE_FORKING:
         with contextlib.suppress(ImportError):  # the check that needs it says so
             importlib.import_module(package)

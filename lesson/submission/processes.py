@@ -93,8 +93,6 @@ class JudgingProcess:
 
 
 def _set_limits(seconds: float, memory: int) -> None:
-    # numpy is loaded after this: as many processes as JOBS, each with a thread for each core, wait for one another.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
     resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds) + 1, math.ceil(seconds) + 2))
