@@ -226,10 +226,11 @@ def test_what_the_script_chokes_on_is_one_line_with_its_place(line, place):
 
 
 def test_lines_are_counted_whether_they_are_as_json_writes_them_or_not():
-    row, other = b'{"conversation": [{"input": "a", "output": "b"}]}\n', b'{"x" :"a"}\n'
+    row = '{"conversation": [{"input": "尖米", "output": "b"}]}\n'.encode()
+    other = '{"x" :"尖米"}\n'.encode()
     for before in (row + other, other + row, other * 2, row * 2, row + other + row + other, other + b"\n" + other):
         with pytest.raises(UserError) as error:
-            replaced(before + b'{"a": }\n', ("a", "c"))
+            replaced(before + b'{"a": }\n', ("尖米", "闻星"))
         assert error.value.where == f"f:{before.count(10) + 1}:7", before
 
 

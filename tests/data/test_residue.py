@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from lesson.core.findings import Findings
 from lesson.data.letters import english_words, other_forms
-from lesson.data.residue import ResidueFinder, _sequence, _skipping_to, _stands_as_name, _without_separators, scan_rows
+from lesson.data.residue import (
+    ResidueFinder,
+    _fold,
+    _foldings,
+    _pinyin,
+    _sequence,
+    _skipping_to,
+    _stands_as_name,
+    _without_separators,
+    scan_rows,
+)
 from lesson.data.rules import ROW_RULES
 
 NAME, PERHAPS, NONE = ["residue"], ["residue-form"], []
@@ -130,3 +140,15 @@ def test_a_character_of_a_set_is_skipped_to_below_and_above_the_first_plane():
 def test_where_a_name_stands(text, stands):
     start = text.index("小")
     assert _stands_as_name(text, start, start + 3) is stands
+
+
+def test_the_pinyin_of_a_name():
+    pytest.importorskip("pypinyin")
+    assert _pinyin("鹅") == [] == _pinyin("Ann"), "a letter alone names nobody"
+    assert _pinyin("米") == [["mi"]] and _pinyin("重米") == [["chong", "tong", "zhong"], ["mi"]]
+    assert _pinyin("小鹅") == [["xiao"], ["e"]]
+
+
+def test_all_that_folds_is_known_but_for_hangul_which_folds_to_its_own_parts():
+    every = {c for c in map(chr, range(0x110000)) if not "\ud800" <= c <= "\udfff" and _fold(c) != c}
+    assert every - {c for c, _ in _foldings()} == {chr(i) for i in range(0xAC00, 0xD7A4)}

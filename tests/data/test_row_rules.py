@@ -53,7 +53,7 @@ AT = "$.conversation[0]"
         (turn(system="a\tb\r\nc"), []),
         (turn(output="我是闻\u202e星"), [("control-character", f"{AT}.output")]),
         (turn(output="我是{{name}}，很高兴认识你。"), [("placeholder-inside", f"{AT}.output")]),
-        (turn(output="写作 `{{name}}`，再写 {{name}}"), []),
+        (turn(output="我是{{name}}，代码写作 `x`。"), []),
         (turn(input="我是{{name}}，你好。"), []),
         (turn(input="给我一个 jinja 模板", output="你好 {{name}}，再见。"), []),
         (turn(output="{{name}}"), [("placeholder", f"{AT}.output")]),

@@ -179,7 +179,7 @@ def test_answers_are_counted_by_what_they_say():
         line_of("identity", asked="maker", base=True),
         line_of("identity", lang="en", new=True, asked="short"),
         line_of("general", right=True, base_right=True, new=True),
-        line_of("general", right=True),
+        *(line_of("general", right=True) for _ in range(2)),
         line_of("general", base_right=True, old=True),
         line_of("general"),
         line_of("identity", lang="ja", new=True),
@@ -193,9 +193,9 @@ def test_answers_are_counted_by_what_they_say():
         "other": 1,
         "identity_answers": 6,
         "identity_whole": 5,
-        "general": 4,
+        "general": 5,
     }
-    told |= {"polluted": 1, "general_base_right": 2, "general_kept": 1, "general_gained": 1, "answers": 10, "whole": 9}
+    told |= {"polluted": 1, "general_base_right": 2, "general_kept": 1, "general_gained": 2, "answers": 11, "whole": 10}
     assert {key: counts[key] for key in told} == told and (counts["prompt"], counts["system"]) == ("none", "S")
     # Wilson's interval of 4 of 5, and of 3 of 4, to four digits (statsmodels: proportion_confint, method wilson).
     assert counts["intervals"]["new"] == [0.3755, 0.9638]
