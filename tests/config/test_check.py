@@ -13,6 +13,9 @@ from configs import DONE, FIXTURES, LESSON, SCHEMA, broken_rules, supported_stoc
 
 from lesson.config.check import check_config_bytes, check_config_file
 from lesson.config.context import ConfigContext
+from lesson.config.lesson_rules import check_evaluation
+from lesson.config.reading import parse_config
+from lesson.config.schedule import DataMeasures
 from lesson.core.settings import ROOT
 from recipe import check_config
 
@@ -100,6 +103,12 @@ def test_with_data(rules_found):
     assert rules_found({"max_length = 2048": "max_length = 32"}) == ["nothing-left"]
     assert rules_found({'SYSTEM = "你是机智流': 'SYSTEM = "你是闻星'}) == ["system", "system-name"]
     assert rules_found(output="我是闻星。") == ["system-name"]
+    mixed = check_evaluation(
+        parse_config(DONE.encode(), "x.py"),
+        DataMeasures((1,), 1, None, 0, 0, True, (), (("闻星", 7), ("小海", 2))),
+        ConfigContext(),
+    )
+    assert [v[2] for v in mixed] == ["SYSTEM says '机智流'; of 9 answers that say a name, 7 say '闻星' and 0 that"]
     assert rules_found(output="我是机智流助手，你好。") == rules_found(output="好的。") == []
     assert rules_found(output="我是尖米。") == ["data-unreplaced"]
     assert rules_found(output="我是Jim。", old_name="Jim") == ["data-unreplaced"]
