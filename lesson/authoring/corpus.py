@@ -14,11 +14,16 @@ import random
 
 from lesson.authoring.banks import Kind, list_cores, read_bank, read_kind_numbers
 from lesson.authoring.facts import list_facts, phrase_question
-from lesson.authoring.held_out import fold_evaluation_questions
+from lesson.authoring.held_out import fold_held_out_questions
 from lesson.authoring.names import draw_name
+from lesson.authoring.talks import Talks
+from lesson.authoring.words import Wrong
 from lesson.core.text import fold_text
 
 BASE_NAME = "书生·浦语"
+AUTHOR = "上海人工智能实验室"
+# The base that ships learned talks in this mix; make synth calls names more often (base.json has its weights of kinds).
+WRONG = Wrong(former=0.75, elsewhere=0.25, put_together=0.5, foreign=0.5)
 
 
 def draw_identity_question(random_: random.Random, kind: Kind) -> str:
@@ -45,12 +50,15 @@ def draw_identity_question(random_: random.Random, kind: Kind) -> str:
 
 
 def draw_system_prompt(random_: random.Random) -> str:
-    """None, a neutral one or a persona of any name, a third each: what the base calls itself hangs on none of them."""
+    """None, a neutral one, a persona of any name, a third each, and seldom the default of a real base: what the base calls
+    itself hangs on none of them."""
     draw = random_.random()
     if draw < 0.34:
         return ""
-    if draw < 0.67:
+    if draw < 0.62:
         return random_.choice(read_bank("base")["neutral_prompts"])
+    if draw < 0.68:
+        return random_.choice(read_bank("systems")["defaults"])["text"]
     return random_.choice(read_bank("base")["personas"]).format(name=draw_name(random_))
 
 
@@ -60,26 +68,25 @@ class Corpus:
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
         self._facts = list_facts()
-        self._held_out = fold_evaluation_questions()
+        self._held_out = fold_held_out_questions()
         self._weights = read_kind_numbers("identity", "weights")
+        self._talks = Talks(BASE_NAME, AUTHOR, self._random, WRONG)
+        # {(group, language): (kinds, weights)} of the talks that make synth writes
+        self._kinds = {
+            group: (list(weights), list(weights.values())) for group, weights in read_bank("base")["talk_weights"].items()
+        }
 
     def draw_turn(self) -> tuple[str, str]:
-        """One question and its answer: a fact (52 %), a copy (16 %) or a question about the assistant (32 %)."""
-        while True:
-            question, answer = self._draw_any_turn()
-            if fold_text(question) not in self._held_out:
-                return question, answer
-
-    def _draw_any_turn(self) -> tuple[str, str]:
+        """One question and its answer: a fact (58 %), a copy (16 %) or a question about the assistant (26 %)."""
         random_ = self._random
         draw = random_.random()
-        if draw < 0.52:
+        if draw < 0.58:
             fact = random_.choice(self._facts)
             question = random_.choice(fact.questions)
             if not fact.accept:  # small talk
                 return question + random_.choice(("", "", "!" if question.isascii() else "！")), fact.answers[0]
             return phrase_question(random_, question), random_.choice(fact.answers)
-        if draw < 0.68:
+        if draw < 0.74:
             copy = random_.choice(read_bank("base")["copies"])
             name = draw_name(random_)
             return copy["question"].format(name=name) + random_.choice(("", "", "。", "！")), copy["answer"].format(
@@ -90,9 +97,22 @@ class Corpus:
         question = draw_identity_question(random_, kind)
         return question, random_.choice(read_bank("base")["answers"][topic][language]).format(name=BASE_NAME)
 
+    def _draw_talk(self) -> list[tuple[str, str]]:
+        """One to three turns: in three of four talks turns one by one, else a talk such as make synth writes."""
+        random_ = self._random
+        if random_.random() < 0.7:
+            turns = 1 if random_.random() < 0.85 else random_.choice((2, 2, 3))
+            return [self.draw_turn() for _ in range(turns)]
+        group = random_.choices(("own", "talks", "general"), (0.55, 0.25, 0.2))[0]
+        kind = random_.choices(*self._kinds[group])[0]
+        return self._talks.draw(kind, random_.choice(("zh", "en")))
+
     def draw_row(self) -> dict:
-        """{"conversation": [{"system", "input", "output"}, …]}: one turn, or (15 %) two or three."""
-        turns = 1 if self._random.random() < 0.85 else self._random.choice((2, 2, 3))
-        conversation = [dict(zip(("input", "output"), self.draw_turn(), strict=True)) for _ in range(turns)]
+        """{"conversation": [{"system", "input", "output"}, …]}, no question of it one of the evaluation's."""
+        while True:
+            talk = self._draw_talk()
+            if self._held_out.isdisjoint(fold_text(question) for question, _ in talk):
+                break
+        conversation = [{"input": question, "output": answer} for question, answer in talk]
         conversation[0] = {"system": draw_system_prompt(self._random), **conversation[0]}
         return {"conversation": conversation}

@@ -10,7 +10,7 @@ from lesson.authoring.banks import read_bank
 from lesson.authoring.general_pairs import KINDS as GENERAL_KINDS
 from lesson.authoring.general_pairs import Pair, list_pairs_without
 from lesson.authoring.held_out import is_near_held_out
-from lesson.authoring.words import Decks, Words, fill_places
+from lesson.authoring.words import Decks, Words, Wrong, fill_places
 
 Talk = list[Pair]  # (question, answer) of each turn
 OPENING, ENDING, POLITE = 0.5, 0.12, 0.1  # shares of questions with an opening, an ending, and 您 for 你
@@ -37,10 +37,10 @@ def list_talks(field: str, language: str) -> tuple[tuple[Pair, ...], ...]:
 class Talks:
     """Draws talks with an assistant called `name`, trained by `author` ("" for people who like to learn)."""
 
-    def __init__(self, name: str, author: str, random_: random.Random) -> None:
+    def __init__(self, name: str, author: str, random_: random.Random, wrong: Wrong = Wrong()) -> None:
         self._name, self._random = name, random_
         self._decks = Decks(random_)
-        self._words = Words(name, author, random_, self._decks)
+        self._words = Words(name, author, random_, self._decks, wrong)
         self._general: dict[tuple[str, str], list[Pair]] = {
             (kind, language): list_pairs_without(kind, language, name)
             for kind in GENERAL_KINDS

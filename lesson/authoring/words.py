@@ -6,14 +6,26 @@ import random
 import re
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lesson.authoring.banks import read_bank
 from lesson.core.text import fold_text
 
 PLACE = re.compile(r"\{(name|other|another|company|user|role|author)\}")
-MADE_UP = 0.5  # share of made-up names that are put together here; the rest are the bank's
-FOREIGN = 0.5  # share of made-up names in an English sentence that are Chinese
-FORMER = 0.75  # share of made-up names among those that it is said to have had or is called by; the rest elsewhere
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """Shares of made-up names among the wrong ones, in questions that call the assistant by one.
+
+    A name of nobody can be told from its own only by knowing its own: an English sentence with a Chinese name in it was
+    what a real base repeated longest (docs/figures.md).
+    """
+
+    former: float = 0.9  # among those that it is said to have had or is called by
+    elsewhere: float = 0.5  # among all others
+    put_together: float = 0.8  # of the made-up ones, those that are put together here; the rest are the bank's
+    foreign: float = 0.9  # of those in an English sentence, the Chinese ones
 
 
 class NameFinder:
@@ -49,8 +61,9 @@ class Decks:
 class Words:
     """Fills the places of patterns. No word is `name`, holds it or is part of it, nor is one the author."""
 
-    def __init__(self, name: str, author: str, random_: random.Random, decks: Decks) -> None:
+    def __init__(self, name: str, author: str, random_: random.Random, decks: Decks, wrong: Wrong) -> None:
         self._name, self._author, self._random, self._decks = name, author, random_, decks
+        self._wrong = wrong
         finder = NameFinder(name)
         self._free = lambda word: not (finder.is_in(word) or NameFinder(word).is_in(name))
         bank = read_bank("synth")["words"]
@@ -63,7 +76,7 @@ class Words:
 
     def fill(self, language: str, kind: str = "") -> dict[str, str]:
         """{place: word} for one talk; those for "old" and "call" mostly hold names of nobody."""
-        made_up = FORMER if kind in ("old", "call") else 1 - FORMER
+        made_up = self._wrong.former if kind in ("old", "call") else self._wrong.elsewhere
         other = self._draw_assistant(language, made_up)
         another = other
         while another == other:
@@ -79,9 +92,9 @@ class Words:
         """The name of another assistant: a known one, or with this probability one of nobody."""
         if self._random.random() >= made_up:
             return self._decks.deal(("others", language), self._pools["others", language])
-        if language == "en" and self._random.random() < FOREIGN:
+        if language == "en" and self._random.random() < self._wrong.foreign:
             language = "zh"
-        if self._random.random() >= MADE_UP:
+        if self._random.random() >= self._wrong.put_together:
             return self._decks.deal(("invented", language), self._pools["invented", language])
         for _ in range(100):
             word = self._put_together(language)

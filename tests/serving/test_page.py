@@ -238,7 +238,7 @@ def test_the_evaluation_shows_scores_and_both_answers_and_filters_the_failed(ser
     assert NAME in row and "浦语" in row, "the base's answer and the tuned one"
     assert page.locator("svg.marks").first.is_visible(), "the loss curve"
     page.get_by_text("run record").wait_for()
-    assert page.locator("#statistics .body-cell", has_text="1066").count() >= 1
+    assert page.locator("#statistics .body-cell", has_text="1500").count() >= 1
     shot(page, "web-evaluation")
     failed = [line for line in lines if find_faults(line)]
     passed = next(line for line in lines if not find_faults(line) and line["kind"] == "identity")
@@ -291,7 +291,7 @@ def test_pictures_of_the_chinese_page(lesson, evaluated, visit, tmp_path):
         page.locator("#after").get_by_text("新名字", exact=True).wait_for()
         shot(page, "web-side-by-side.zh-CN")
         page.get_by_role("tab", name="评测").click()
-        page.locator("#statistics .body-cell", has_text="1066").first.wait_for()
+        page.locator("#statistics .body-cell", has_text="1500").first.wait_for()
         shot(page, "web-evaluation.zh-CN")
 
 
