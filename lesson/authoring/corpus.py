@@ -73,7 +73,8 @@ class Corpus:
         self._talks = Talks(BASE_NAME, AUTHOR, self._random, WRONG)
         # {(group, language): (kinds, weights)} of the talks that make synth writes
         self._kinds = {
-            group: (list(weights), list(weights.values())) for group, weights in read_bank("base")["talk_weights"].items()
+            group: (list(weights), list(weights.values()))
+            for group, weights in read_bank("base")["talk_weights"].items()
         }
 
     def draw_turn(self) -> tuple[str, str]:

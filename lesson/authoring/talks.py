@@ -37,10 +37,10 @@ def list_talks(field: str, language: str) -> tuple[tuple[Pair, ...], ...]:
 class Talks:
     """Draws talks with an assistant called `name`, trained by `author` ("" for people who like to learn)."""
 
-    def __init__(self, name: str, author: str, random_: random.Random, wrong: Wrong = Wrong()) -> None:
+    def __init__(self, name: str, author: str, random_: random.Random, wrong: Wrong | None = None) -> None:
         self._name, self._random = name, random_
         self._decks = Decks(random_)
-        self._words = Words(name, author, random_, self._decks, wrong)
+        self._words = Words(name, author, random_, self._decks, wrong or Wrong())
         self._general: dict[tuple[str, str], list[Pair]] = {
             (kind, language): list_pairs_without(kind, language, name)
             for kind in GENERAL_KINDS
