@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from lesson.submission.documents import load_schema
+from lesson.core.schemas import load_schema
 from lesson.submission.scoring import load_rubric
 from lesson.submission.staff import StaffInputs
 from lesson.submission.verdict import judge_submission

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from lesson.core.locks import try_lock
 from lesson.core.messages import UserError, tr
 
 
@@ -159,6 +158,8 @@ def _make_temporary(path: Path, folder: bool) -> tuple[int, Path]:
 
     Those that killed processes left for the same `path` are removed.
     """
+    from lesson.core.locks import try_lock  # what only reads, as the checker, starts without it
+
     _remove_left(path.parent, path.name)
     prefix = f".{path.name}."
     # It gets the name by which others look for left ones when it is locked: never without.
@@ -181,6 +182,8 @@ def remove_left_files(folder: Path, name: str = "") -> None:
 
 def _remove_left(folder: Path, name: str) -> None:
     """Remove what is left of killed processes: `.NAME.*.tmp`, or of all names where `name` is empty."""
+    from lesson.core.locks import try_lock
+
     prefix = f".{name}." if name else "."
     with os.scandir(folder) as entries:
         left = [Path(e.path) for e in entries if e.name.startswith(prefix) and e.name.endswith((TEMPORARY, NEW))]

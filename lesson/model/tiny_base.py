@@ -11,6 +11,8 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT
 
 SHIPPED = ROOT / "data" / "tiny-base"
+# Of the folder that install_base makes, as run records have it: a run on a base of before is known by another one.
+SHIPPED_HASH = "552c24813c96d99a67fc4e92dcf6f76a99cb8a439d7ae792e8370a99a1dd1cd4"
 CODE = ("configuration_internlm2.py", "modeling_internlm2.py")
 
 

@@ -6,7 +6,6 @@ import re
 
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken
-from lesson.core.schemas import load_schema
 from lesson.core.strict_json import BROKEN, child_path, parse_strict_json
 from lesson.core.text import shorten
 
@@ -27,6 +26,8 @@ def parse_document(data: bytes, name: str, schema: str | None = None) -> object:
     if LONG_NUMBER.search(text) and (where := find_long_integer(value)) is not None:
         raise Broken(f"{name}: {where}: " + tr("an integer of more than 64 bits", "超过 64 位的整数"))
     if schema:
+        from lesson.core.schemas import load_schema  # only where a document is judged: the checker starts light
+
         first = next(load_schema(schema).iter_errors(value), None)
         if first is not None:
             raise Broken(f"{name}: {first.json_path}: {shorten(first.message)}")

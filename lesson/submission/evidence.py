@@ -27,6 +27,7 @@ from lesson.data import rows
 from lesson.data.rules import SOURCE_NAMES
 from lesson.evaluation.judging import BASE_NAMES
 from lesson.model import known_bases, safetensors_file
+from lesson.model.tiny_base import SHIPPED_HASH
 from lesson.submission.archive.view import PICKLES, View
 from lesson.submission.documents import parse_document
 from lesson.submission.naming import name_in_answers, name_in_persona
@@ -196,7 +197,7 @@ class Evidence:
         self.require_size("data", LARGEST_ROWS)
         template = lookup(self.config, "template")[0] if "config" in self.parts else None
         name = getattr(template, "name", str(template)).rpartition(".")[2]
-        tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if self.on_shipped_base else None
+        tokenizer = ROOT / "data" / "tiny-base" / "tokenizer.json" if self._has_shipped_tokenizer else None
         with self.open_all_rows() as stream:
             return schedule.measure_stream(stream, name, tokenizer, self.old_name)
 
@@ -315,6 +316,13 @@ class Evidence:
     def on_shipped_base(self) -> bool:
         """Whether it was trained on the tiny base that ships."""
         return self.profile == "tiny" and self.base_name is None
+
+    @property
+    def _has_shipped_tokenizer(self) -> bool:
+        """Whether its rows can be counted in tokens: a tiny base of before had another tokenizer, and only the record
+        tells which one it was."""
+        record = self.sound_record
+        return self.on_shipped_base and record is not None and record["inputs"]["base"] == SHIPPED_HASH
 
     @functools.cached_property
     def base(self) -> tuple[str, str] | None:

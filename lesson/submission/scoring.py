@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lesson.core.files import readable
 from lesson.core.messages import UserError, tr
+from lesson.core.schemas import load_schema
 from lesson.core.settings import ROOT
-from lesson.submission.documents import load_schema
 from lesson.submission.registry import FAILED, PASSED, SKIPPED, UNJUDGED, check_names, empty_result, load_checks
 
 OPTIONAL = ("source", "manifest")  # skipped, they are no loss; so are all of an area in ASKED that was not asked for

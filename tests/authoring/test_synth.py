@@ -28,9 +28,9 @@ from recipe import synth
 NAMES = ["闻星", "机智流", "Luna-7", "小海豚", "Dr.Chen", "龘", "Qwen", "小度", "ChatGPT", "豆", "Ada Lovelace", "3号"]
 # {(mix, rows, seed): SHA-256 of the lines}: the same settings gave the same rows before.
 ROWS = {
-    (Mix("闻星"), 300, 20241): "ba19d7bd1aceaae85127324c6168821e2ead78a0907fcd4e317e99c0a19d4569",
-    (Mix("机智流", "海边书社", 0.0, 0.2), 200, 1): "34f08e2cd07b884094a0316cf78b94d0863024350ad20f8cd515c65f751b8d45",
-    (Mix("Luna-7", "Ada", 0.5, 1.0), 200, 7): "de328079f8311b218316199ffc4d2fdd94505d6065a685af1b530204e83959ad",
+    (Mix("闻星"), 300, 20241): "1c008b76b09f9328f35659eb41bfaaed1bd8027eea266b98654abe8f5614deef",
+    (Mix("机智流", "海边书社", 0.0, 0.2), 200, 1): "368ecf53b63804ac22f1e60d94f718b53e6c431a21ef1843a4388da2df45072f",
+    (Mix("Luna-7", "Ada", 0.5, 1.0), 200, 7): "e0f3ce78396d9da46f275eff015484e6214f5afc4c7921c4c2ba24e0dacfd431",
 }
 
 
@@ -89,11 +89,11 @@ def test_the_plan_has_the_shares_of_each_language():
 
     plan = plan_rows(Mix("闻星"), 1000, random.Random(1))
     assert len(plan) == 1000 and all(isinstance(slot, Slot) for slot in plan)
-    assert collections.Counter(slot.language for slot in plan) == {"zh": 550, "en": 450}
+    assert collections.Counter(slot.language for slot in plan) == {"zh": 500, "en": 500}
     general = read_bank("synth")["weights"]["general"]
-    for language, rows in (("zh", 550), ("en", 450)):
+    for language, rows in (("zh", 500), ("en", 500)):
         own = [slot for slot in plan if slot.language == language]
-        assert sum(slot.kind in general for slot in own) == round(0.3 * rows)
+        assert sum(slot.kind in general for slot in own) == round(0.45 * rows)
         systems = collections.Counter(slot.system for slot in own)
         assert all(abs(systems[sort] - share * rows) <= 3 for sort, share in SHARES.items())
 
@@ -156,7 +156,7 @@ def test_command(tmp_path, monkeypatch):
     assert run("--build", tmp_path, "--new-name", "闻星", "--rows", 50)[0] == 0
     assert len(target.read_text(encoding="utf-8").splitlines()) == 50
     code, out, _ = run("--build", tmp_path, "--new-name", "闻星", "--english", 1)
-    assert code == 0 and "1000 rows" in out and f"make data SRC={target} NEW_NAME=闻星" in out
+    assert code == 0 and "1500 rows" in out and f"make data SRC={target} NEW_NAME=闻星" in out
     assert json.loads((tmp_path / "data" / "synth.jsonl.record.json").read_text())["parameters"]["english"] == 1
     target.write_text("mine", encoding="utf-8")
     assert run("--build", tmp_path)[0] == 2

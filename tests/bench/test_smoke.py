@@ -47,6 +47,7 @@ def stages(tmp_path, monkeypatch):
     ran: list[tuple[str, dict, str]] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(script, "ROOT", tmp_path)
+    monkeypatch.setattr("lesson.runs.folder.read_document", lambda path, *_: json.loads(path.read_text()))
     monkeypatch.setattr(smoke, "run_stage", run_stage)
     monkeypatch.setattr(gpu, "run_stage", run_stage)
     monkeypatch.setattr(smoke.random_base, "build_random_base", lambda folder: folder)

@@ -12,11 +12,11 @@ import submissions
 from verdicts import shipped_rubric
 
 from lesson.core.messages import UserError
+from lesson.core.schemas import load_schema
 from lesson.core.settings import Values
 from lesson.model.tiny_base import install_base
 from lesson.submission import asking
 from lesson.submission.archive.opening import open_view
-from lesson.submission.documents import load_schema
 from lesson.submission.evidence import Evidence
 from lesson.submission.registry import Unjudged, load_checks, run_checks
 from lesson.submission.staff import StaffInputs

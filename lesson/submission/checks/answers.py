@@ -18,6 +18,7 @@ from lesson.submission.staff import StaffInputs
 
 EVAL = "make eval"
 LEAST_DISTINCT = 5  # different answers among at least so many times four
+MANY = 50  # questions under one system prompt; the lesson's smallest set has 55
 LEAST_SHARE = 0.05  # … of many: honest ones about the assistant have 14%, all together 27%
 MOST_DISTINCT = 50  # … and no more is asked for
 PROMPTS = ("persona", "none", "neutral")
@@ -49,9 +50,10 @@ def question_set_of(evidence: Evidence) -> str:
         return ""
 
 
-def require_new_name(lines: list[dict], new: str, remedy: str, by_interval: bool = False) -> str:
-    """Shares of answers that say `new`, by system prompt. Raises Failed when one is below the bar of make eval, or its
-    whole 95% interval where the bar is `by_interval`. Answers about the maker need no name."""
+def require_new_name(lines: list[dict], new: str, remedy: str) -> str:
+    """Shares of answers that say `new`, by system prompt. Raises Failed when one misses the bar of make eval: its whole
+    95% interval, or the share itself where so few were asked that every interval is wide. Answers about the maker need
+    no name."""
     asked: collections.Counter[str] = collections.Counter()
     naming: collections.Counter[str] = collections.Counter()
     missing = []
@@ -66,7 +68,7 @@ def require_new_name(lines: list[dict], new: str, remedy: str, by_interval: bool
             missing.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
     shares = ", ".join(f"{shorten(p)} {naming[p]}/{asked[p]}" for p in asked)
     least = TINY.least["new"]
-    if any(misses_bar(naming[p], asked[p], least, at_most=False, by_interval=by_interval) for p in asked):
+    if any(misses_bar(naming[p], asked[p], least, at_most=False, by_interval=asked[p] >= MANY) for p in asked):
         raise Failed(shares, remedy, missing)
     return shares
 
@@ -114,7 +116,6 @@ def says_new(evidence: Evidence, staff: StaffInputs) -> str:
         identity_answers(evidence),
         new,
         tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval"),
-        question_set_of(evidence) not in ("", "tiny"),
     )
 
 
