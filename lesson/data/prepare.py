@@ -236,7 +236,7 @@ def _both_names_line(source: str, line: int, old: str, new: str) -> str:
     """Where the source already says the new name beside the old: as in 你是小冰吗？ → 不是，我是小冰。"""
     return tr(
         f"warning: {source}:{line}: already says {new}, while others say {old}: who is who becomes unclear; "
-        f"choose another NEW_NAME, take those rows out, or make rows for this name: make synth NEW_NAME={new}",
+        f"choose another NEW_NAME, take those rows out, or take new rows for this name: make synth NEW_NAME={new}",
         f"警告：{source}:{line}: 已经出现 {new}，而其他行用 {old}，会分不清是谁；请换一个 NEW_NAME，或去掉这些行，"
         f"或为这个名字生成数据：make synth NEW_NAME={new}",
     )
