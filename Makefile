@@ -19,14 +19,16 @@ PY     := $(VENV)/bin/python
 # Checking needs a small venv only; where the full one is, it does as well.
 CHECK_VENV ?= .venv-check
 CHECK_PY := $(if $(wildcard $(PY)),$(PY),$(CHECK_VENV)/bin/python)
+EXPORT_VENV ?= .venv-export
 export VENV
+export EXPORT_VENV
 export CHECK_VENV
 export PYTHONUTF8 = 1
 
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock web serve screenshots
+.PHONY: help setup setup-check setup-export doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval export submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -41,6 +43,8 @@ setup: ## install everything of requirements.lock into one venv | 按 requiremen
 	@$(PYTHON) -m recipe.setup
 setup-check: ## install what checking needs, without torch, in seconds | 只安装检查所需的包，不含 torch，几秒完成 | PYTHON CHECK_VENV
 	@$(PYTHON) -m recipe.setup check
+setup-export: | $(PY) ## install what export needs, over the first venv | 安装导出所需的包（叠加在主 venv 上） | EXPORT_VENV
+	@$(PY) -m recipe.setup export
 doctor: | $(PY) ## check packages, versions, memory, disk and GPU | 检查软件包、版本、内存、磁盘和显卡 | BASE_CONFIG FORMAT
 	@$(PY) -m recipe.doctor
 data: | $(PY) ## check the rows, replace the old name, check again | 检查数据、替换名字、再检查 | SRC OLD_NAME NEW_NAME OLD_AUTHOR NEW_AUTHOR MAP ACCEPT GENERAL SEED FORCE
@@ -79,8 +83,10 @@ convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging
 	@$(PY) -m recipe.convert
 merge: convert ## adapter and base to one model | 适配器与基座合并为一个模型 | FORCE
 	@$(PY) -m recipe.merge
-eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT QUESTIONS_SET SAMPLES
+eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT QUANT QUESTIONS_SET SAMPLES
 	@$(PY) -m recipe.evaluate
+export: merge ## the assistant for other programs: hf, gguf, ollama, adapter | 导出给其他程序：hf、gguf、ollama、adapter | FORMAT QUANT SIGNING_KEY FORCE
+	@$(PY) -m recipe.export
 chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
 	@$(PY) -m recipe.chat
 # USE=adapter, which web takes by itself, needs no merged model; USE=base needs no training.
@@ -135,4 +141,4 @@ mutants: | $(PY) ## change single operators and numbers of what judges: do the t
 lint: | $(PY) ## ruff: rules and layout | ruff 检查
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 lock: ## the locks from their .in files (needs uv) | 由 .in 文件生成锁文件（需要 uv）
-	@$(COMPILE) --override requirements.override requirements.in -o requirements.lock && $(COMPILE) --constraint requirements.lock --override requirements-check.override requirements-check.in -o requirements-check.lock && $(COMPILE) --override requirements-mutants.override requirements-mutants.in -o requirements-mutants.lock
+	@$(COMPILE) --override requirements.override requirements.in -o requirements.lock && $(COMPILE) --constraint requirements.lock --override requirements-check.override requirements-check.in -o requirements-check.lock && $(COMPILE) --override requirements-mutants.override requirements-mutants.in -o requirements-mutants.lock && $(COMPILE) --override requirements.override requirements-export.in -o requirements-export.lock

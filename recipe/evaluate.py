@@ -5,7 +5,8 @@ prompt, a neutral one, and the default that the base's chat template puts in, wh
 answers that say the new name, the old one, the base's, another assistant's; general questions that the base answers
 right and that are still right; general answers that say the new name; whole sentences. Shares stand with 95% intervals.
 PROFILE=tiny asks its own questions, a real base data/eval/identity_report.json, which rows and values are never tuned
-on (QUESTIONS_SET=tune asks the other half). Output in the run folder: eval/evaluation.json, eval/answers.jsonl, eval/evaluation.png.
+on (QUESTIONS_SET=tune asks the other half). USE=export asks what make export wrote, in the program that it is for, and
+fails where a prompt differs or the name is said less often. Output in the run folder: eval/evaluation.json, eval/answers.jsonl, eval/evaluation.png.
 """
 
 from __future__ import annotations
@@ -17,11 +18,16 @@ from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.evaluation import report
 from lesson.evaluation.evaluate import evaluate_run
+from lesson.export.evaluation import evaluate_export
 
-SETTINGS = ("PROFILE", "BUILD", "USE", "FORMAT", "QUESTIONS_SET", "SAMPLES")
+SETTINGS = ("PROFILE", "BUILD", "USE", "FORMAT", "QUANT", "QUESTIONS_SET", "SAMPLES")
 
 
 def stage(values: Values) -> int:
+    if values.text("USE") == "export":
+        evaluation, problems = evaluate_export(values, progress=sys.stderr)
+        print(*report.make_lines(evaluation.result, evaluation.lines, evaluation.folder), *problems, sep="\n")
+        return 0 if evaluation.result["passed"] and not problems else 1
     evaluation = evaluate_run(values, progress=sys.stderr)
     if values.format == "json":
         print(json.dumps(evaluation.result, ensure_ascii=False, indent=2))

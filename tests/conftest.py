@@ -25,6 +25,7 @@ def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
 # The files that need the trained lesson: with xdist they are one group, so that it is trained once.
 WITH_LESSON = (
     *(f"tests/serving/test_{name}.py" for name in ("endpoint", "models", "page")),
+    "tests/whole/test_export.py",
     "tests/whole/test_lesson.py",
     "tests/whole/test_forgeries.py",
 )

@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "runs": {"core", "config"},
     "training": {"core", "data", "model", "config", "runs"},
     "evaluation": {"core", "data", "model", "runs"},
+    "export": {"core", "data", "model", "runs", "training", "evaluation"},
     "serving": {"core", "data", "runs", "evaluation"},
     "submission": {"core", "data", "model", "config", "runs", "evaluation"},
     "authoring": {"core", "data", "model", "evaluation"},
@@ -27,7 +28,12 @@ MAY_IMPORT = {
 MAY_IMPORT |= dict.fromkeys(("bench", "install"), set(MAY_IMPORT) | {"bench", "install"})
 LONGEST_SCRIPT = 60  # lines of recipe/NAME.py, the help that it prints among them
 # Processes of their own, which only the recipe starts: they have to print.
-PROCESSES = {"lesson.training.engine", "lesson.training.torchrun", "lesson.submission.rerun"}
+PROCESSES = {
+    "lesson.training.engine",
+    "lesson.training.torchrun",
+    "lesson.export.engine_process",
+    "lesson.submission.rerun",
+}
 PROCESSES |= {"lesson.bench.rivals", "lesson.bench.plain_peft"}
 # What judges rows, configs and submissions: no package beside these, and not the text that the tiny base learns.
 LIGHT = ("recipe.check", "recipe.validate", "recipe.check_config")

@@ -218,6 +218,12 @@ class Values:
             return setting.default
         return given
 
+    def choose(self, key: str, choices: Sequence[str], default: str) -> str:
+        """The value of a variable that has other choices in one command than in the table. Raises UserError."""
+        setting = SETTINGS[key]
+        accepted = Setting(key, default, setting.en, setting.zh, one_of(*choices))
+        return accepted.parse(self.text(key) if self.given(key) else default)
+
     def given(self, key: str) -> bool:
         """Whether the user set it, on the command line or in the environment."""
         return key in self._flags or bool(self._environment.get(key))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from lesson.core.files import atomic, atomic_folder, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data import rows
-from lesson.evaluation.asking import GREEDY, Sampling, answer_with_progress
+from lesson.evaluation.asking import GREEDY, Chat, Sampling, answer_with_progress
 from lesson.evaluation.base_answers import answer_key, get_base_answers
 from lesson.evaluation.base_names import describe_base_of, find_base_names
 from lesson.evaluation.held_out import (
@@ -22,7 +23,7 @@ from lesson.evaluation.held_out import (
     read_system_prompts,
     refuse_trained_questions,
 )
-from lesson.evaluation.judging import contains_accepted, count_new, judge_answer, summarize
+from lesson.evaluation.judging import Answer, contains_accepted, count_new, judge_answer, summarize
 from lesson.evaluation.languages import Languages, find_languages
 from lesson.evaluation.loading import find_weights, load_model, use_environment
 from lesson.evaluation.rendering import find_default_prompt
@@ -47,14 +48,24 @@ class Evaluation:
     languages: Languages
 
 
-def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
+class ExportedAnswers(Protocol):
+    """What answers in place of the run's own model with USE=export; `folder` is where its evaluation goes."""
+
+    folder: Path
+
+    def answer(self, chats: Sequence[Chat]) -> list[Answer]: ...
+
+
+def evaluate_run(values: Values, progress: TextIO, exported: ExportedAnswers | None = None) -> Evaluation:
     """Evaluate the last run and write answers.jsonl, evaluation.json and evaluation.png into its folder.
 
-    Progress is shown on `progress`. Raises UserError when something is missing, or when a question was trained on.
+    `exported` answers in place of the run's own model, and has a folder of its own. Progress is shown on `progress`.
+    Raises UserError when something is missing, or when a question was trained on.
     """
     use_environment(values)
     run = find_last_run(values)
-    if values.use == "base":
+    use = "export" if exported else values.use
+    if use == "base":
         raise UserError(
             "USE=base",
             tr("the base is what the others are compared with", "基座是比较的对象"),
@@ -64,7 +75,7 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
     names, question_set = record["names"], choose_question_set(values)
     identity, general = read_identity_questions(question_set, names["old"]), read_questions("general")
     refuse_trained_questions(identity, rows.read_rows(run.data), run.data)
-    prompts = read_system_prompts(record["persona"], read_default_prompt(values, run))
+    prompts = read_system_prompts(record["persona"], read_default_prompt(values, run, "merged" if exported else use))
     plain = [q["input"] for q in identity if q["kind"] == "plain"]
     texts = plain + [question["input"] for question in general]
     base = get_base_answers(values, texts, prompts, record["inputs"]["base"], progress, run, question_set, plain)
@@ -78,7 +89,8 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
             for q in general
         ),
     )
-    tokenizer, model = load_model(values, values.use, run)
+    tokenizer, model = (None, None) if exported else load_model(values, use, run)
+    target = exported.folder if exported else run.evaluation
     asked = [
         Question(kind, prompt, system, question)
         for prompt, system in prompts.items()
@@ -90,7 +102,10 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
         # Without a word about sampling where nothing is drawn.
         how = () if sampling is GREEDY else (sampling,)
         answers = ask_in_turns(
-            questions, lambda chats: answer_with_progress(tokenizer, model, chats, values.use, progress, *how)
+            questions,
+            exported.answer
+            if exported
+            else lambda chats: answer_with_progress(tokenizer, model, chats, use, progress, *how),
         )
         return [
             judge_answer(
@@ -114,21 +129,21 @@ def evaluate_run(values: Values, progress: TextIO) -> Evaluation:
             ]
             sampled.append({"seed": seed, "temperature": TEMPERATURE, "prompt": prompt, **count_new(own)})
     result = summarize(
-        lines, prompts, record["id"], values.use, names, question_set, base_names.names, sampled, languages.judged
+        lines, prompts, record["id"], use, names, question_set, base_names.names, sampled, languages.judged
     )
-    with atomic_folder(run.evaluation) as folder:  # answers and figures of one evaluation, never of two
+    with atomic_folder(target) as folder:  # answers and figures of one evaluation, never of two
         with atomic(folder / "answers.jsonl") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         write_json(folder / "evaluation.json", result)
         draw_evaluation(result, folder / "evaluation.png", values)
-    return Evaluation(result, lines, run.evaluation, base_names.by_asking, languages)
+    return Evaluation(result, lines, target, base_names.by_asking, languages)
 
 
-def read_default_prompt(values: Values, run: Run) -> str:
+def read_default_prompt(values: Values, run: Run, use: str) -> str:
     """The system prompt that belongs to the base of the run; empty where it has none."""
     from transformers import AutoTokenizer
 
-    place = find_weights(values, values.use, run)
+    place = find_weights(values, use, run)
     tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=True)
     return find_default_prompt(tokenizer, describe_base_of(values, run)) if tokenizer.chat_template else ""
 

@@ -33,6 +33,12 @@ MAKE_VARIABLES = (
         "`make mutants` 为其工具建立的 venv 所在目录",
     ),
     (
+        "EXPORT_VENV",
+        ".venv-export",
+        "folder of the venv of `make setup-export`",
+        "`make setup-export` 建立的 venv 所在目录",
+    ),
+    (
         "PY",
         "$(VENV)/bin/python",
         "the Python that runs the stages, for a machine that has all packages already",

@@ -24,6 +24,8 @@ from lesson.core.settings import ROOT
 LOCK = ROOT / "requirements.lock"
 CHECK_LOCK = ROOT / "requirements-check.lock"
 MUTANTS_LOCK = ROOT / "requirements-mutants.lock"
+EXPORT_LOCK = ROOT / "requirements-export.lock"
+QUANTISER = ROOT / "lesson" / "export" / "quantiser"  # package.json and package-lock.json of llama.cpp's library
 BUILD_TOOLS = ("packaging", "setuptools", "wheel")
 PYTHONS = ((3, 11), (3, 12))
 KEPT_LINES = 30  # of pip's output, shown when it fails
@@ -40,6 +42,8 @@ class Plan:
     size: tuple[str, str]  # in words, English and Chinese
     following: str
     builds: bool  # something is built here, with the build tools of the lock
+    below: str = ""  # variable of the venv that this one looks into for what it does not have itself
+    node_modules: Path | None = None  # folder of a package-lock.json that npm installs too, where there is an npm
 
 
 PLANS = {
@@ -70,6 +74,17 @@ PLANS = {
         ("about 90 MiB on disk", "占用约 90 MiB"),
         "make mutants",
         False,
+    ),
+    "export": Plan(
+        EXPORT_LOCK,
+        "EXPORT_VENV",
+        ".venv-export",
+        700 << 20,
+        ("about 350 MiB on disk, 80 MiB to download", "占用约 350 MiB，下载约 80 MiB"),
+        "make export FORMAT=gguf",
+        False,
+        "VENV",
+        QUANTISER,
     ),
 }
 
@@ -107,8 +122,16 @@ def install_venv(plan: Plan, out: TextIO) -> InstalledVenv:
         flush=True,
     )
     stamp.unlink(missing_ok=True)
-    run_step([sys.executable, "-m", "venv", str(venv)], venv, 0, out)
-    if plan.builds:
+    if plan.below:
+        blocks = look_below(plan, venv, blocks, out)
+    else:
+        run_step([sys.executable, "-m", "venv", str(venv)], venv, 0, out)
+    if plan.below:
+        with tempfile.NamedTemporaryFile("w", suffix=".lock") as own:
+            own.write("".join(blocks.values()))
+            own.flush()
+            install_lock(venv, own.name, ["--only-binary=:all:"], len(blocks), out)
+    elif plan.builds:
         with tempfile.NamedTemporaryFile("w", suffix=".lock") as tools:
             tools.write("".join(text for name, text in blocks.items() if name in BUILD_TOOLS))
             tools.flush()
@@ -116,6 +139,8 @@ def install_venv(plan: Plan, out: TextIO) -> InstalledVenv:
         install_lock(venv, str(plan.lock), ["--no-build-isolation"], len(blocks), out)
     else:
         install_lock(venv, str(plan.lock), ["--only-binary=:all:"], len(blocks), out)
+    if plan.node_modules:
+        install_node_modules(plan.node_modules, venv, out)
     size = sum(path.lstat().st_size for path in venv.rglob("*"))
     stamp.write_text(lock + "\n")
     return InstalledVenv(plan, venv, size)
@@ -134,6 +159,52 @@ def lines_of(installed: InstalledVenv) -> list[str]:
             f"完成：{venv}，{size / 2**30:.1f} GiB；下一步：{plan.following}",
         )
     ]
+
+
+def look_below(plan: Plan, venv: Path, blocks: dict[str, str], out: TextIO) -> dict[str, str]:
+    """Make the empty `venv`, let it look into the venv below it, and give back the packages that it needs for itself:
+    those that requirements.lock has not, or in another version. Raises UserError when there is no venv below."""
+    below = Path(os.environ.get(plan.below) or PLANS["all"].venv)
+    python = below / "bin" / "python"
+    if not python.exists():
+        raise UserError(python, tr("no such file", "没有这个文件"), tr("run make setup", "请先运行 make setup"))
+    run_step([str(python), "-m", "venv", str(venv)], venv, 0, out)
+    places = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+    there, own = (
+        subprocess.run([str(v / "bin" / "python"), "-c", places], capture_output=True, text=True, check=True).stdout
+        for v in (below, venv)
+    )
+    # Python reads this file after the venv's own packages, which so win over those below.
+    (Path(own.strip()) / "below.pth").write_text(there)
+    pins = {name: first_pin(text) for name, text in parse_lock(LOCK.read_text(encoding="utf-8")).items()}
+    return {name: text for name, text in blocks.items() if pins.get(name) != first_pin(text)}
+
+
+def first_pin(block: str) -> str:
+    """`name==version` that begins the lines of one package."""
+    return block.split(" ")[0].strip()
+
+
+def install_node_modules(folder: Path, venv: Path, out: TextIO) -> None:
+    """Install what the package-lock.json in `folder` pins into the venv, hashes checked, no script of a package run.
+
+    Without npm nothing is installed: make export says then what FORMAT=gguf QUANT=q4_k_m needs.
+    """
+    npm = shutil.which("npm")
+    if not npm:
+        print(
+            tr(
+                "no npm here: QUANT=q4_k_m will need LLAMA_CPP=, a folder with llama-quantize",
+                "没有 npm：QUANT=q4_k_m 需要用 LLAMA_CPP= 指定含 llama-quantize 的目录",
+            ),
+            file=out,
+        )
+        return
+    target = venv / "llama.cpp"
+    target.mkdir(exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copyfile(folder / name, target / name)
+    run_step([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(target)], venv, 0, out)
 
 
 def require_python() -> None:

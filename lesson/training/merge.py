@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lesson.core.files import hash_path, read_json
+from lesson.core.files import hash_path
 from lesson.core.messages import UserError, tr
 from lesson.core.records import Record
 from lesson.core.settings import Values
+from lesson.model.weights import find_tensors
 from lesson.runs.base import find_run_base
 from lesson.runs.folder import find_last_run, remove_left_parts
 from lesson.training.base import read_base_hash
@@ -76,18 +77,3 @@ def count_changed_tensors(base: Path, merged: Path) -> tuple[int, int]:
         count += 1
         changed += not torch.equal(get().to(torch.float16), theirs[name]().to(torch.float16))
     return changed, count
-
-
-def find_tensors(folder: Path) -> dict[str, Callable]:
-    """{name: function that reads the tensor} over all shards of a model folder; one tensor at a time in memory."""
-    from safetensors import safe_open
-
-    index = folder / "model.safetensors.index.json"
-    names = ["model.safetensors"]
-    if index.exists():
-        names = sorted(set(read_json(index, tr("merge again", "请重新合并"))["weight_map"].values()))
-    found = {}
-    for shard in names:
-        file = safe_open(folder / shard, framework="pt")
-        found |= {name: lambda file=file, name=name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    return found

@@ -1,0 +1,65 @@
+"""The card of an exported model, and the list of its files' hashes by which anybody can check it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from lesson.core.files import atomic, sha256
+
+SUMS = "SHA256SUMS"  # as sha256sum of GNU coreutils writes and checks it
+CARD = "README.md"
+
+
+def make_card(record: Mapping, base: str, form: str, scores: Mapping | None) -> str:
+    """The card (Hugging Face's form: YAML, then Markdown) of a model in the form `form`.
+
+    `record` is the run record, `base` the base's name, `scores` evaluation.json of the same run, where there is one.
+    """
+    name, described = record["names"]["new"], record.get("base") or {}
+    head = [f"library_name: {'peft' if form == 'adapter' else 'transformers'}", "pipeline_tag: text-generation"]
+    head += ["language: [zh, en]", "tags: [qlora, xtuner, self-cognition]"]
+    if described.get("hub"):
+        head.append(f"base_model: {base}")
+    if described.get("license"):
+        head.append(f"license: {described['license']}")
+    revision = f" @ `{described['revision']}`" if described.get("revision") else ""
+    rows = [
+        ("base", f"`{base}`{revision}"),
+        ("system prompt that was trained", record["persona"] or "–"),
+        ("training", f"{record['config']}, seed {record['seed']}, {record['steps']} steps, run `{record['id']}`"),
+        ("loss", f"{record['loss']['first']:.3f} → {record['loss']['last']:.3f} nats per token"),
+        ("versions", ", ".join(f"{package} {version}" for package, version in record["versions"].items())),
+        ("SHA-256 of the rows", f"`{record['inputs']['data']}`"),
+        ("SHA-256 of the base", f"`{record['inputs']['base']}`"),
+    ]
+    text = [
+        "---",
+        *head,
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"An assistant that calls itself {name}.",
+        "",
+        "| | |",
+        "|---|---|",
+    ]
+    text += [f"| {key} | {value} |" for key, value in rows]
+    if scores:
+        text += ["", "Questions that were not in the training data, by system prompt:", ""]
+        text += ["| system prompt | says its name | general questions kept |", "|---|---|---|"]
+        for counts in scores["prompts"]:
+            kept = f"{counts['general_kept']}/{counts['general_base_right']}"
+            text.append(f"| {counts['prompt']} | {counts['new']}/{counts['questions']} | {kept} |")
+    text += ["", f"Check that every file is whole: `sha256sum -c {SUMS}` in this folder.", ""]
+    text += ["Limits: it was taught a name, not knowledge; it can be wrong about all that its base is wrong about.", ""]
+    return "\n".join(text)
+
+
+def write_sums(folder: Path) -> None:
+    """Write SHA256SUMS over all files below `folder`."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
+    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    with atomic(folder / SUMS) as file:
+        file.writelines(lines)

@@ -1,0 +1,148 @@
+"""The questions of make eval put to an exported file in the program that it is for, and the comparison with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from lesson.core.files import read_json
+from lesson.core.messages import UserError, tr
+from lesson.core.settings import Values
+from lesson.evaluation.asking import LONGEST_ANSWER, Chat, encode_chat
+from lesson.evaluation.evaluate import Evaluation, evaluate_run
+from lesson.evaluation.judging import Answer
+from lesson.evaluation.loading import use_environment
+from lesson.export.engine import Engine
+from lesson.export.make import FORMATS, choose_quant, export_folder
+from lesson.export.prompts import Difference, find_difference, prepare_messages
+from lesson.runs.folder import Run, find_last_run
+
+ENGINES = {"hf": "transformers", "gguf": "llama.cpp", "ollama": "llama.cpp"}
+LARGEST_FALL = 0.02  # of the share of answers that say the name, export against merged: the issue's two points
+GROUP = 16  # chats that are sent to the engine at once
+
+
+@dataclass
+class ExportedAssistant:
+    """An exported file, open in its engine. `differences` grows with what is asked."""
+
+    folder: Path  # where the evaluation's files go
+    engine: Engine
+    tokenizer: object  # the merged model's: it writes prompts as they were trained
+    progress: TextIO
+    differences: list[Difference] = field(default_factory=list)
+
+    def answer(self, chats: Sequence[Chat]) -> list[Answer]:
+        """Greedy answers, one per chat. The engine gets the prompt's tokens as trained; its own are compared."""
+        from tqdm import tqdm
+
+        plain, found = not self.progress.isatty(), []
+        if plain:
+            text = tr(
+                f"asking {self.engine.name}: {len(chats)} questions", f"向 {self.engine.name} 提问：{len(chats)} 个问题"
+            )
+            print(text, file=self.progress, flush=True)
+        with tqdm(total=len(chats), unit="q", desc="export", disable=plain, file=self.progress) as bar:
+            for start in range(0, len(chats), GROUP):
+                group = chats[start : start + GROUP]
+                sent = [(prepare_messages(self.tokenizer, chat), encode_chat(self.tokenizer, chat)) for chat in group]
+                for chat, (_, tokens), answer in zip(
+                    group, sent, self.engine.answer(sent, LONGEST_ANSWER), strict=True
+                ):
+                    found.append(Answer(answer.text, answer.ended))
+                    if answer.own is not None and answer.own != tokens:
+                        self.differences.append(find_difference(chat, tokens, answer.own, self.tokenizer))
+                bar.update(len(group))
+        return found
+
+    def __enter__(self) -> ExportedAssistant:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.close()
+
+
+def open_exported(values: Values, run: Run, progress: TextIO) -> ExportedAssistant:
+    """The export that FORMAT= and QUANT= name, in its engine. Raises UserError when it is not there or cannot be loaded,
+    or before the merged model was evaluated."""
+    from transformers import AutoTokenizer
+
+    form = values.choose("FORMAT", [form for form in FORMATS if form in ENGINES], "gguf")
+    if values.samples:
+        raise UserError(
+            "SAMPLES",
+            tr("an export is asked without sampling", "导出的模型只做贪心回答"),
+            tr("leave SAMPLES out", "请去掉 SAMPLES"),
+        )
+    made = export_folder(run, form, choose_quant(values))
+    command = f"make export FORMAT={form}" + (f" QUANT={choose_quant(values)}" if form != "hf" else "")
+    files = sorted(made.glob("*.gguf")) if form != "hf" else [made]
+    if not made.is_dir() or not files:
+        raise UserError(made, tr("no such export", "没有这个导出"), tr(f"run {command}", f"请先运行 {command}"))
+    read_merged_scores(run)
+    tokenizer = AutoTokenizer.from_pretrained(run.merged, trust_remote_code=True)
+    folder = made.parent / f"{made.name}.eval"
+    return ExportedAssistant(folder, Engine(ENGINES[form], files[0]), tokenizer, progress)
+
+
+def read_merged_scores(run: Run) -> dict:
+    """evaluation.json of the merged model. Raises UserError when it was not made."""
+    path = run.evaluation / "evaluation.json"
+    if not path.is_file():
+        raise UserError(
+            path,
+            tr("an export is compared with the merged model", "导出的模型要与合并后的模型比较"),
+            tr("run make eval", "请先运行 make eval"),
+        )
+    return read_json(path, tr("run make eval", "请先运行 make eval"))
+
+
+def find_falls(exported: dict, merged: dict) -> list[str]:
+    """A line for each system prompt under which the export says the name less often, by more than LARGEST_FALL.
+
+    Both are contents of evaluation.json. Raises UserError when they answer other questions.
+    """
+    before = {counts["prompt"]: counts for counts in merged["prompts"]}
+    lines = []
+    for counts in exported["prompts"]:
+        other = before.get(counts["prompt"])
+        if (
+            other is None
+            or other["questions"] != counts["questions"]
+            or exported["question_set"] != merged["question_set"]
+        ):
+            raise UserError(
+                "evaluation.json",
+                tr("the merged model was asked other questions", "合并后的模型回答的是另一组问题"),
+                tr("run make eval again", "请重新运行 make eval"),
+            )
+        shares = [c["new"] / c["questions"] for c in (other, counts)]
+        if shares[0] - shares[1] > LARGEST_FALL:
+            lines.append(
+                tr(
+                    f"{counts['prompt']}: {counts['new']}/{counts['questions']} say the name here, "
+                    f"{other['new']}/{other['questions']} of the merged model",
+                    f"{counts['prompt']}：这里 {counts['new']}/{counts['questions']} 自称新名字，"
+                    f"合并后的模型 {other['new']}/{other['questions']}",
+                )
+            )
+    return lines
+
+
+def evaluate_export(values: Values, progress: TextIO) -> tuple[Evaluation, list[str]]:
+    """Evaluate the export of the run trained last; (the evaluation, a line for each thing that is worse than before).
+
+    Raises UserError as open_exported and evaluate_run do.
+    """
+    use_environment(values)
+    run = find_last_run(values)
+    merged = read_merged_scores(run)
+    with open_exported(values, run, progress) as exported:
+        evaluation = evaluate_run(values, progress, exported)
+    problems = find_falls(evaluation.result, merged)
+    if exported.differences:
+        count = len(exported.differences)
+        problems += [tr(f"{count} prompts differ: ", f"{count} 个提示不同：") + str(exported.differences[0])]
+    return evaluation, [tr("error: ", "错误：") + problem for problem in problems]

@@ -1,0 +1,140 @@
+"""The stage make export: the run's assistant in the form that another program takes, in run/export/FORM."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from lesson.core.files import atomic, hash_path, read_json
+from lesson.core.messages import UserError, tr
+from lesson.core.records import Record
+from lesson.core.settings import Values
+from lesson.export.card import CARD, make_card, write_sums
+from lesson.export.engine import find_python
+from lesson.export.gguf import QUANTS, write_gguf
+from lesson.export.hugging_face import write_model
+from lesson.export.ollama import write_modelfile
+from lesson.export.prompts import check_prompts
+from lesson.runs.base import find_run_base
+from lesson.runs.folder import Run, find_last_run
+from lesson.training.convert import base_name
+from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder
+
+FORMATS = ("hf", "gguf", "ollama", "adapter")
+DEFAULT_QUANT = "q8_0"  # nothing is lost that the tests can see, at half the size of f16
+SIGNATURE = "model.sig"  # the name that the model-signing package proposes
+
+
+def choose_quant(values: Values) -> str:
+    """QUANT=, which has other choices here than in training."""
+    return values.choose("QUANT", QUANTS, DEFAULT_QUANT)
+
+
+def export_folder(run: Run, form: str, quant: str) -> Path:
+    """run/export/hf, run/export/gguf-q8_0, …: one folder a form, so that none overwrites another."""
+    return run.folder / "export" / (f"{form}-{quant}" if form in ("gguf", "ollama") else form)
+
+
+def export_run(values: Values, form: str, report: Callable[[str], None]) -> MadeFolder:
+    """Export the run trained last; `report` gets a line before each long step.
+
+    Raises UserError when a part is missing, a tool fails, or an edited export would be overwritten.
+    """
+    run = find_last_run(values)
+    record, quant = run.read_record(), choose_quant(values)
+    scores = run.evaluation / "evaluation.json"
+    known = read_json(scores, tr("run make eval", "请运行 make eval")) if scores.is_file() else None
+    source = run.adapter if form == "adapter" else run.merged
+    if not source.is_dir():
+        raise UserError(source, tr("not there yet", "还没有"), tr("run make merge", "请先运行 make merge"))
+    key = values.text("SIGNING_KEY")
+    inputs = {"model": hash_path(source)} | ({"evaluation": hash_path(scores)} if known else {})
+    made = Record(export_folder(run, form, quant), inputs, {"quant": quant, "signed": bool(key)})
+
+    def fill(folder: Path) -> None:
+        if form == "adapter":
+            copy_adapter(run, folder)
+        elif form == "hf":
+            report(tr("writing weights, tokenizer and chat template", "写出权重、分词器和对话模板"))
+            write_model(run.merged, folder)
+        else:
+            fill_with_gguf(run, record, folder, quant, form == "ollama", report)
+        with atomic(folder / CARD) as file:
+            file.write(make_card(record, base_name(record, find_run_base(values, run)), form, known))
+        write_sums(folder)
+        if key:
+            sign_folder(folder, Path(key))
+
+    return make_folder(made, fill, values.force)
+
+
+def copy_adapter(run: Run, folder: Path) -> None:
+    """PEFT's two files; what the training left beside them stays there."""
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        shutil.copyfile(run.adapter / name, folder / name)
+
+
+def fill_with_gguf(
+    run: Run, record: dict, folder: Path, quant: str, modelfile: bool, report: Callable[[str], None]
+) -> None:
+    """The GGUF file, and Ollama's Modelfile where `modelfile`. The folder that the converter reads goes again."""
+    find_python()  # before the weights are written
+    between = folder / "hf"
+    between.mkdir()
+    report(tr("writing weights, tokenizer and chat template", "写出权重、分词器和对话模板"))
+    tokenizer = write_model(run.merged, between)
+    name = f"{file_stem(record['names']['new'])}-{quant}.gguf"
+    report(tr(f"llama.cpp's converter: {name}", f"llama.cpp 转换：{name}"))
+    write_gguf(between, folder / name, quant)
+    report(tr("asking llama.cpp how it writes a chat", "检查 llama.cpp 如何写出对话"))
+    check_prompts("llama.cpp", folder / name, tokenizer, record["persona"])
+    if modelfile:
+        template = read_json(between / "tokenizer_config.json", "")["chat_template"]
+        with atomic(folder / "Modelfile") as file:
+            file.write(write_modelfile(name, template, record["persona"]))
+    shutil.rmtree(between)
+
+
+def file_stem(name: str) -> str:
+    """A file name for the assistant's name: letters, digits, hyphen, dot and underscore of any script, else hyphens."""
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "assistant"
+
+
+def sign_folder(folder: Path, key: Path) -> None:
+    """Sign all files by the private key `key` in the OpenSSF Model Signing form. Raises UserError when it fails."""
+    command = [str(find_python()), "-m", "model_signing", "sign", "key", str(folder), "--private_key", str(key)]
+    process = subprocess.run(
+        [*command, "--signature", str(folder / SIGNATURE)], capture_output=True, text=True, env={**os.environ}
+    )
+    if process.returncode or not (folder / SIGNATURE).is_file():
+        raise UserError(
+            key,
+            tr("the model could not be signed with it", "无法用它签名"),
+            tr(
+                "a private key in PEM form: openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
+                "需要 PEM 格式的私钥：openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
+            ),
+            details=(process.stderr or process.stdout)[-1000:].strip(),
+        )
+
+
+def lines_of(made: MadeFolder, form: str, quant: str) -> list[str]:
+    """What the user reads about it, and what to type there."""
+    names = sorted(path.name for path in made.path.iterdir())
+    file = next((name for name in names if name.endswith(".gguf")), "")
+    uses = {
+        "hf": tr(
+            f"transformers, vLLM, SGLang: vllm serve {made.path}", f"transformers、vLLM、SGLang：vllm serve {made.path}"
+        ),
+        "gguf": tr(f"llama.cpp: llama-cli -m {made.path / file}", f"llama.cpp：llama-cli -m {made.path / file}"),
+        "ollama": f"cd {made.path} && ollama create NAME -f Modelfile",
+        "adapter": "make push REPO=OWNER/NAME",
+    }
+    asked = form in ("hf", "gguf", "ollama")
+    suffix = f" FORMAT={form}" + (f" QUANT={quant}" if form != "hf" else "")
+    lines = describe_folder(made, tr("export", "导出"), f"make eval USE=export{suffix}" if asked else "make push REPO=")
+    return [*lines, tr("use it: ", "使用：") + uses[form]]
