@@ -26,6 +26,7 @@ def test_each_variable_that_help_names_has_its_own_line(call):
         "PYTHON",
         "VENV",
         "CHECK_VENV",
+        "EXPORT_VENV",
         "training",
     }
     assert named <= set(SETTINGS)
