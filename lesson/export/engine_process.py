@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -60,8 +61,11 @@ def open_llama_cpp(job: dict) -> tuple[str, Callable]:
     def post(path: str, document: dict) -> dict:
         body = json.dumps(document).encode()
         request = urllib.request.Request(server.listening_address + path, body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-            return json.load(response)
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as error:
+            raise RuntimeError(f"{path}: {error.code} {error.read(2000).decode('utf-8', 'replace')}") from None
 
     def answer_one(chat: dict, most: int) -> dict:
         own = None
