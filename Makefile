@@ -85,7 +85,7 @@ merge: convert ## adapter and base to one model | 适配器与基座合并为一
 	@$(PY) -m recipe.merge
 eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT QUANT QUESTIONS_SET SAMPLES
 	@$(PY) -m recipe.evaluate
-export: merge ## the assistant for other programs: hf, gguf, ollama, adapter | 导出给其他程序：hf、gguf、ollama、adapter | FORMAT QUANT SIGNING_KEY FORCE
+export: merge ## the assistant for other programs: hf, gguf, ollama, adapter | 导出给其他程序：hf、gguf、ollama、adapter | FORMAT QUANT LLAMA_CPP SIGNING_KEY FORCE
 	@$(PY) -m recipe.export
 chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
 	@$(PY) -m recipe.chat

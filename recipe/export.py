@@ -14,7 +14,7 @@ from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.export.make import FORMATS, choose_quant, export_run, lines_of
 
-SETTINGS = ("PROFILE", "BUILD", "FORMAT", "QUANT", "SIGNING_KEY", "FORCE")
+SETTINGS = ("PROFILE", "BUILD", "FORMAT", "QUANT", "LLAMA_CPP", "SIGNING_KEY", "FORCE")
 
 
 def stage(values: Values) -> int:

@@ -36,6 +36,7 @@ class Setting:
     en: str
     zh: str
     check: Callable[[str], object] = str
+    of_export: tuple[str, ...] = ()  # values that it takes in export and eval USE=export
 
     @property
     def flag(self) -> str:
@@ -187,6 +188,7 @@ def setting_of(entry: Mapping[str, object], lists: Mapping[str, Sequence[str]]) 
         entry["en"].replace("{choices}", ", ".join(choices)),
         entry["zh"].replace("{choices}", "、".join(choices)),
         optional(check) if entry.get("optional") else check,
+        tuple(entry.get("of_export", ())),
     )
 
 

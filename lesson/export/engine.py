@@ -83,7 +83,10 @@ class Engine:
             raise UserError(
                 self._model,
                 reply["error"],
-                tr("run make export FORCE=1; make setup-export", "请运行 make export FORCE=1；make setup-export"),
+                tr(
+                    "make export FORMAT=hf exports a folder for other programs",
+                    "可用 make export FORMAT=hf 导出目录给其他程序",
+                ),
                 details="\n".join(said),
             )
         return reply

@@ -45,6 +45,17 @@ def main() -> int:
     return 0
 
 
+def post(address: str, path: str, document: dict) -> dict:
+    """The JSON answer of llama.cpp's server. Raises RuntimeError with its words where it refuses."""
+    body = json.dumps(document).encode()
+    request = urllib.request.Request(address + path, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        raise RuntimeError(f"{path}: {error.code} {error.read(2000).decode('utf-8', 'replace')}") from None
+
+
 def open_llama_cpp(job: dict) -> tuple[str, Callable]:
     """llama.cpp's own server, in this process, asked over HTTP on the loopback."""
     from importlib.metadata import version
@@ -57,23 +68,24 @@ def open_llama_cpp(job: dict) -> tuple[str, Callable]:
     parameters.cpuparams.n_threads = job["threads"]
     parameters.port = 0  # any free one
     server = xllamacpp.Server(parameters)
-
-    def post(path: str, document: dict) -> dict:
-        body = json.dumps(document).encode()
-        request = urllib.request.Request(server.listening_address + path, body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
-                return json.load(response)
-        except urllib.error.HTTPError as error:
-            raise RuntimeError(f"{path}: {error.code} {error.read(2000).decode('utf-8', 'replace')}") from None
+    try:
+        post(server.listening_address, "/apply-template", {"messages": [{"role": "user", "content": "?"}]})
+    except RuntimeError:
+        # Its Jinja stumbles over some templates (SmolLM2's); then it writes ChatML or Llama 3 by code of its own.
+        parameters.use_jinja = False
+        del server
+        server = xllamacpp.Server(parameters)
 
     def answer_one(chat: dict, most: int) -> dict:
         own = None
         if chat["messages"] is not None:
-            text = post("/apply-template", {"messages": chat["messages"]})["prompt"]
+            text = post(server.listening_address, "/apply-template", {"messages": chat["messages"]})["prompt"]
             # The server takes a first token that the tokenizer adds by itself out of the text: it comes back here.
-            own = post("/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+            own = post(
+                server.listening_address, "/tokenize", {"content": text, "add_special": True, "parse_special": True}
+            )["tokens"]
         answer = post(
+            server.listening_address,
             "/completion",
             {"prompt": chat["tokens"], "n_predict": most, "temperature": 0, "top_k": 1, "cache_prompt": False},
         )

@@ -19,12 +19,12 @@ QUANTS = (*CONVERTED, *FILE_TYPES)
 LIBRARIES = ("libggml-base*.so", "libggml.*so", "libllama.*so")  # in the order in which they need each other
 
 
-def write_gguf(source: Path, target: Path, quant: str) -> None:
-    """Write `target` from the exported folder `source`. Raises UserError when a tool is missing or fails."""
+def write_gguf(source: Path, target: Path, quant: str, tools: str = "") -> None:
+    """Write `target` from the exported folder `source`; `tools` is LLAMA_CPP. Raises UserError when a tool is missing or fails."""
     if quant in CONVERTED:
         convert(source, target, quant)
         return
-    quantise = find_quantiser()
+    quantise = find_quantiser(tools)
     whole = target.with_name(f"{target.stem}.f16.gguf")
     try:
         convert(source, whole, "f16")
@@ -51,11 +51,10 @@ def run_tool(command: list[str], target: Path) -> None:
         )
 
 
-def find_quantiser():
-    """A function (source, target, quant) of llama.cpp's quantiser: llama-quantize of LLAMA_CPP= or of the PATH, else the
+def find_quantiser(folder: str):
+    """A function (source, target, quant) of llama.cpp's quantiser: llama-quantize in `folder` or of the PATH, else the
     library that make setup-export installs. Raises UserError without either."""
-    folder = os.environ.get("LLAMA_CPP")
-    program = shutil.which("llama-quantize", path=folder) if folder else shutil.which("llama-quantize")
+    program = shutil.which("llama-quantize", path=folder or None)
     if program:
         return lambda source, target, quant: run_tool([program, str(source), str(target), quant.upper()], target)
     library = load_library(find_python().parents[1] / "llama.cpp" / "node_modules" / "@node-llama-cpp")

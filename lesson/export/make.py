@@ -62,7 +62,7 @@ def export_run(values: Values, form: str, report: Callable[[str], None]) -> Made
             report(tr("writing weights, tokenizer and chat template", "写出权重、分词器和对话模板"))
             write_model(run.merged, folder)
         else:
-            fill_with_gguf(run, record, folder, quant, form == "ollama", report)
+            fill_with_gguf(run, record, folder, quant, form == "ollama", values.text("LLAMA_CPP"), report)
         with atomic(folder / CARD) as file:
             file.write(make_card(record, base_name(record, find_run_base(values, run)), form, known))
         write_sums(folder)
@@ -79,7 +79,7 @@ def copy_adapter(run: Run, folder: Path) -> None:
 
 
 def fill_with_gguf(
-    run: Run, record: dict, folder: Path, quant: str, modelfile: bool, report: Callable[[str], None]
+    run: Run, record: dict, folder: Path, quant: str, modelfile: bool, tools: str, report: Callable[[str], None]
 ) -> None:
     """The GGUF file, and Ollama's Modelfile where `modelfile`. The folder that the converter reads goes again."""
     find_python()  # before the weights are written
@@ -89,7 +89,7 @@ def fill_with_gguf(
     tokenizer = write_model(run.merged, between)
     name = f"{file_stem(record['names']['new'])}-{quant}.gguf"
     report(tr(f"llama.cpp's converter: {name}", f"llama.cpp 转换：{name}"))
-    write_gguf(between, folder / name, quant)
+    write_gguf(between, folder / name, quant, tools)
     report(tr("asking llama.cpp how it writes a chat", "检查 llama.cpp 如何写出对话"))
     check_prompts("llama.cpp", folder / name, tokenizer, record["persona"])
     if modelfile:
@@ -132,9 +132,9 @@ def lines_of(made: MadeFolder, form: str, quant: str) -> list[str]:
         ),
         "gguf": tr(f"llama.cpp: llama-cli -m {made.path / file}", f"llama.cpp：llama-cli -m {made.path / file}"),
         "ollama": f"cd {made.path} && ollama create NAME -f Modelfile",
-        "adapter": "make push REPO=OWNER/NAME",
+        "adapter": f".venv/bin/huggingface-cli upload OWNER/NAME {made.path}",
     }
-    asked = form in ("hf", "gguf", "ollama")
     suffix = f" FORMAT={form}" + (f" QUANT={quant}" if form != "hf" else "")
-    lines = describe_folder(made, tr("export", "导出"), f"make eval USE=export{suffix}" if asked else "make push REPO=")
+    following = "make web" if form == "adapter" else f"make eval USE=export{suffix}"
+    lines = describe_folder(made, tr("export", "导出"), following)
     return [*lines, tr("use it: ", "使用：") + uses[form]]

@@ -30,7 +30,7 @@ def run(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "use_environment", lambda values: None)
     monkeypatch.setattr(evaluate, "find_last_run", lambda values: run)
     monkeypatch.setattr(evaluate, "load_model", lambda values, use, run: (None, None))
-    monkeypatch.setattr(evaluate, "read_default_prompt", lambda values, run: "")
+    monkeypatch.setattr(evaluate, "read_default_prompt", lambda values, run, use: "")
     monkeypatch.setattr(evaluate, "get_base_answers", lambda *_: NO_ANSWER)
     monkeypatch.setattr(evaluate, "answer_with_progress", lambda _, __, chats, *___: [run.answer] * len(chats))
     return run
@@ -70,7 +70,7 @@ def test_a_real_base_is_asked_the_half_that_is_reported_and_its_own_answers_stan
         return [run.answer] * len(some)
 
     monkeypatch.setattr(evaluate, "answer_with_progress", answer)
-    monkeypatch.setattr(evaluate, "read_default_prompt", lambda values, run: "You are Qwen.")
+    monkeypatch.setattr(evaluate, "read_default_prompt", lambda values, run, use: "You are Qwen.")
     monkeypatch.setattr(evaluate, "set_seed", lambda seed: None)
     values = Values({"BUILD": str(tmp_path), "PROFILE": "7b", "SAMPLES": "2"}, {})
     result = evaluate_run(values, io.StringIO()).result
