@@ -141,4 +141,4 @@ mutants: | $(PY) ## change single operators and numbers of what judges: do the t
 lint: | $(PY) ## ruff: rules and layout | ruff 检查
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 lock: ## the locks from their .in files (needs uv) | 由 .in 文件生成锁文件（需要 uv）
-	@$(COMPILE) --override requirements.override requirements.in -o requirements.lock && $(COMPILE) --constraint requirements.lock --override requirements-check.override requirements-check.in -o requirements-check.lock && $(COMPILE) --override requirements-mutants.override requirements-mutants.in -o requirements-mutants.lock && $(COMPILE) --override requirements.override requirements-export.in -o requirements-export.lock
+	@$(COMPILE) --override requirements.override requirements.in -o requirements.lock && $(COMPILE) --constraint requirements.lock --override requirements-check.override requirements-check.in -o requirements-check.lock && $(COMPILE) --override requirements-mutants.override requirements-mutants.in -o requirements-mutants.lock && $(COMPILE) requirements-export.in -o requirements-export.lock

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from lesson.core.files import atomic, hash_path, read_json
+from lesson.core.files import atomic, hash_path, read_json, readable, sha256
 from lesson.core.messages import UserError, tr
 from lesson.core.records import Record
 from lesson.core.settings import Values
@@ -52,8 +52,10 @@ def export_run(values: Values, form: str, report: Callable[[str], None]) -> Made
     if not source.is_dir():
         raise UserError(source, tr("not there yet", "还没有"), tr("run make merge", "请先运行 make merge"))
     key = values.text("SIGNING_KEY")
+    if key:
+        readable(key, tr("set SIGNING_KEY= to a private key in PEM form", "请把 SIGNING_KEY 设为 PEM 格式的私钥"))
     inputs = {"model": hash_path(source)} | ({"evaluation": hash_path(scores)} if known else {})
-    made = Record(export_folder(run, form, quant), inputs, {"quant": quant, "signed": bool(key)})
+    made = Record(export_folder(run, form, quant), inputs, {"quant": quant, "signed": sha256(key)[:16] if key else ""})
 
     def fill(folder: Path) -> None:
         if form == "adapter":
