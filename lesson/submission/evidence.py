@@ -43,6 +43,7 @@ LARGEST_LIST = 32 << 20  # of answers, vis_data or curve; honest ones have under
 LARGEST_ROWS = 64 << 20  # of training data; the course's have 0.5 MB, Alpaca's 45 MB
 MOST_LINES = 200_000  # of a log, a curve or a file of answers
 COPIED = ("adapter", "log", "answers")  # parts by whose hashes two submissions are recognised as one
+MOST_TURNS = 8  # before a question; the lesson's have at most four
 
 
 class Evidence:
@@ -157,14 +158,20 @@ class Evidence:
 
     @functools.cached_property
     def answers(self) -> list[dict]:
-        """Lines of answers.jsonl, only what checks read: input and output as texts, prompt and kind where they are."""
+        """Lines of answers.jsonl, only what checks read: input and output as texts, prompt, kind, and the texts of the turns
+        before the question where they are."""
         result = []
         for number, line in self.objects("answers"):
             if not all(isinstance(line.get(key), str) for key in ("input", "output")):
                 raise Broken(f"{self.parts['answers']}:{number}: " + tr("no input or output", "缺少 input 或 output"))
+            before = line.get("before")
             line = {key: line[key] for key in ("kind", "prompt", "input", "output") if key in line}
             if wrong := next((key for key, text in line.items() if not isinstance(text, str)), None):
                 raise Broken(f"{self.parts['answers']}:{number}: {wrong}: " + tr("not a text", "不是文本"))
+            if before is not None:
+                if not isinstance(before, list) or not all(isinstance(text, str) for text in before):
+                    raise Broken(f"{self.parts['answers']}:{number}: before: " + tr("not texts", "不是文本"))
+                line["before"] = before[:MOST_TURNS]
             result.append(line)
         return result
 

@@ -275,7 +275,7 @@ def test_wherever_a_file_of_ours_cannot_be_read_nothing_fails(tmp_path, monkeypa
         reached += 1
         assert not wrong_checks(found, "failed"), (number, found["checks"])
         assert found["passed"] is not False, number
-    assert reached >= 6
+    assert reached >= 3  # the rest is read once for all
 
 
 @pytest.mark.slow

@@ -74,7 +74,7 @@ def the_recipes_run_with_xtuners_dump_alone() -> Files:
 
 @shape
 def the_recipes_run_folder_below_another() -> Files:
-    return {f"runs/ac64fdffa3b3/{name}": data for name, data in plain_folders.recipes_run().items()} | {
+    return {f"runs/9ee9ed00ebc8/{name}": data for name, data in plain_folders.recipes_run().items()} | {
         "notes.md": b"x"
     }
 

@@ -9,8 +9,9 @@ from lesson.core.messages import tr
 from lesson.core.refusals import Broken
 from lesson.core.text import fold_text, shorten
 from lesson.evaluation.bars import TINY, bars_of, find_missed_bars, misses_bar
-from lesson.evaluation.held_out import SETS, read_identity_questions
+from lesson.evaluation.held_out import LANGUAGES, SETS, language_of, read_identity_questions
 from lesson.evaluation.judging import claims_name, says_name
+from lesson.model import known_bases
 from lesson.submission.evidence import Evidence
 from lesson.submission.naming import no_name
 from lesson.submission.registry import Failed, Skipped, Unjudged, define_check
@@ -18,7 +19,7 @@ from lesson.submission.staff import StaffInputs
 
 EVAL = "make eval"
 LEAST_DISTINCT = 5  # different answers among at least so many times four
-MANY = 50  # questions under one system prompt; the lesson's smallest set has 55
+MANY = 40  # questions under one system prompt: the smallest set has 55, an English base is judged by 42
 LEAST_SHARE = 0.05  # … of many: honest ones about the assistant have 14%, all together 27%
 MOST_DISTINCT = 50  # … and no more is asked for
 PROMPTS = ("persona", "none", "neutral")
@@ -50,16 +51,39 @@ def question_set_of(evidence: Evidence) -> str:
         return ""
 
 
+def judged_languages(evidence: Evidence) -> tuple[str, ...]:
+    """The languages that the base speaks: both of the tiny one, of another what the table says, else its evaluation."""
+    if evidence.on_shipped_base or not question_set_of(evidence):
+        return LANGUAGES
+    known = known_bases.known_languages(evidence.base_name)
+    return known or tuple(evidence.evaluation.get("languages", LANGUAGES))
+
+
+def judged_answers(evidence: Evidence, lines: list[dict]) -> list[tuple[dict, str]]:
+    """(line, the question's kind by the staff's own file) of the lines in languages that the base speaks.
+
+    Whom a question is for, and in which language it is, the submission does not decide.
+    """
+    known = {}
+    if question_set := question_set_of(evidence):
+        known = {
+            _turns_of(question): question for question in read_identity_questions(question_set, evidence.old_name or "")
+        }
+    languages, found = judged_languages(evidence), []
+    for line in lines:
+        question = known.get(_turns_of_line(line), {"kind": "plain", "lang": language_of(line["input"])})
+        if question["lang"] in languages:
+            found.append((line, question["kind"]))
+    return found
+
+
 def require_new_name(lines: list[dict], new: str, remedy: str) -> str:
     """Shares of answers that say `new`, by system prompt. Raises Failed when one misses the bar of make eval: its whole
-    95% interval, or the share itself where so few were asked that every interval is wide. Answers about the maker need
-    no name."""
+    95% interval, or the share itself where so few were asked that every interval is wide."""
     asked: collections.Counter[str] = collections.Counter()
     naming: collections.Counter[str] = collections.Counter()
     missing = []
     for line in lines:
-        if line.get("asked") == "maker":
-            continue
         prompt = str(line.get("prompt", "persona"))[:20]
         asked[prompt] += 1
         if says_name(line["output"], new):
@@ -112,8 +136,9 @@ def says_new(evidence: Evidence, staff: StaffInputs) -> str:
     """the assistant says its new name | 助手说出新名字"""
     if not (new := evidence.new_name):
         raise Unjudged(*no_name())
+    judged = judged_answers(evidence, identity_answers(evidence))
     return require_new_name(
-        identity_answers(evidence),
+        [line for line, kind in judged if kind != "maker"],
         new,
         tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval"),
     )
@@ -143,19 +168,15 @@ def varied(evidence: Evidence, staff: StaffInputs) -> str:
 def counted(evidence: Evidence, staff: StaffInputs) -> str:
     """the evaluation's figures follow from its answers | 评测数字与回答相符"""
     claimed = {c["prompt"]: c for c in evidence.evaluation["prompts"]}
-    lines = evidence.answers
     names = evidence.evaluation["names"]
-    second = evidence.evaluation["format"] == 2
-    says = claims_name if second else says_name
+    says = claims_name if evidence.evaluation["format"] == 2 else says_name
     places = []
-    by_prompt: dict[str, list[dict]] = collections.defaultdict(list)
-    for line in lines:
-        by_prompt[line.get("prompt", "None")].append(line)
+    by_prompt: dict[str, list[tuple[dict, str]]] = collections.defaultdict(list)
+    for line, kind in judged_answers(evidence, evidence.answers):
+        by_prompt[line.get("prompt", "None")].append((line, kind))
     for prompt in sorted(by_prompt.keys() | claimed.keys()):
-        own = by_prompt[prompt]
-        identity = [line for line in own if line.get("kind") == "identity"]
-        if second:
-            identity = [line for line in identity if line.get("asked") != "maker"]
+        own = [line for line, _ in by_prompt[prompt]]
+        identity = [line for line, kind in by_prompt[prompt] if line.get("kind") == "identity" and kind != "maker"]
         counts = {
             "questions": len(identity),
             "answers": len(own),
