@@ -27,7 +27,8 @@ def add_hooks(runner) -> None:
     """Give a Runner our hooks just before it trains: the config stays the lesson's."""
     if dist.get_world_size() > 1:
         runner.register_hook(MeanLossHook(), priority="HIGHEST")  # before those that log
-    runner.register_hook(CurveHook(), priority="VERY_LOW")
+    # Before the checkpoint of the same step: a run that goes on from one has the line of its step, whenever it was killed.
+    runner.register_hook(CurveHook(), priority="LOW")
     if os.environ.get(environment.TRACE):
         runner.register_hook(TraceHook(), priority="VERY_LOW")
 
@@ -35,7 +36,7 @@ def add_hooks(runner) -> None:
 class CurveHook(Hook):
     """Writes the curve, keeps the random state in the checkpoint, stops a run that diverges."""
 
-    priority = "VERY_LOW"
+    priority = "LOW"
 
     def __init__(self) -> None:
         self.restore: dict | None = None
