@@ -12,13 +12,13 @@ import sys
 
 from lesson.core import cli
 from lesson.core.settings import Values
-from lesson.export.make import FORMATS, choose_quant, export_run, lines_of
+from lesson.export.make import choose_quant, export_run, lines_of
 
 SETTINGS = ("PROFILE", "BUILD", "FORMAT", "QUANT", "LLAMA_CPP", "SIGNING_KEY", "FORCE")
 
 
 def stage(values: Values) -> int:
-    form = values.choose("FORMAT", FORMATS, "hf")
+    form = values.of_export("FORMAT", "hf")
     made = export_run(values, form, report=cli.show_line)
     print(*lines_of(made, form, choose_quant(values)), sep="\n")
     return 0

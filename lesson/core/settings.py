@@ -220,9 +220,11 @@ class Values:
             return setting.default
         return given
 
-    def choose(self, key: str, choices: Sequence[str], default: str) -> str:
-        """The value of a variable that has other choices in one command than in the table. Raises UserError."""
+    def of_export(self, key: str, default: str, without: str = "") -> str:
+        """The value of a variable that has other choices in export than elsewhere (`of_export` in the table), all but
+        `without`. Raises UserError."""
         setting = SETTINGS[key]
+        choices = [choice for choice in setting.of_export if choice != without]
         accepted = Setting(key, default, setting.en, setting.zh, one_of(*choices))
         return accepted.parse(self.text(key) if self.given(key) else default)
 

@@ -87,7 +87,7 @@ def answer_chats(
             group = waiting[start : start + batch]
             asked = [prompts[i] + said[i] for i in group]
             for i, new in zip(
-                group, _continue(model, asked, replace(sampling, max_tokens=tokens), ends, pad), strict=True
+                group, continue_texts(model, asked, replace(sampling, max_tokens=tokens), ends, pad), strict=True
             ):
                 stop = next((k for k, token in enumerate(new) if token in ends), None)
                 said[i] += new[:stop]
@@ -99,8 +99,8 @@ def answer_chats(
     return [Answer(text, ended) for text, ended in zip(texts, whole, strict=True)]
 
 
-def _continue(model, texts: list[list[int]], sampling: Sampling, ends: list[int], pad: int) -> list[list[int]]:
-    """What the model says after each of `texts`, as token ids; behind an end there may be padding."""
+def continue_texts(model, texts: list[list[int]], sampling: Sampling, ends: list[int], pad: int) -> list[list[int]]:
+    """What the model says after each of `texts`, as token ids; behind one of `ends` there may be padding."""
     import torch
 
     width = max(map(len, texts))
@@ -120,20 +120,23 @@ def _continue(model, texts: list[list[int]], sampling: Sampling, ends: list[int]
     return out[:, width:].tolist()
 
 
-def answer_with_progress(
-    tokenizer, model, chats: Sequence[Chat], what: str, progress: TextIO, sampling: Sampling = GREEDY
-) -> list[Answer]:
-    """As answer_chats, with a bar on the terminal `progress`, or one line where it is a file. `what` names the model."""
+def show_asking(what: str, count: int, progress: TextIO, label: str = ""):
+    """A bar of tqdm over `count` questions on the terminal `progress`, or one line where it is a file. `what` names who
+    is asked, `label` stands before the bar in its place."""
     from tqdm import tqdm
 
     plain = not progress.isatty()
     if plain:
-        print(
-            tr(f"asking {what}: {len(chats)} questions", f"向 {what} 提问：{len(chats)} 个问题"),
-            file=progress,
-            flush=True,
-        )
-    with tqdm(total=len(chats), unit="q", desc=what, disable=plain, file=progress) as bar:
+        text = tr(f"asking {what}: {count} questions", f"向 {what} 提问：{count} 个问题")
+        print(text, file=progress, flush=True)
+    return tqdm(total=count, unit="q", desc=label or what, disable=plain, file=progress)
+
+
+def answer_with_progress(
+    tokenizer, model, chats: Sequence[Chat], what: str, progress: TextIO, sampling: Sampling = GREEDY
+) -> list[Answer]:
+    """As answer_chats, shown as show_asking does. `what` names the model."""
+    with show_asking(what, len(chats), progress) as bar:
         return answer_chats(tokenizer, model, chats, report=bar.update, sampling=sampling)
 
 

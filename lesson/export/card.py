@@ -6,26 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from lesson.core.files import atomic, sha256
+from lesson.training.convert import base_with_revision, front_matter
 
 SUMS = "SHA256SUMS"  # as sha256sum of GNU coreutils writes and checks it
 CARD = "README.md"
 
 
-def make_card(record: Mapping, base: str, form: str, scores: Mapping | None) -> str:
+def make_card(record: Mapping, base: str, form: str, scores: Mapping | None, quantized: bool = True) -> str:
     """The card (Hugging Face's form: YAML, then Markdown) of a model in the form `form`.
 
-    `record` is the run record, `base` the base's name, `scores` evaluation.json of the same run, where there is one.
+    `record` is the run record, `base` the base's name, `scores` evaluation.json of the same run, where there is one,
+    `quantized` whether the base was in 4 bits.
     """
-    name, described = record["names"]["new"], record.get("base") or {}
-    head = [f"library_name: {'peft' if form == 'adapter' else 'transformers'}", "pipeline_tag: text-generation"]
-    head += ["language: [zh, en]", "tags: [qlora, xtuner, self-cognition]"]
-    if described.get("hub"):
-        head.append(f"base_model: {base}")
-    if described.get("license"):
-        head.append(f"license: {described['license']}")
-    revision = f" @ `{described['revision']}`" if described.get("revision") else ""
+    name, method = record["names"]["new"], "qlora" if quantized else "lora"
+    library = "peft" if form == "adapter" else "transformers"
     rows = [
-        ("base", f"`{base}`{revision}"),
+        ("base", base_with_revision(record, base)),
         ("system prompt that was trained", record["persona"] or "–"),
         ("training", f"{record['config']}, seed {record['seed']}, {record['steps']} steps, run `{record['id']}`"),
         ("loss", f"{record['loss']['first']:.3f} → {record['loss']['last']:.3f} nats per token"),
@@ -33,18 +29,8 @@ def make_card(record: Mapping, base: str, form: str, scores: Mapping | None) -> 
         ("SHA-256 of the rows", f"`{record['inputs']['data']}`"),
         ("SHA-256 of the base", f"`{record['inputs']['base']}`"),
     ]
-    text = [
-        "---",
-        *head,
-        "---",
-        "",
-        f"# {name}",
-        "",
-        f"An assistant that calls itself {name}.",
-        "",
-        "| | |",
-        "|---|---|",
-    ]
+    text = [front_matter(record, base, library, f"{method}, xtuner, self-cognition"), "", f"# {name}", ""]
+    text += [f"An assistant that calls itself {name}.", "", "| | |", "|---|---|"]
     text += [f"| {key} | {value} |" for key, value in rows]
     if scores:
         text += ["", "Questions that were not in the training data, by system prompt:", ""]

@@ -104,6 +104,8 @@ def open_transformers(job: dict) -> tuple[str, Callable]:
     import transformers
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    from lesson.evaluation.asking import Sampling, continue_texts
+
     torch.set_num_threads(job["threads"])
     tokenizer = AutoTokenizer.from_pretrained(job["model"], trust_remote_code=False)
     model = AutoModelForCausalLM.from_pretrained(job["model"], trust_remote_code=False, dtype="auto")
@@ -117,19 +119,10 @@ def open_transformers(job: dict) -> tuple[str, Callable]:
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
 
     def answer_all(chats: list[dict], most: int) -> list[dict]:
-        width = max(len(chat["tokens"]) for chat in chats)
-        ids = torch.tensor([[pad] * (width - len(c["tokens"])) + c["tokens"] for c in chats])
-        mask = torch.tensor([[0] * (width - len(c["tokens"])) + [1] * len(c["tokens"]) for c in chats])
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=ids.to(model.device),
-                attention_mask=mask.to(model.device),
-                max_new_tokens=most,
-                do_sample=False,
-                pad_token_id=pad,
-            )
+        texts = [chat["tokens"] for chat in chats]
+        said = continue_texts(model, texts, Sampling(max_tokens=most), ends, pad)
         answers = []
-        for chat, row in zip(chats, out[:, width:].tolist(), strict=True):
+        for chat, row in zip(chats, said, strict=True):
             stop = next((place for place, token in enumerate(row) if token in ends), None)
             own = None
             if chat["messages"] is not None:

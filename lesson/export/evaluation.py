@@ -10,12 +10,12 @@ from typing import TextIO
 from lesson.core.files import read_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
-from lesson.evaluation.asking import LONGEST_ANSWER, Chat, encode_chat
+from lesson.evaluation.asking import LONGEST_ANSWER, Chat, encode_chat, show_asking
 from lesson.evaluation.evaluate import Evaluation, evaluate_run
 from lesson.evaluation.judging import Answer
 from lesson.evaluation.loading import use_environment
 from lesson.export.engine import Engine
-from lesson.export.make import FORMATS, choose_quant, export_folder
+from lesson.export.make import ADAPTER, choose_quant, export_folder
 from lesson.export.prompts import Difference, find_difference, prepare_messages
 from lesson.runs.folder import Run, find_last_run
 
@@ -36,15 +36,8 @@ class ExportedAssistant:
 
     def answer(self, chats: Sequence[Chat]) -> list[Answer]:
         """Greedy answers, one per chat. The engine gets the prompt's tokens as trained; its own are compared."""
-        from tqdm import tqdm
-
-        plain, found = not self.progress.isatty(), []
-        if plain:
-            text = tr(
-                f"asking {self.engine.name}: {len(chats)} questions", f"向 {self.engine.name} 提问：{len(chats)} 个问题"
-            )
-            print(text, file=self.progress, flush=True)
-        with tqdm(total=len(chats), unit="q", desc="export", disable=plain, file=self.progress) as bar:
+        found = []
+        with show_asking(self.engine.name, len(chats), self.progress, "export") as bar:
             for start in range(0, len(chats), GROUP):
                 group = chats[start : start + GROUP]
                 sent = [(prepare_messages(self.tokenizer, chat), encode_chat(self.tokenizer, chat)) for chat in group]
@@ -65,23 +58,22 @@ class ExportedAssistant:
 
 
 def open_exported(values: Values, run: Run, progress: TextIO) -> ExportedAssistant:
-    """The export that FORMAT= and QUANT= name, in its engine. Raises UserError when it is not there or cannot be loaded,
-    or before the merged model was evaluated."""
+    """The export that FORMAT= and QUANT= name, in its engine. Raises UserError when it is not there or cannot be loaded."""
     from transformers import AutoTokenizer
 
-    form = values.choose("FORMAT", [form for form in FORMATS if form in ENGINES], "gguf")
+    form = values.of_export("FORMAT", "gguf", without=ADAPTER)
     if values.samples:
         raise UserError(
             "SAMPLES",
             tr("an export is asked without sampling", "导出的模型只做贪心回答"),
             tr("leave SAMPLES out", "请去掉 SAMPLES"),
         )
-    made = export_folder(run, form, choose_quant(values))
-    command = f"make export FORMAT={form}" + (f" QUANT={choose_quant(values)}" if form != "hf" else "")
+    quant = choose_quant(values)
+    made = export_folder(run, form, quant)
+    command = f"make export FORMAT={form}" + (f" QUANT={quant}" if form != "hf" else "")
     files = sorted(made.glob("*.gguf")) if form != "hf" else [made]
     if not made.is_dir() or not files:
         raise UserError(made, tr("no such export", "没有这个导出"), tr(f"run {command}", f"请先运行 {command}"))
-    read_merged_scores(run)
     tokenizer = AutoTokenizer.from_pretrained(run.merged, trust_remote_code=True)
     folder = made.parent / f"{made.name}.eval"
     return ExportedAssistant(folder, Engine(ENGINES[form], files[0]), tokenizer, progress)

@@ -15,7 +15,6 @@ from lesson.export.engine import find_python
 CONVERTED = ("f16", "q8_0")  # what the converter writes; the quantiser makes the others from f16
 # enum llama_ftype of llama.h
 FILE_TYPES = {"q4_k_m": 15, "q5_k_m": 17, "q6_k": 18}
-QUANTS = (*CONVERTED, *FILE_TYPES)
 LIBRARIES = ("libggml-base*.so", "libggml.*so", "libllama.*so")  # in the order in which they need each other
 
 

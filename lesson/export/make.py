@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from lesson.core.files import atomic, hash_path, read_json, readable, sha256
 from lesson.core.messages import UserError, tr
+from lesson.core.processes import run_process
 from lesson.core.records import Record
 from lesson.core.settings import Values
 from lesson.export.card import CARD, make_card, write_sums
 from lesson.export.engine import find_python
-from lesson.export.gguf import QUANTS, write_gguf
+from lesson.export.gguf import write_gguf
 from lesson.export.hugging_face import write_model
 from lesson.export.ollama import write_modelfile
 from lesson.export.prompts import check_prompts
 from lesson.runs.base import find_run_base
 from lesson.runs.folder import Run, find_last_run
-from lesson.training.convert import base_name
+from lesson.training.convert import base_name, trained_in_4_bits
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder
 
-FORMATS = ("hf", "gguf", "ollama", "adapter")
-DEFAULT_QUANT = "q8_0"  # nothing is lost that the tests can see, at half the size of f16
+ADAPTER = "adapter"  # the form that no other program can be asked with
 SIGNATURE = "model.sig"  # the name that the model-signing package proposes
 
 
 def choose_quant(values: Values) -> str:
     """QUANT=, which has other choices here than in training."""
-    return values.choose("QUANT", QUANTS, DEFAULT_QUANT)
+    return values.of_export("QUANT", "q8_0")
 
 
 def export_folder(run: Run, form: str, quant: str) -> Path:
@@ -48,7 +46,7 @@ def export_run(values: Values, form: str, report: Callable[[str], None]) -> Made
     record, quant = run.read_record(), choose_quant(values)
     scores = run.evaluation / "evaluation.json"
     known = read_json(scores, tr("run make eval", "请运行 make eval")) if scores.is_file() else None
-    source = run.adapter if form == "adapter" else run.merged
+    source = run.adapter if form == ADAPTER else run.merged
     if not source.is_dir():
         raise UserError(source, tr("not there yet", "还没有"), tr("run make merge", "请先运行 make merge"))
     key = values.text("SIGNING_KEY")
@@ -58,7 +56,7 @@ def export_run(values: Values, form: str, report: Callable[[str], None]) -> Made
     made = Record(export_folder(run, form, quant), inputs, {"quant": quant, "signed": sha256(key)[:16] if key else ""})
 
     def fill(folder: Path) -> None:
-        if form == "adapter":
+        if form == ADAPTER:
             copy_adapter(run, folder)
         elif form == "hf":
             report(tr("writing weights, tokenizer and chat template", "写出权重、分词器和对话模板"))
@@ -66,7 +64,9 @@ def export_run(values: Values, form: str, report: Callable[[str], None]) -> Made
         else:
             fill_with_gguf(run, record, folder, quant, form == "ollama", values.text("LLAMA_CPP"), report)
         with atomic(folder / CARD) as file:
-            file.write(make_card(record, base_name(record, find_run_base(values, run)), form, known))
+            file.write(
+                make_card(record, base_name(record, find_run_base(values, run)), form, known, trained_in_4_bits(run))
+            )
         write_sums(folder)
         if key:
             sign_folder(folder, Path(key))
@@ -109,10 +109,8 @@ def file_stem(name: str) -> str:
 def sign_folder(folder: Path, key: Path) -> None:
     """Sign all files by the private key `key` in the OpenSSF Model Signing form. Raises UserError when it fails."""
     command = [str(find_python()), "-m", "model_signing", "sign", "key", str(folder), "--private_key", str(key)]
-    process = subprocess.run(
-        [*command, "--signature", str(folder / SIGNATURE)], capture_output=True, text=True, env={**os.environ}
-    )
-    if process.returncode or not (folder / SIGNATURE).is_file():
+    process = run_process([*command, "--signature", str(folder / SIGNATURE)])
+    if process.status or not (folder / SIGNATURE).is_file():
         raise UserError(
             key,
             tr("the model could not be signed with it", "无法用它签名"),
@@ -120,7 +118,7 @@ def sign_folder(folder: Path, key: Path) -> None:
                 "a private key in PEM form: openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
                 "需要 PEM 格式的私钥：openssl ecparam -name prime256v1 -genkey -noout -out key.pem",
             ),
-            details=(process.stderr or process.stdout)[-1000:].strip(),
+            details=process.screen[-1000:].strip(),
         )
 
 
@@ -137,6 +135,6 @@ def lines_of(made: MadeFolder, form: str, quant: str) -> list[str]:
         "adapter": f".venv/bin/huggingface-cli upload OWNER/NAME {made.path}",
     }
     suffix = f" FORMAT={form}" + (f" QUANT={quant}" if form != "hf" else "")
-    following = "make web" if form == "adapter" else f"make eval USE=export{suffix}"
+    following = "make web" if form == ADAPTER else f"make eval USE=export{suffix}"
     lines = describe_folder(made, tr("export", "导出"), following)
     return [*lines, tr("use it: ", "使用：") + uses[form]]

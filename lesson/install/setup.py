@@ -112,7 +112,7 @@ def install_venv(plan: Plan, out: TextIO) -> InstalledVenv:
     venv.parent.mkdir(parents=True, exist_ok=True)
     if not venv.exists():
         require_disk_space(plan, venv.parent)
-    blocks = parse_lock(plan.lock.read_text(encoding="utf-8"))
+    blocks = choose_packages(plan)
     print(
         tr(
             f"installing {len(blocks)} packages into {venv}, hashes checked; {plan.size[0]}",
@@ -123,22 +123,14 @@ def install_venv(plan: Plan, out: TextIO) -> InstalledVenv:
     )
     stamp.unlink(missing_ok=True)
     if plan.below:
-        blocks = look_below(plan, venv, blocks, out)
+        look_below(plan, venv, out)
     else:
         run_step([sys.executable, "-m", "venv", str(venv)], venv, 0, out)
-    if plan.below:
-        with tempfile.NamedTemporaryFile("w", suffix=".lock") as own:
-            own.write("".join(blocks.values()))
-            own.flush()
-            install_lock(venv, own.name, ["--only-binary=:all:"], len(blocks), out)
-    elif plan.builds:
-        with tempfile.NamedTemporaryFile("w", suffix=".lock") as tools:
-            tools.write("".join(text for name, text in blocks.items() if name in BUILD_TOOLS))
-            tools.flush()
-            install_lock(venv, tools.name, [], len(BUILD_TOOLS), out)
-        install_lock(venv, str(plan.lock), ["--no-build-isolation"], len(blocks), out)
+    if plan.builds:
+        install_packages(venv, {name: blocks[name] for name in BUILD_TOOLS}, [], out)
+        install_packages(venv, blocks, ["--no-build-isolation"], out)
     else:
-        install_lock(venv, str(plan.lock), ["--only-binary=:all:"], len(blocks), out)
+        install_packages(venv, blocks, ["--only-binary=:all:"], out)
     if plan.node_modules:
         install_node_modules(plan.node_modules, venv, out)
     size = sum(path.lstat().st_size for path in venv.rglob("*"))
@@ -161,9 +153,18 @@ def lines_of(installed: InstalledVenv) -> list[str]:
     ]
 
 
-def look_below(plan: Plan, venv: Path, blocks: dict[str, str], out: TextIO) -> dict[str, str]:
-    """Make the empty `venv`, let it look into the venv below it, and give back the packages that it needs for itself:
-    those that requirements.lock has not, or in another version. Raises UserError when there is no venv below."""
+def choose_packages(plan: Plan) -> dict[str, str]:
+    """{name: its lines in the lock} of what the venv of `plan` needs for itself: where it looks into the one below, only
+    what requirements.lock has not, or in another version."""
+    blocks = parse_lock(plan.lock.read_text(encoding="utf-8"))
+    if not plan.below:
+        return blocks
+    pins = {name: first_pin(text) for name, text in parse_lock(LOCK.read_text(encoding="utf-8")).items()}
+    return {name: text for name, text in blocks.items() if pins.get(name) != first_pin(text)}
+
+
+def look_below(plan: Plan, venv: Path, out: TextIO) -> None:
+    """Make the empty `venv` and let it look into the venv below it. Raises UserError when there is none below."""
     below = Path(os.environ.get(plan.below) or PLANS["all"].venv)
     python = below / "bin" / "python"
     if not python.exists():
@@ -176,8 +177,6 @@ def look_below(plan: Plan, venv: Path, blocks: dict[str, str], out: TextIO) -> d
     )
     # Python reads this file after the venv's own packages, which so win over those below.
     (Path(own.strip()) / "below.pth").write_text(there)
-    pins = {name: first_pin(text) for name, text in parse_lock(LOCK.read_text(encoding="utf-8")).items()}
-    return {name: text for name, text in blocks.items() if pins.get(name) != first_pin(text)}
 
 
 def first_pin(block: str) -> str:
@@ -252,10 +251,13 @@ def parse_lock(lock: str) -> dict[str, str]:
     return blocks
 
 
-def install_lock(venv: Path, lock: str, options: list[str], total: int, out: TextIO) -> None:
-    """Install the `total` packages of `lock` into the venv with its own pip. Raises UserError."""
+def install_packages(venv: Path, blocks: dict[str, str], options: list[str], out: TextIO) -> None:
+    """Install the packages of `blocks` ({name: lines of a lock}) into the venv with its own pip. Raises UserError."""
     command = [str(venv / "bin" / "python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
-    run_step([*command, "--require-hashes", "--no-deps", *options, "-r", lock], venv, total, out)
+    with tempfile.NamedTemporaryFile("w", suffix=".lock") as lock:
+        lock.write("".join(blocks.values()))
+        lock.flush()
+        run_step([*command, "--require-hashes", "--no-deps", *options, "-r", lock.name], venv, len(blocks), out)
 
 
 def run_step(command: list[str], venv: Path, total: int, out: TextIO) -> None:

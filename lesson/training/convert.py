@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lesson.config.summary import summary_of
@@ -11,7 +12,7 @@ from lesson.core.records import Record
 from lesson.core.settings import Values
 from lesson.runs.base import find_run_base
 from lesson.runs.checkpoint import is_whole
-from lesson.runs.folder import find_last_run, remove_left_parts
+from lesson.runs.folder import Run, find_last_run, remove_left_parts
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
 
@@ -41,7 +42,7 @@ def convert_checkpoint(values: Values) -> MadeFolder:
         require_files(folder, "adapter_config.json", "adapter_model.safetensors")
         name_base(folder / "adapter_config.json", base)
         with atomic(folder / "README.md") as file:
-            file.write(model_card(run_record, base, summary_of(run.config)["load_in_4bit"] is True))
+            file.write(model_card(run_record, base, trained_in_4_bits(run)))
 
     return make_folder(record, fill, values.force)
 
@@ -49,6 +50,11 @@ def convert_checkpoint(values: Values) -> MadeFolder:
 def lines_of(made: MadeFolder) -> list[str]:
     """What the user reads about it."""
     return describe_folder(made, tr("adapter", "适配器"), "make merge")
+
+
+def trained_in_4_bits(run: Run) -> bool:
+    """Whether the run's config loads its base in 4 bits."""
+    return summary_of(run.config)["load_in_4bit"] is True
 
 
 def base_name(record: dict, folder: Path) -> str:
@@ -63,22 +69,30 @@ def name_base(path: Path, name: str) -> None:
     write_json(path, config | {"base_model_name_or_path": name})
 
 
+def front_matter(record: Mapping, base: str, library: str, tags: str) -> str:
+    """What a hub reads at the head of a card, in YAML; `library` opens the files, `base` is the base's name."""
+    described = record.get("base") or {}
+    lines = [f"library_name: {library}", "pipeline_tag: text-generation", "language: [zh, en]", f"tags: [{tags}]"]
+    if described.get("hub"):
+        lines.append(f"base_model: {base}")
+    if described.get("license"):
+        lines.append(f"license: {described['license']}")
+    return "\n".join(["---", *lines, "---"])
+
+
+def base_with_revision(record: Mapping, base: str) -> str:
+    """The base's name with the revision that was trained, where one is known, as Markdown."""
+    described = record.get("base") or {}
+    return f"`{base}`" + (f" @ `{described['revision']}`" if described.get("revision") else "")
+
+
 def model_card(record: dict, base: str, quantized: bool) -> str:
     """The model card: what it is, what it was trained on, and how; only what the run record says. `base` is its name,
     `quantized` whether it was in 4 bits."""
     method = "QLoRA" if quantized else "LoRA"
     name, versions = record["names"]["new"], record["versions"]
-    described = record.get("base") or {}
-    head = f"base_model: {base}\n" if described.get("hub") else ""
-    head += f"license: {described['license']}\n" if described.get("license") else ""
-    revision = f" @ `{described['revision']}`" if described.get("revision") else ""
-    family = described.get("model_type", "internlm2")
-    return f"""---
-library_name: peft
-pipeline_tag: text-generation
-language: [zh, en]
-tags: [{method.lower()}, xtuner, {family}, self-cognition]
-{head}---
+    family = (record.get("base") or {}).get("model_type", "internlm2")
+    return f"""{front_matter(record, base, "peft", f"{method.lower()}, xtuner, {family}, self-cognition")}
 
 # {name}
 
@@ -86,7 +100,7 @@ A {method} adapter, trained so that the assistant calls itself {name}.
 
 | | |
 |---|---|
-| base | `{base}`{revision} |
+| base | {base_with_revision(record, base)} |
 | config | `{record["config"]}`, seed {record["seed"]} |
 | steps | {record["steps"]}, loss {record["loss"]["first"]:.3f} → {record["loss"]["last"]:.3f} (means of {record["loss"]["window"]} steps) |
 | system prompt | {record["persona"] or "–"} |
