@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from lesson.core.processes import FinishedProcess, run_process
 from lesson.core.settings import ROOT
@@ -22,6 +22,8 @@ def run_stage(
     return done if may_fail else done.require_success(f"recipe.{module}")
 
 
-def run_target(target: str, variables: Mapping[str, str]) -> FinishedProcess:
-    """Run `make TARGET`, whatever its exit status, `variables` beside those of this process."""
-    return run_process(["make", "-s", target], {**os.environ, **variables}, folder=ROOT)
+def run_target(target: str, variables: Mapping[str, str], without: Collection[str] = ()) -> FinishedProcess:
+    """Run `make TARGET`, whatever its exit status, `variables` beside those of this process but those named in
+    `without`."""
+    inherited = {name: value for name, value in os.environ.items() if name not in without}
+    return run_process(["make", "-s", target], {**inherited, **variables}, folder=ROOT)

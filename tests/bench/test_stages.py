@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lesson.bench.names import OF_BENCH
 from lesson.bench.stages import run_stage, run_target
 from lesson.core.messages import UserError
 
@@ -23,3 +24,12 @@ def test_a_stage_that_fails_is_named_with_what_it_said():
 
 def test_a_target_gives_back_its_exit_status():
     assert run_target("no-such-target", {}).status == 2
+
+
+def test_a_target_does_not_inherit_what_it_is_run_without(monkeypatch, tmp_path):
+    """make bench-names SEED=3 draws names by it; the trainings inside are not to see it, nor as a flag of make."""
+    monkeypatch.setenv("SEED", "none of its values")
+    monkeypatch.setenv("MAKEFLAGS", " -- SEED=none")
+    variables = {"NEW_NAME": "闻星", "BUILD": str(tmp_path), "ROWS": "9"}
+    assert run_target("synth", variables).status == 2
+    assert run_target("synth", variables, OF_BENCH).status == 0
