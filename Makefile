@@ -28,7 +28,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-export doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval export submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock web serve screenshots
+.PHONY: help setup setup-check setup-export doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval export push submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -87,6 +87,8 @@ eval: merge ## does it say its name, and keep what it knew? | 是否会自称新
 	@$(PY) -m recipe.evaluate
 export: merge ## the assistant for other programs: hf, gguf, ollama, adapter | 导出给其他程序：hf、gguf、ollama、adapter | FORMAT QUANT LLAMA_CPP SIGNING_KEY FORCE
 	@$(PY) -m recipe.export
+push: | $(PY) ## upload an export to Hugging Face's hub, private unless PUBLIC=1 | 把导出上传到 Hugging Face，默认私有 | REPO PUBLIC FORMAT QUANT
+	@$(PY) -m recipe.push
 chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
 	@$(PY) -m recipe.chat
 # USE=adapter, which web takes by itself, needs no merged model; USE=base needs no training.

@@ -51,11 +51,28 @@ class Hub:
             def do_GET(self) -> None:
                 self.answer(body=True)
 
+            def do_POST(self) -> None:
+                self.take()
+
+            def do_PUT(self) -> None:
+                self.take()
+
+            def take(self) -> None:
+                """What is sent to the hub, which answers with (status, content); None breaks the connection off."""
+                owner.asked.append((self.command, self.path.partition("?")[0], None))
+                answer = owner.receive(self)
+                if answer is None:
+                    self.close_connection = True
+                    return self.connection.close()
+                return self.give(*answer, {}, True)
+
             def answer(self, body: bool) -> None:
                 path = self.path.partition("?")[0]
                 owner.asked.append((self.command, path, self.headers.get("Range")))
                 if owner.status != 200:
                     return self.give(owner.status, b"{}", {}, body)
+                if told := owner.tell(self):
+                    return self.give(*told, body)
                 if match := re.fullmatch(rf"/api/models/{owner.name}/revision/([^/]+)", path):
                     if match[1] not in ("main", COMMIT):
                         return self.give(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, body)
@@ -108,6 +125,14 @@ class Hub:
         self.ended.set()
         self.server.shutdown()
         self.server.server_close()
+
+    def tell(self, request: http.server.BaseHTTPRequestHandler) -> tuple[int, bytes, dict] | None:
+        """Another answer (status, content, headers) to what is asked; a hub that takes uploads has some."""
+        return None
+
+    def receive(self, request: http.server.BaseHTTPRequestHandler) -> tuple[int, bytes] | None:
+        """The answer to what is sent; a hub that takes uploads has another."""
+        return 404, b"{}"
 
     def read(self, file: str) -> bytes:
         content = self.files[file]

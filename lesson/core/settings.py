@@ -159,6 +159,16 @@ def parse_host(text: str) -> str:
     return text
 
 
+def parse_repo(text: str) -> str:
+    """A repository's name as the hub accepts it (huggingface_hub's validate_repo_id)."""
+    part = r"(?![-.])[\w.-]{1,96}(?<![-.])"
+    if text and (
+        not re.fullmatch(f"{part}/{part}", text, re.ASCII) or "--" in text or ".." in text or text.endswith(".git")
+    ):
+        raise ValueError(tr("owner/name, of letters, digits, - _ and .", "应为 所有者/名字，由字母、数字、- _ . 组成"))
+    return text
+
+
 # What a kind in the table checks: as it stands, or made from the entry's range or choices.
 KINDS: dict[str, Callable[[str], object]] = {
     "text": str,
@@ -169,6 +179,7 @@ KINDS: dict[str, Callable[[str], object]] = {
     "switch": parse_switch,
     "name": parse_name,
     "host": parse_host,
+    "repo": parse_repo,
 }
 KINDS_WITH_LIMITS: dict[str, Callable[..., Callable[[str], object]]] = {
     "integer": integer,

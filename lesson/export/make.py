@@ -132,7 +132,7 @@ def lines_of(made: MadeFolder, form: str, quant: str) -> list[str]:
         ),
         "gguf": tr(f"llama.cpp: llama-cli -m {made.path / file}", f"llama.cpp：llama-cli -m {made.path / file}"),
         "ollama": f"cd {made.path} && ollama create NAME -f Modelfile",
-        "adapter": f".venv/bin/huggingface-cli upload OWNER/NAME {made.path}",
+        "adapter": "make push REPO=OWNER/NAME",
     }
     suffix = f" FORMAT={form}" + (f" QUANT={quant}" if form != "hf" else "")
     following = "make web" if form == ADAPTER else f"make eval USE=export{suffix}"

@@ -97,8 +97,8 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    endpoint = (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
-    _limit_silence()
+    endpoint = find_endpoint()
+    limit_silence(SILENCE)
     for attempt in range(1, ATTEMPTS + 1):
         try:
             info = HfApi(endpoint=endpoint).model_info(name, revision=asked, files_metadata=True)
@@ -146,7 +146,12 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
     )
 
 
-def _limit_silence() -> None:
+def find_endpoint() -> str:
+    """The address of the hub that is asked: HF_ENDPOINT, else Hugging Face's."""
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def limit_silence(seconds: float) -> None:
     """Let every request of huggingface_hub that names no timeout have one: asking what a revision is names none."""
     from huggingface_hub import configure_http_backend
     from huggingface_hub.utils import _http
@@ -155,7 +160,7 @@ def _limit_silence() -> None:
         session = factory()
         send = session.send
         session.send = lambda request, **options: send(
-            request, **{**options, "timeout": options.get("timeout") or SILENCE}
+            request, **{**options, "timeout": options.get("timeout") or seconds}
         )
         return session
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from hub_uploads import ME, MY_TOKEN, UploadHub
 from servers import NAME, stage
 
 from lesson.core.settings import ROOT
@@ -79,11 +80,16 @@ def test_a_prompt_that_llama_cpp_writes_otherwise_stops_the_export_and_says_wher
     assert not [path for path in (run.folder / "export").iterdir() if "gguf" in path.name]
 
 
-def test_an_adapter_is_two_files_with_a_card(build):
+def test_an_adapter_is_two_files_with_a_card_and_goes_to_a_hub(build):
     stage(build, "export", FORMAT="adapter")
     made = Run((build / "run").resolve()).folder / "export" / "adapter"
     names = {path.name for path in made.iterdir()}
     assert names == {"adapter_config.json", "adapter_model.safetensors", "README.md", "SHA256SUMS"}
+    with UploadHub() as hub:
+        variables = {"REPO": f"{ME}/x", "HF_TOKEN": MY_TOKEN, "HF_ENDPOINT": hub.url}
+        assert "a new repository, private" in stage(build, "push", **variables)
+        assert hub.repositories[f"{ME}/x"].files.keys() == names | {".gitattributes"}
+        assert "up to date" in stage(build, "push", **variables)
 
 
 @pytest.mark.skipif(not shutil.which("openssl"), reason="openssl makes the key")
