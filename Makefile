@@ -53,7 +53,7 @@ check-data: | $(CHECK_PY) ## check rows only, with every warning | 只检查数�
 	@$(CHECK_PY) -m recipe.validate
 stats: | $(PY) ## statistics of the rows: table, JSON, HTML | 数据统计：表格、JSON、HTML | SRC OLD_NAME
 	@$(PY) -m recipe.stats
-synth: $(if $(filter base,$(ANSWERS)),model) | $(PY) ## write a fresh set of self-cognition rows | 生成新的自我认知数据 | NEW_NAME AUTHOR ROWS SEED GENERAL ENGLISH ANSWERS FORCE
+synth: | $(PY) ## write a fresh set of self-cognition rows | 生成新的自我认知数据 | NEW_NAME AUTHOR ROWS SEED GENERAL ENGLISH FORCE
 	@$(PY) -m recipe.synth
 ask: | $(PY) ## rows from any OpenAI-compatible model | 向 OpenAI 兼容的模型提问得到数据 | BASE_URL MODEL_NAME QUESTIONS CONCURRENCY
 	@$(PY) -m recipe.ask

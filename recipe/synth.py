@@ -2,8 +2,7 @@
 
 Chinese and English (ENGLISH), single and multi-turn, with refusals to be someone else, and a share of general rows (GENERAL)
 so that fine-tuning does not cost what the model knew. The same SEED gives the same bytes. Questions of data/eval/ never
-occur. The banks are the files of data/banks. ANSWERS=base: the base answers the general rows itself, which costs less of
-what it knew.
+occur. The banks are the files of data/banks.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from lesson.authoring import synth
 from lesson.core import cli
 from lesson.core.settings import Values
 
-SETTINGS = ("NEW_NAME", "AUTHOR", "ROWS", "SEED", "GENERAL", "ENGLISH", "ANSWERS", "PROFILE", "BUILD", "FORCE")
+SETTINGS = ("NEW_NAME", "AUTHOR", "ROWS", "SEED", "GENERAL", "ENGLISH", "PROFILE", "BUILD", "FORCE")
 
 
 def stage(values: Values) -> int:

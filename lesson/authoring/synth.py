@@ -17,19 +17,17 @@ from typing import TextIO
 from lesson.authoring.banks import read_bank
 from lesson.authoring.held_out import fold_held_out_questions
 from lesson.authoring.quotas import share_out
-from lesson.authoring.rehearsal import answer_by_base
 from lesson.authoring.system_prompts import SHARES, draw_system_prompt
 from lesson.authoring.talks import Talks
 from lesson.authoring.words import NameFinder
 from lesson.core.findings import Findings, report_text
-from lesson.core.layout import base_model, synthetic_rows
+from lesson.core.layout import synthetic_rows
 from lesson.core.messages import UserError, tr
 from lesson.core.records import Record, make_alone
 from lesson.core.settings import Values
 from lesson.core.text import fold_text
 from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator, validate_stream
-from lesson.model.base_record import recorded_base_hash
 
 ROWS = 1500  # unless ROWS is set
 MULTI_TURN = 0.15  # share of rows of two or three turns about the assistant
@@ -132,20 +130,17 @@ def _draw_new_row(
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """The file that was written, the name in it, what the check of its rows counted, in lines, and how many rows the
-    base answered (None: it was not asked)."""
+    """The file that was written, the name in it, and what the check of its rows counted, in lines."""
 
     path: Path
     name: str
     counted: tuple[str, ...]
-    by_base: int | None = None
 
 
 def write_synthetic_set(values: Values, problems: TextIO) -> SyntheticSet:
     """Make the set that `values` ask for, check it and write it below BUILD, with its record.
 
-    With ANSWERS=base the base at BUILD/model answers the general rows; the progress goes to `problems`. Raises UserError
-    when there is none, when the rows are not valid (a name or author that is a placeholder, say; the findings go to
+    Raises UserError when the rows are not valid (a name or author that is a placeholder, say; the findings go to
     `problems` then), when there are not so many, and when a file that the user edited would be overwritten.
     """
     name, author, seed = values.new_name, values.author or "", values.seed
@@ -160,11 +155,7 @@ def write_synthetic_set(values: Values, problems: TextIO) -> SyntheticSet:
         "english": mix.english,
         "seed": seed,
     }
-    rows, by_base = make_synthetic_rows(mix, count, seed), None
-    if values.text("ANSWERS") == "base":
-        parameters["answers"] = recorded_base_hash(base_model(values.build))
-        rows, by_base = answer_by_base(rows, name, values, problems)
-    text = "".join(row + "\n" for row in rows)
+    text = "".join(row + "\n" for row in make_synthetic_rows(mix, count, seed))
     findings = Findings(ROW_RULES)
     validator = Validator(str(target), findings, [name], near=False)
     validate_stream(io.BytesIO(text.encode()), validator)
@@ -181,15 +172,13 @@ def write_synthetic_set(values: Values, problems: TextIO) -> SyntheticSet:
         record.facts = {"questions": validator.distinct_questions}
         with record.write_file() as file:
             file.write(text)
-    return SyntheticSet(target, name, tuple(validator.describe_counts()), by_base)
+    return SyntheticSet(target, name, tuple(validator.describe_counts()))
 
 
 def lines_of(made: SyntheticSet) -> list[str]:
     """What was counted, where it was written, and the command that comes next."""
-    asked = tr(f"{made.by_base} rows answered by the base", f"基座回答了 {made.by_base} 行")
     return [
         *made.counted,
-        *([] if made.by_base is None else [asked]),
         tr(f"written: {made.path}", f"已写出：{made.path}"),
         tr(
             f"next: make data SRC={made.path} NEW_NAME={made.name}",

@@ -43,8 +43,10 @@ class Bars:
 
 FIRST = Bars({"new": 0.95, "general_kept": 0.90, "whole": 0.90}, {"old": 0.02, "base": 0.02}, frozenset(), 0.0)
 TINY = Bars({"new": 0.95, "general_kept": 0.90, "whole": 0.90}, {"old": 0.01, "base": 0.01}, frozenset(COUNTED))
+# A sound lesson on Qwen2.5-Coder-0.5B keeps 85 to 94% of the single questions (docs/figures.md), while it answers more of
+# them right than before: a bar of 95% would call every such lesson failed.
 REAL = Bars(
-    {"new": 0.95, "general_kept": 0.95, "identity_whole": 0.90},
+    {"new": 0.95, "general_kept": 0.90, "identity_whole": 0.90},
     dict.fromkeys(AT_MOST, 0.01),
     frozenset(COUNTED),
     least_language=0.95,

@@ -74,14 +74,14 @@ def test_no_curve_at_all_is_not_identical():
 
 
 def test_at_7b_fast_is_within_its_band_of_stock():
-    """The shipped goldens of 7b, measured on one GPU: within 7b's band, which is wider in single steps than tiny's."""
+    """The shipped goldens of 7b, measured on one GPU: two curves, within 7b's band."""
     curves = []
     for name in ("7b", "7b-fast"):
         document = json.loads((ROOT / "golden" / "loss" / f"{name}-nvidia-h100-80gb-hbm3.json").read_text())
         curves.append([(point["step"], point["loss"]) for point in document["curve"]])
         assert largest_allowed(document) == LARGEST["7b"]
     assert compare_curves(*curves, LARGEST["7b"]).verdict == WITHIN
-    assert compare_curves(*curves, LARGEST["tiny"]).verdict == OUTSIDE
+    assert compare_curves(*curves, 0.1).verdict == OUTSIDE
     assert largest_allowed({}) == largest_allowed({"profile": ["7b"]}) == LARGEST["tiny"]
 
 
