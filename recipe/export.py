@@ -19,7 +19,7 @@ SETTINGS = ("PROFILE", "BUILD", "FORMAT", "QUANT", "LLAMA_CPP", "SIGNING_KEY", "
 
 def stage(values: Values) -> int:
     form = values.of_export("FORMAT", "hf")
-    made = export_run(values, form, report=cli.show_line)
+    made = export_run(values, form, report=cli.show_line, progress=sys.stderr)
     print(*lines_of(made, form, choose_quant(values)), sep="\n")
     return 0
 

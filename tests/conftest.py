@@ -26,6 +26,7 @@ def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
 WITH_LESSON = (
     *(f"tests/serving/test_{name}.py" for name in ("endpoint", "models", "page")),
     "tests/whole/test_export.py",
+    "tests/whole/test_export_faults.py",
     "tests/whole/test_lesson.py",
     "tests/whole/test_forgeries.py",
 )

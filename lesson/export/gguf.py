@@ -70,6 +70,10 @@ def find_quantiser(folder: str):
     return lambda source, target, quant: quantise_by_library(library, source, target, quant)
 
 
+# ggml_log_callback of ggml.h: level, text, what was handed in
+LOG = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+
+
 class QuantiseParameters(ctypes.Structure):
     """The head of llama_model_quantize_params (llama.h), with room for what follows: the library fills in its defaults."""
 
@@ -89,14 +93,21 @@ def load_library(folder: Path) -> ctypes.CDLL | None:
 
 
 def quantise_by_library(library: ctypes.CDLL, source: Path, target: Path, quant: str) -> None:
-    """llama_model_quantize of llama.h. Raises UserError when it returns an error."""
+    """llama_model_quantize of llama.h. Raises UserError, with the end of its words, when it returns an error."""
+    said: list[str] = []
+    log = LOG(lambda level, text, data: said.append(text.decode("utf-8", "replace")))
+    library.llama_log_set(log, None)  # a line for each tensor otherwise
     library.llama_model_quantize_default_params.restype = QuantiseParameters
     parameters = library.llama_model_quantize_default_params()
     parameters.file_type = FILE_TYPES[quant]
-    status = library.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters))
+    try:
+        status = library.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters))
+    finally:
+        library.llama_log_set(None, None)  # `log` goes when this function ends
     if status or not target.is_file():
         raise UserError(
             target,
             tr(f"llama_model_quantize failed with {status}", f"llama_model_quantize 失败，返回 {status}"),
             tr("QUANT=q8_0 needs no quantiser", "QUANT=q8_0 不需要量化程序"),
+            details="\n".join("".join(said).splitlines()[-8:]),
         )

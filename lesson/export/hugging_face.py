@@ -20,19 +20,24 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 FAST_TOKENIZER = "PreTrainedTokenizerFast"
 
 
-def write_model(merged: Path, folder: Path, report: Callable[[int, int], object] | None = None):
+def write_model(merged: Path, folder: Path, report: Callable[[int, int], object] = lambda done, total: None):
     """Fill the empty `folder` from the merged model; returns that model's tokenizer.
 
-    `report` gets (tensors done, all) while weights are rewritten. Raises UserError for a model that needs code of its own.
+    `report` gets (bytes done, all) while weights are written. Raises UserError for a model that needs code of its own.
     """
     config = read_json(merged / "config.json", tr("run make merge", "请先运行 make merge"))
+    files = sorted(path for pattern in WEIGHTS for path in merged.glob(pattern))
+    total = sum(path.stat().st_size for path in files)
     if config.get("model_type") == "internlm2":
-        rewrite_weights(find_tensors(merged), config, folder, report)
+        rewrite_weights(find_tensors(merged), config, folder, lambda done: report(min(done, total), total))
+        report(total, total)  # the files' own heads are in it
         written = rewrite_config(config)
     else:
-        for pattern in WEIGHTS:
-            for path in sorted(merged.glob(pattern)):
-                shutil.copyfile(path, folder / path.name)
+        done = 0
+        for path in files:
+            shutil.copyfile(path, folder / path.name)
+            done += path.stat().st_size
+            report(done, total)
         written = config
     if "auto_map" in written:
         raise UserError(

@@ -34,7 +34,8 @@ SAME_KEYS = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layer
 SAME_KEYS += ("num_key_value_heads", "hidden_act", "initializer_range", "max_position_embeddings", "rms_norm_eps")
 SAME_KEYS += ("rope_theta", "tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id", "torch_dtype")
 SAME_KEYS += ("use_cache",)
-SHARD_SIZE = 2 << 30  # bytes of tensors that are in memory at once, and of a file
+# Bytes of a file. In memory is at once what of it was cut apart (a ninth); the rest is read when it is written.
+SHARD_SIZE = 1 << 30
 
 
 def rewrite_config(config: Mapping[str, object]) -> dict[str, object]:
@@ -92,12 +93,12 @@ def rewrite_weights(
     tensors: Mapping[str, Callable[[], object]],
     config: Mapping[str, object],
     folder: Path,
-    report: Callable[[int, int], object] | None = None,
+    report: Callable[[int], object] = lambda written: None,
     shard_size: int = SHARD_SIZE,
 ) -> None:
     """Write Llama's safetensors into `folder`, in shards of about `shard_size` bytes, with their index where they are several.
 
-    `tensors` are InternLM2's by name, read when called; `config` is its config.json; `report` gets (tensors done, all).
+    `tensors` are InternLM2's by name, read when called; `config` is its config.json; `report` gets the bytes written so far.
     """
     from safetensors.torch import save_file
 
@@ -112,16 +113,16 @@ def rewrite_weights(
         shards.append(list(waiting))
         waiting.clear()
 
-    for done, (name, read) in enumerate(tensors.items(), 1):
+    for name, read in tensors.items():
         for new, tensor in rewrite_tensor(name, read(), heads, key_heads):
             waiting[new] = tensor.contiguous()
             total += tensor.numel() * tensor.element_size()
         if sum(t.numel() * t.element_size() for t in waiting.values()) >= shard_size:
             write_shard()
-        if report:
-            report(done, len(tensors))
+            report(total)
     if waiting:
         write_shard()
+        report(total)
     if len(shards) == 1:
         (folder / "shard-0").rename(folder / "model.safetensors")
         return

@@ -6,6 +6,9 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
+
+from tqdm import tqdm
 
 from lesson.core.files import atomic, hash_path, read_json, readable, sha256
 from lesson.core.messages import UserError, tr
@@ -19,7 +22,7 @@ from lesson.export.hugging_face import write_model
 from lesson.export.ollama import write_modelfile
 from lesson.export.prompts import check_prompts
 from lesson.runs.base import find_run_base
-from lesson.runs.folder import Run, find_last_run
+from lesson.runs.folder import Run, find_last_run, remove_left_parts
 from lesson.training.convert import base_name, trained_in_4_bits
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder
 
@@ -34,14 +37,15 @@ def choose_quant(values: Values) -> str:
 
 def export_folder(run: Run, form: str, quant: str) -> Path:
     """run/export/hf, run/export/gguf-q8_0, …: one folder a form, so that none overwrites another."""
-    return run.folder / "export" / (f"{form}-{quant}" if form in ("gguf", "ollama") else form)
+    return run.exports / (f"{form}-{quant}" if form in ("gguf", "ollama") else form)
 
 
-def export_run(values: Values, form: str, report: Callable[[str], None]) -> MadeFolder:
-    """Export the run trained last; `report` gets a line before each long step.
+def export_run(values: Values, form: str, report: Callable[[str], None], progress: TextIO) -> MadeFolder:
+    """Export the run trained last; `report` gets a line before each long step, `progress` a bar where it is a terminal.
 
     Raises UserError when a part is missing, a tool fails, or an edited export would be overwritten.
     """
+    remove_left_parts(values.build)
     run = find_last_run(values)
     record, quant = run.read_record(), choose_quant(values)
     scores = run.evaluation / "evaluation.json"
@@ -59,10 +63,9 @@ def export_run(values: Values, form: str, report: Callable[[str], None]) -> Made
         if form == ADAPTER:
             copy_adapter(run, folder)
         elif form == "hf":
-            report(tr("writing weights, tokenizer and chat template", "写出权重、分词器和对话模板"))
-            write_model(run.merged, folder)
+            write_with_progress(run.merged, folder, report, progress)
         else:
-            fill_with_gguf(run, record, folder, quant, form == "ollama", values.text("LLAMA_CPP"), report)
+            fill_with_gguf(run, record, folder, quant, form == "ollama", values.text("LLAMA_CPP"), report, progress)
         with atomic(folder / CARD) as file:
             file.write(
                 make_card(record, base_name(record, find_run_base(values, run)), form, known, trained_in_4_bits(run))
@@ -74,6 +77,29 @@ def export_run(values: Values, form: str, report: Callable[[str], None]) -> Made
     return make_folder(made, fill, values.force)
 
 
+def write_with_progress(merged: Path, folder: Path, report: Callable[[str], None], progress: TextIO):
+    """`write_model`, with a bar over the weights where `progress` is a terminal, else a line for each quarter of them."""
+    report(tr("writing weights, tokenizer and chat template", "写出权重、分词器和对话模板"))
+    if progress.isatty():
+        with tqdm(unit="B", unit_scale=True, unit_divisor=1024, file=progress, dynamic_ncols=True) as bar:
+
+            def move(done: int, total: int) -> None:
+                bar.total = total
+                bar.update(done - bar.n)
+
+            return write_model(merged, folder, move)
+    told = 0
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        if total and (quarters := 4 * done // total) > told:
+            told = quarters
+            share, size = f"{25 * told}%", f"{total / 2**20:.1f} MiB"
+            report(tr(f"weights: {share} of {size}", f"权重：{size} 的 {share}"))
+
+    return write_model(merged, folder, tell)
+
+
 def copy_adapter(run: Run, folder: Path) -> None:
     """PEFT's two files; what the training left beside them stays there."""
     for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -81,14 +107,20 @@ def copy_adapter(run: Run, folder: Path) -> None:
 
 
 def fill_with_gguf(
-    run: Run, record: dict, folder: Path, quant: str, modelfile: bool, tools: str, report: Callable[[str], None]
+    run: Run,
+    record: dict,
+    folder: Path,
+    quant: str,
+    modelfile: bool,
+    tools: str,
+    report: Callable[[str], None],
+    progress: TextIO,
 ) -> None:
     """The GGUF file, and Ollama's Modelfile where `modelfile`. The folder that the converter reads goes again."""
     find_python()  # before the weights are written
     between = folder / "hf"
     between.mkdir()
-    report(tr("writing weights, tokenizer and chat template", "写出权重、分词器和对话模板"))
-    tokenizer = write_model(run.merged, between)
+    tokenizer = write_with_progress(run.merged, between, report, progress)
     name = f"{file_stem(record['names']['new'])}-{quant}.gguf"
     report(tr(f"llama.cpp's converter: {name}", f"llama.cpp 转换：{name}"))
     write_gguf(between, folder / name, quant, tools)
@@ -136,5 +168,5 @@ def lines_of(made: MadeFolder, form: str, quant: str) -> list[str]:
     }
     suffix = f" FORMAT={form}" + (f" QUANT={quant}" if form != "hf" else "")
     following = "make web" if form == ADAPTER else f"make eval USE=export{suffix}"
-    lines = describe_folder(made, tr("export", "导出"), following)
+    lines = describe_folder(made, tr("export", "导出"), following, last=True)
     return [*lines, tr("use it: ", "使用：") + uses[form]]

@@ -41,6 +41,7 @@ class Run:
     adapter = property(lambda self: self.folder / "adapter")
     merged = property(lambda self: self.folder / "merged")
     evaluation = property(lambda self: self.folder / "eval")
+    exports = property(lambda self: self.folder / "export")
 
     def read_record(self) -> dict:
         """The run record. Raises UserError when the run is not finished."""
@@ -90,11 +91,12 @@ def _where_to_train(values: Values) -> str | None:
 
 
 def remove_left_parts(build: Path) -> None:
-    """Remove the half adapters, models and checkpoints that killed processes left in any run: gigabytes at 7B."""
+    """Remove the half adapters, models, exports and checkpoints that killed processes left in any run: gigabytes at 7B."""
     folder = runs_folder(build)
     for run in map(Run, folder.iterdir() if folder.is_dir() else ()):
         remove_left_files(run.folder)
         remove_left_files(run.work_dir)
+        remove_left_files(run.exports)
 
 
 def find_run(build: Path, text: str) -> Run:

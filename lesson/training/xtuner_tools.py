@@ -40,10 +40,14 @@ def make_folder(record: Record, fill: Callable[[Path], None], force: bool) -> Ma
     return MadeFolder(target, sum(path.stat().st_size for path in target.rglob("*") if path.is_file()))
 
 
-def describe_folder(made: MadeFolder, what: str, following: str) -> list[str]:
-    """What the user reads about it: `what` it is, and the stage that comes next."""
+def describe_folder(made: MadeFolder, what: str, following: str, last: bool = False) -> list[str]:
+    """What the user reads about it: `what` it is, and the stage that comes next.
+
+    Of one that was up to date the next stage is told only where it is the `last` that was asked for: others go on to it.
+    """
     if made.size is None:
-        return [tr(f"up to date: {made.path}", f"已是最新：{made.path}")]
+        following = tr(f"; next: {following}", f"；下一步：{following}") if last else ""
+        return [tr(f"up to date: {made.path}", f"已是最新：{made.path}") + following]
     size = f"{made.size / 2**20:.1f} MiB"
     return [
         tr(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 
 from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
 from lesson.export.llama_layout import rewrite_config
 
 INTERNLM2 = {"model_type": "internlm2", "architectures": ["InternLM2ForCausalLM"], "auto_map": {"AutoModel": "x.Y"}}
@@ -61,10 +64,11 @@ def test_llama_and_internlm2s_own_code_give_the_same_logits(tmp_path, change, sh
     target = tmp_path / "target"
     target.mkdir()
     seen = []
-    rewrite_weights(find_tensors(source), config, target, lambda *done: seen.append(done), shard)
+    rewrite_weights(find_tensors(source), config, target, seen.append, shard)
     (target / "config.json").write_text(json.dumps(rewrite_config(config)))
     assert (target / "model.safetensors").exists() == (shard > 1 << 30)
-    assert seen[-1][0] == seen[-1][1] == len(find_tensors(source))
+    assert seen == sorted(set(seen)) and len(seen) == len(list(target.glob("*.safetensors")))
+    assert seen[-1] == sum(t.numel() * t.element_size() for t in (read() for read in find_tensors(source).values()))
     other, report = AutoModelForCausalLM.from_pretrained(
         target, torch_dtype=torch.float32, attn_implementation="eager", output_loading_info=True
     )
@@ -87,3 +91,53 @@ def test_a_tensor_that_internlm2_does_not_have_is_named():
     for name, shape in (("model.layers.0.attention.wqkv.weight", (13, 8)), ("model.layers.0.other.weight", (12, 8))):
         with pytest.raises(UserError, match=r"model\.layers\.0"):
             list(rewrite_tensor(name, torch.zeros(shape), 4, 2))
+
+
+MEASURED = """
+import sys, threading
+from pathlib import Path
+import torch
+from lesson.export.llama_layout import rewrite_weights
+from lesson.model.weights import find_tensors
+
+def memory():  # without what is the files' own
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) >> 10
+
+peak, ended = 0, threading.Event()
+def watch():
+    global peak
+    while not ended.wait(0.001):
+        peak = max(peak, memory())
+
+tensors = find_tensors(Path(sys.argv[1]))
+before = memory()
+thread = threading.Thread(target=watch)
+thread.start()
+rewrite_weights(tensors, {"num_attention_heads": 4, "num_key_value_heads": 2}, Path(sys.argv[2]), shard_size=64 << 20)
+ended.set()
+thread.join()
+print(peak - before)
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+def test_weights_go_from_file_to_file_with_little_in_memory(tmp_path):
+    """384 MiB in files of 64 MiB: what was cut apart is in memory, a file's share of it at once, and nothing else."""
+    import torch
+    from safetensors.torch import save_file
+
+    weights = {}
+    for layer in range(12):
+        weights[f"model.layers.{layer}.attention.wqkv.weight"] = torch.zeros(2048, 2048, dtype=torch.bfloat16)
+        weights[f"model.layers.{layer}.feed_forward.w1.weight"] = torch.zeros(6144, 2048, dtype=torch.bfloat16)
+    (tmp_path / "made").mkdir()
+    save_file(weights, tmp_path / "model.safetensors")
+    del weights
+    said = subprocess.run(
+        [sys.executable, "-c", MEASURED, tmp_path, tmp_path / "made"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert said.returncode == 0, said.stderr
+    assert len(list((tmp_path / "made").glob("*.safetensors"))) == 6
+    assert int(said.stdout) < 64, f"{said.stdout.strip()} MiB"
