@@ -28,7 +28,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-export doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval export push submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock web serve screenshots
+.PHONY: help setup setup-check setup-export doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval export push submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock bump updates web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -140,6 +140,10 @@ test-fast: | $(PY) ## the tests without torch, in seconds | 不用 torch 的测�
 	@$(PY) -m pytest -n auto -m "not gpu and not torch and not slow"
 mutants: | $(PY) ## change single operators and numbers of what judges: do the tests notice? | 逐个改动判断代码中的运算符和数字，看测试能否发现 | MUTANTS MODULES SEED
 	@$(PY) -m recipe.mutants
+bump: | $(PY) ## what is unreleased becomes VERSION; shows the tag's notes, tags nothing | 把未发布的变更记为 VERSION，显示标签说明，不打标签 | VERSION
+	@$(PY) -m recipe.bump
+updates: | $(PY) ## newer versions of the locked packages, by pip index | 用 pip index 查看锁定软件包的新版本
+	@$(PY) -m recipe.updates
 lint: | $(PY) ## ruff: rules and layout | ruff 检查
 	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 lock: ## the locks from their .in files (needs uv) | 由 .in 文件生成锁文件（需要 uv）

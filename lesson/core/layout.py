@@ -77,6 +77,11 @@ def submission_archive(build: Path) -> Path:
     return build / "submission.zip"
 
 
+def release_notes(build: Path, version: str) -> Path:
+    """The notes of a version, which make bump writes for its tag."""
+    return build / f"notes-{version}.md"
+
+
 def cache_folder(build: Path) -> Path:
     """The caches of the libraries: nothing of theirs is written into the user's home."""
     return build / "cache"

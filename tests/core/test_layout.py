@@ -34,5 +34,6 @@ def test_no_two_things_have_one_path():
         *(layout.runs_folder(build), layout.last_run_link(build), layout.base_answers_file(build)),
         *(layout.loss_comparison(build), layout.submission_archive(build), layout.cache_folder(build)),
         *(layout.trained_base(build), layout.random_base(build), layout.bench_folder(build, "smoke")),
+        layout.release_notes(build, "0.1.0"),
     ]
     assert len(set(paths)) == len(paths) and all(path.is_relative_to(build) for path in paths)
