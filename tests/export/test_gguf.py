@@ -1,0 +1,109 @@
+"""llama.cpp's tools are found, told what to do, and heard when they fail; none of them outlives make export."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
+from lesson.export.gguf import find_quantiser, run_tool, write_gguf
+
+VENV = Path(os.environ.get("EXPORT_VENV") or ROOT / ".venv-export").absolute()
+
+
+def program(folder: Path, text: str, name: str = "llama-quantize") -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+    (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def empty_venv(tmp_path, monkeypatch) -> Path:
+    """A venv of make setup-export without npm's part, and no llama-quantize in the PATH."""
+    program(tmp_path / "venv", "")
+    program(tmp_path / "venv" / "bin", "", "python")
+    monkeypatch.setenv("EXPORT_VENV", str(tmp_path / "venv"))
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    return tmp_path / "venv"
+
+
+def test_a_quantiser_of_ones_own_is_called_as_llama_cpp_documents(tmp_path):
+    folder = program(tmp_path / "tools", 'echo "$@" > "$2"')
+    find_quantiser(str(folder))(tmp_path / "a.gguf", tmp_path / "b.gguf", "q4_k_m")
+    assert (tmp_path / "b.gguf").read_text() == f"{tmp_path}/a.gguf {tmp_path}/b.gguf Q4_K_M\n"
+
+
+@pytest.mark.parametrize("text", ["echo no memory >&2; exit 3", "echo no memory"])
+def test_a_tool_that_fails_or_writes_nothing_is_heard(tmp_path, text):
+    folder = program(tmp_path / "tools", text)
+    with pytest.raises(UserError, match="no memory; make export FORMAT=hf") as error:
+        find_quantiser(str(folder))(tmp_path / "a.gguf", tmp_path / "b.gguf", "q6_k")
+    assert "no memory" in error.value.details
+
+
+def test_without_a_quantiser_each_way_to_one_is_named(empty_venv):
+    with pytest.raises(UserError, match=r"make setup-export.*LLAMA_CPP=.*QUANT=q8_0"):
+        find_quantiser("")
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_a_tool_ends_with_the_process_that_started_it(tmp_path, how):
+    folder = program(tmp_path / "tools", f'echo $$ > "{tmp_path}/pid"; exec sleep 60')
+    code = "import sys; from pathlib import Path; from lesson.export.gguf import find_quantiser; "
+    code += "find_quantiser(sys.argv[1])(Path('a'), Path('b'), 'q6_k')"
+    parent = subprocess.Popen([sys.executable, "-c", code, folder], cwd=ROOT)
+    child = tmp_path / "pid"
+    until = time.monotonic() + 20
+    while not (child.exists() and child.read_text().strip()) and time.monotonic() < until:
+        time.sleep(0.02)
+    number = int(child.read_text())
+    parent.send_signal(how)
+    parent.wait(10)
+    try:
+        while is_running(number) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert not is_running(number)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(number, signal.SIGKILL)
+
+
+def is_running(number: int) -> bool:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.torch
+@pytest.mark.slow
+@pytest.mark.skipif(not (VENV / "llama.cpp" / "node_modules").exists(), reason="make setup-export with npm makes it")
+def test_llama_cpps_own_tools_write_the_file_without_a_word(tmp_path, monkeypatch, capfd):
+    from random_bases import make_base
+
+    from lesson.export.hugging_face import write_model
+
+    monkeypatch.setenv("EXPORT_VENV", str(VENV))
+    (tmp_path / "hf").mkdir()
+    write_model(make_base("llama", tmp_path / "base"), tmp_path / "hf")
+    capfd.readouterr()
+    write_gguf(tmp_path / "hf", tmp_path / "x-q6_k.gguf", "q6_k")
+    assert (tmp_path / "x-q6_k.gguf").read_bytes()[:4] == b"GGUF"
+    assert not list(tmp_path.glob("*.f16.gguf")) and capfd.readouterr() == ("", "")
+    (tmp_path / "bad.gguf").write_bytes(b"GGUF and no more")
+    with pytest.raises(UserError) as error:
+        find_quantiser("")(tmp_path / "bad.gguf", tmp_path / "y.gguf", "q6_k")
+    assert "bad.gguf" in error.value.details + str(error.value)
+    with pytest.raises(UserError):
+        run_tool(
+            [sys.executable, "-m", "lesson.export.gguf_process", "quantise", str(tmp_path), "a", "b", "q6_k"],
+            tmp_path / "b",
+        )
