@@ -65,6 +65,7 @@ def push_export(values: Values, form: str, report: Callable[[str], None], progre
             there = find_repository(api, repo, values.public)
             for line in describe_upload(folder, sums, repo, endpoint, there, values.public):
                 report(line)
+            report(tr(f"comparing the files with {SUMS}", f"正在与 {SUMS} 比较"))
             operations = check_files(folder, sums, command)
             if there is None:
                 api.create_repo(repo, private=not values.public, exist_ok=True)

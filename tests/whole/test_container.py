@@ -191,10 +191,17 @@ def test_a_command_runs_in_the_copied_repository_with_a_home_that_can_be_written
     folder = tmp_path / "lesson"
     copy([name for name in tracked() if not ignored(name) and not name.startswith(("tests/", "golden/"))], folder)
     put_venv(folder)
+    before = outside_build(folder)
     command = ("run", "make", "data", "NEW_NAME=闻星", "PROFILE=tiny")
     done = steps(folder, *command, HOME=str(tmp_path / "none"))
     assert done.returncode == 0 and "尖米→闻星" in done.stdout, done.stderr
     assert (folder / "build" / "tiny" / "data").is_dir() and (folder / "build" / "home").is_dir()
+    assert outside_build(folder) == before, "the user of the image may write nowhere else"
+
+
+def outside_build(folder: Path) -> set[str]:
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    return {name for name in names if not name.startswith("build") and "__pycache__" not in name}
 
 
 def engine() -> str | None:
