@@ -1,4 +1,4 @@
-"""Forward and backward passes of PROFILE=small, written out: LoRA on a frozen layer, RMSNorm, SwiGLU, attention, the loss.
+"""Forward and backward passes of PROFILE=small, written out: LoRA on frozen layers, gated MLPs, RMSNorm, attention, the loss.
 
 Plain torch, for any processor and any number format. What autograd would do beyond this is left out: no gradient and no
 float32 copy of a frozen weight, no logits where no label is, no intermediate that is cheaper to compute again. In
@@ -8,9 +8,11 @@ float32 the numbers are autograd's up to rounding; tests hold each function agai
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 from torch.nn import functional as F
 
@@ -18,40 +20,146 @@ HEAD_CELLS = 16 << 20  # logits made at a time: 32 MB in bfloat16
 QUERIES = 128  # queries whose attention is computed again at a time in the backward pass
 
 
-class LoraLinear(Function):
-    """y = x Wᵀ + b + s·dropout(x) Aᵀ Bᵀ with W and b frozen (Hu et al., arXiv:2106.09685, section 4.1).
+@dataclass
+class Member:
+    """A frozen layer of a LoraGroup and its LoRA: W (out, in), b (out,) or None, A (r, in) and B (out, r), the scale s."""
 
-    x (…, in), W (out, in), b (out,) or None, A (r, in), B (out, r) → y (…, out). x, W and b are of one number format; A
-    and B are float32, are multiplied in x's format and get float32 gradients. `p` is the share that dropout drops.
+    weight: nn.Parameter
+    bias: Tensor | None
+    a: nn.Parameter
+    b: nn.Parameter
+    scale: float
+
+
+class LoraGroup:
+    """Frozen layers of one input, as attention's q, k and v, with their LoRA, multiplied as one matrix.
+
+    y = x Wᵀ + b + s·dropout(x) Aᵀ Bᵀ (Hu et al., arXiv:2106.09685, section 4.1) is [x, l] [W, B]ᵀ + b with
+    l = s·dropout(x) Aᵀ, for several layers too, with their W and A below each other and their B along a diagonal: two
+    products forward, and [dx, dl] = dy [W, B] is one backward. The layers' W become parts of that matrix, so that they
+    are in memory once. x, W and b are of one number format; A and B are float32, are multiplied in x's format and get
+    float32 gradients.
+    """
+
+    def __init__(self, members: list[Member]) -> None:
+        self.members = members
+        self.inputs = members[0].weight.shape[1]
+        self.low = sum(len(member.a) for member in members)
+        self.outputs = sum(len(member.weight) for member in members)
+        self.matrix: Tensor | None = None
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        return [parameter for member in self.members for parameter in (member.a, member.b)]
+
+    def slices(self) -> Iterator[tuple[Member, slice, slice, slice]]:
+        """Each member, its part of y, its part of l, and where l's part stands behind x."""
+        out = low = 0
+        for member in self.members:
+            rows, columns = slice(out, out + len(member.weight)), slice(low, low + len(member.a))
+            yield member, rows, columns, slice(self.inputs + columns.start, self.inputs + columns.stop)
+            out, low = rows.stop, columns.stop
+
+    def refresh(self) -> None:
+        """Make [W, B] and s·A: W once for each device, and LoRA's weights of each step."""
+        first = self.members[0].weight
+        if self.matrix is None or self.matrix.device != first.device or self.matrix.dtype != first.dtype:
+            self.matrix = first.new_zeros(self.outputs, self.inputs + self.low)
+            self.down = first.new_empty(self.low, self.inputs)
+            biases = [member.bias for member in self.members]
+            self.bias = None if biases[0] is None else torch.cat([bias.detach() for bias in biases])
+            for member, rows, _, _ in self.slices():
+                part = self.matrix[rows, : self.inputs]
+                part.copy_(member.weight.detach())
+                member.weight.data = part
+        for member, rows, columns, behind in self.slices():
+            self.matrix[rows, behind] = member.b.detach()
+            torch.mul(member.a.detach(), member.scale, out=self.down[columns])
+
+    def forward(self, wide: Tensor, p: float) -> tuple[Tensor, list[Tensor] | None]:
+        """y (n, out) of `wide` (n, in + low), whose first columns are x; l is written behind them. And where each member's
+        dropout of the share `p` kept a value; None where it keeps all."""
+        self.refresh()
+        x = wide[:, : self.inputs]
+        kept = [_draw_kept(x, p) for _ in self.members] if p else None
+        if kept is None:
+            torch.mm(x, self.down.t(), out=wide[:, self.inputs :])
+        else:
+            for (_, _, columns, behind), mask in zip(self.slices(), kept, strict=True):
+                torch.mm(_dropped(x, mask, p), self.down[columns].t(), out=wide[:, behind])
+        return F.linear(wide, self.matrix, self.bias), kept
+
+    def backward(self, dy: Tensor, wide: Tensor, kept: list[Tensor] | None, p: float) -> tuple[Tensor, list[Tensor]]:
+        """The gradients by x (n, in), a part of a wider matrix, and by each of `parameters`, from dy (n, out)."""
+        dwide = dy @ self.matrix
+        x, dx, dlow = wide[:, : self.inputs], dwide[:, : self.inputs], dwide[:, self.inputs :]
+        if kept is None:
+            da_all = dlow.t() @ x
+            dx.addmm_(dlow, self.down)
+        gradients = []
+        for at, (member, rows, columns, behind) in enumerate(self.slices()):
+            if kept is None:
+                da = da_all[columns]
+            else:
+                da = dlow[:, columns].t() @ _dropped(x, kept[at], p)
+                dx += _dropped(dlow[:, columns] @ self.down[columns], kept[at], p)
+            gradients += [da.float().mul_(member.scale), (dy[:, rows].t() @ wide[:, behind]).float()]
+        return dx, gradients
+
+
+class LoraLinears(Function):
+    """The outputs (…, out) of the layers of `group`, one tensor each, of x (…, in)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, group: LoraGroup, p: float, *parameters: Tensor):
+        wide = x.new_empty(x.shape[:-1].numel(), group.inputs + group.low)
+        wide[:, : group.inputs] = x.reshape(len(wide), -1)
+        y, kept = group.forward(wide, p)
+        ctx.save_for_backward(wide)
+        ctx.group, ctx.kept, ctx.p, ctx.shape = group, kept, p, x.shape
+        if len(group.members) == 1:
+            return (y.view(*x.shape[:-1], -1),)
+        return tuple(y[:, rows].contiguous().view(*x.shape[:-1], -1) for _, rows, _, _ in group.slices())
+
+    @staticmethod
+    def backward(ctx, *dys: Tensor):
+        (wide,) = ctx.saved_tensors
+        dy = torch.cat([dy.reshape(len(wide), -1) for dy in dys], -1) if len(dys) > 1 else dys[0].reshape(len(wide), -1)
+        dx, gradients = ctx.group.backward(dy, wide, ctx.kept, ctx.p)
+        return dx.reshape(ctx.shape), None, None, *gradients
+
+
+class GatedMlp(Function):
+    """down(silu(gate(x)) · up(x)) of x (…, in): `first` is the group of gate and up, `second` that of down.
+
+    silu(gate) is computed again in the backward pass instead of being kept.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, a: Tensor, b: Tensor, scale: float, p: float):
-        flat = x.reshape(-1, x.shape[-1])
-        kept = _draw_kept(flat, p)
-        down, up = (a * scale).to(x.dtype), b.to(x.dtype)  # the scale costs least on A, the smallest
-        low = F.linear(_dropped(flat, kept, p), down)
-        y = F.linear(flat, weight, bias).addmm_(low, up.t())
-        ctx.save_for_backward(flat, weight, down, up, low, kept)
-        ctx.shape, ctx.scale, ctx.p = x.shape, scale, p
+    def forward(ctx, x: Tensor, first: LoraGroup, second: LoraGroup, p: float, *parameters: Tensor):
+        n = x.shape[:-1].numel()
+        wide = x.new_empty(n, first.inputs + first.low)
+        wide[:, : first.inputs] = x.reshape(n, -1)
+        both, kept = first.forward(wide, p)
+        gate, up = both.chunk(2, -1)
+        active = x.new_empty(n, second.inputs + second.low)
+        torch.mul(F.silu(gate), up, out=active[:, : second.inputs])
+        y, kept_down = second.forward(active, p)
+        ctx.save_for_backward(wide, both, active)
+        ctx.rest = first, second, kept, kept_down, p, x.shape
         return y.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx, dy: Tensor):
-        flat, weight, down, up, low, kept = ctx.saved_tensors
-        dy = dy.reshape(-1, dy.shape[-1])
-        db = (dy.t() @ low).float()
-        dlow = dy @ up
-        da = (dlow.t() @ _dropped(flat, kept, ctx.p)).float().mul_(ctx.scale)
-        dx = None
-        if ctx.needs_input_grad[0]:
-            dx = dy @ weight
-            if kept is None:
-                dx.addmm_(dlow, down)
-            else:
-                dx += _dropped(dlow @ down, kept, ctx.p)
-            dx = dx.view(ctx.shape)
-        return dx, None, None, da, db, None, None
+        wide, both, active = ctx.saved_tensors
+        first, second, kept, kept_down, p, shape = ctx.rest
+        dactive, of_down = second.backward(dy.reshape(len(wide), -1), active, kept_down, p)
+        (gate, up), dboth = both.chunk(2, -1), torch.empty_like(both)
+        dgate, dup = dboth.chunk(2, -1)
+        torch.mul(F.silu(gate), dactive, out=dup)
+        torch.ops.aten.silu_backward.grad_input(dactive.mul_(up), gate, grad_input=dgate)
+        dx, of_both = first.backward(dboth, wide, kept, p)
+        return dx.reshape(shape), None, None, None, *of_both, *of_down
 
 
 def _draw_kept(x: Tensor, p: float) -> Tensor | None:
@@ -82,25 +190,10 @@ class RmsNorm(Function):
         return torch.addcmul(scaled, wide, inner).mul_(root).to(x.dtype), None, None
 
 
-class SwiGlu(Function):
-    """silu(gate) · up; silu(gate) is computed again in the backward pass instead of being kept."""
-
-    @staticmethod
-    def forward(ctx, gate: Tensor, up: Tensor):
-        ctx.save_for_backward(gate, up)
-        return F.silu(gate).mul_(up)
-
-    @staticmethod
-    def backward(ctx, dy: Tensor):
-        gate, up = ctx.saved_tensors
-        dup = F.silu(gate).mul_(dy)
-        return torch.ops.aten.silu_backward(dy * up, gate), dup
-
-
 class HeadLoss(Function):
     """Mean cross entropy (nats per token) of x Wᵀ, plus LoRA's part where the head has one, against labels.
 
-    x (n, hidden), labels (n,) without ignored ones, W (vocabulary, hidden); A, B as in LoraLinear or None. Logits are
+    x (n, hidden), labels (n,) without ignored ones, W (vocabulary, hidden); A, B as in LoraGroup or None. Logits are
     made a few rows at a time and turned into their gradient at once, so that they are never all there.
     """
 

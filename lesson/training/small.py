@@ -8,6 +8,7 @@ or InternLM2, on a CPU or a GPU, in the config's number format; LoRA's weights a
 
 from __future__ import annotations
 
+import functools
 from types import MethodType
 
 import torch
@@ -34,9 +35,27 @@ def low_rank(layer: nn.Module) -> tuple[Tensor | None, Tensor | None, float, flo
     return layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name], p
 
 
-def lora_linear(layer: LoraLayer, x: Tensor) -> Tensor:
-    """PEFT's forward of a LoRA layer, by passes.LoraLinear."""
-    return passes.LoraLinear.apply(x, layer.base_layer.weight, layer.base_layer.bias, *low_rank(layer))
+def make_member(layer: LoraLayer) -> passes.Member:
+    a, b, scale, _ = low_rank(layer)
+    return passes.Member(layer.base_layer.weight, layer.base_layer.bias, a, b, scale)
+
+
+class SharedInput:
+    """Layers that a base calls one after the other with the same input: the first call computes all of them."""
+
+    def __init__(self, layers: list[LoraLayer]) -> None:
+        self.group = passes.LoraGroup([make_member(layer) for layer in layers])
+        self.x, self.outputs = None, {}
+
+    def forward(self, layer: LoraLayer, at: int, x: Tensor) -> Tensor:
+        """The output of the layer with the number `at`."""
+        if self.x is not x or at not in self.outputs:
+            outputs = passes.LoraLinears.apply(x, self.group, low_rank(layer)[3], *self.group.parameters)
+            self.x, self.outputs = x, dict(enumerate(outputs))
+        y = self.outputs.pop(at)
+        if not self.outputs:
+            self.x = None
+        return y
 
 
 def rms_norm(module: nn.Module, x: Tensor) -> Tensor:
@@ -45,24 +64,39 @@ def rms_norm(module: nn.Module, x: Tensor) -> Tensor:
 
 def patch_modules(model: nn.Module) -> None:
     """Give every LoRA layer, RMSNorm and gated MLP of `model` its forward from lesson/training/passes.py."""
+    done: set[nn.Module] = set()
     for module in model.modules():
-        if isinstance(module, LoraLayer) and isinstance(getattr(module, "base_layer", None), nn.Linear):
-            module.forward = MethodType(lora_linear, module)
-        elif type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
+        if type(module).__name__.endswith("RMSNorm") and hasattr(module, "variance_epsilon"):
             module.forward = MethodType(rms_norm, module)
-        else:
-            for gate, up, down in MLPS:
-                if all(hasattr(module, name) for name in (gate, up, down)) and isinstance(
-                    getattr(module, "act_fn", None), nn.SiLU
-                ):
-                    module.forward = MethodType(_mlp(gate, up, down), module)
+        for names in MLPS:
+            layers = [getattr(module, name, None) for name in names]
+            if all(map(is_adapted, layers)) and isinstance(getattr(module, "act_fn", None), nn.SiLU):
+                module.forward = _mlp(*layers)
+                done.update(layers)
+        layers = [getattr(module, name, None) for name in ("q_proj", "k_proj", "v_proj")]
+        if all(map(is_adapted, layers)) and len({layer.base_layer.bias is None for layer in layers}) == 1:
+            _share(layers)
+            done.update(layers)
+    for module in model.modules():
+        if is_adapted(module) and module not in done:
+            _share([module])
 
 
-def _mlp(gate: str, up: str, down: str):
-    def forward(module: nn.Module, x: Tensor) -> Tensor:
-        return getattr(module, down)(passes.SwiGlu.apply(getattr(module, gate)(x), getattr(module, up)(x)))
+def is_adapted(module: nn.Module | None) -> bool:
+    """Whether it is a linear layer with LoRA."""
+    return isinstance(module, LoraLayer) and isinstance(getattr(module, "base_layer", None), nn.Linear)
 
-    return forward
+
+def _share(layers: list[LoraLayer]) -> None:
+    shared = SharedInput(layers)
+    for at, layer in enumerate(layers):
+        layer.forward = functools.partial(shared.forward, layer, at)
+
+
+def _mlp(gate: LoraLayer, up: LoraLayer, down: LoraLayer):
+    both, second = passes.LoraGroup([make_member(gate), make_member(up)]), passes.LoraGroup([make_member(down)])
+    parameters = [*both.parameters, *second.parameters]
+    return lambda x: passes.GatedMlp.apply(x, both, second, low_rank(down)[3], *parameters)
 
 
 class CpuAttention(TorchFunctionMode):

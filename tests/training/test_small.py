@@ -41,47 +41,99 @@ def seeded():
     torch.manual_seed(0)
 
 
-def test_a_lora_layer_is_autograds():
+def group_of(weights, biases, low_ranks, scale: float):
+    from torch.nn import Parameter
+
+    from lesson.training.passes import LoraGroup, Member
+
+    members = [
+        Member(Parameter(weight.detach().clone(), requires_grad=False), bias, Parameter(a), Parameter(b), scale)
+        for weight, bias, (a, b) in zip(weights, biases, low_ranks, strict=True)
+    ]
+    return LoraGroup(members)
+
+
+def test_lora_layers_of_one_input_are_autograds():
+    """Of one layer and of three, with and without bias; the frozen weights stay what they were."""
+    import torch
     from torch.nn.functional import linear
 
-    from lesson.training.passes import LoraLinear
+    from lesson.training.passes import LoraLinears
 
-    def reference(x, weight, bias, a, b):
-        return linear(x, weight, bias) + 0.25 * linear(linear(x, a), b)
+    for outputs in ((7,), (7, 4, 5)):
+        weights = [random(out, 6, grad=False) for out in outputs]
+        low_ranks = [(random(3, 6, grad=False), random(out, 3, grad=False)) for out in outputs]
+        for biases in ([random(out, grad=False) for out in outputs], [None] * len(outputs)):
+            group = group_of(weights, biases, low_ranks, 0.25)
 
-    def ours(*inputs):
-        return LoraLinear.apply(*inputs, 0.25, 0.0)
+            def ours(x, *parameters, group=group):
+                for parameter, value in zip(group.parameters, parameters, strict=True):
+                    parameter.data = value.detach()
+                return torch.cat(LoraLinears.apply(x, group, 0.0, *parameters), -1)
 
-    for bias in (random(7, grad=False), None):
-        assert_same(ours, reference, random(2, 5, 6), random(7, 6, grad=False), bias, random(3, 6), random(7, 3))
+            def reference(x, *parameters, weights=weights, biases=biases):
+                pairs = zip(parameters[::2], parameters[1::2], strict=True)
+                return torch.cat(
+                    [
+                        linear(x, w, bias) + 0.25 * linear(linear(x, a), b)
+                        for w, bias, (a, b) in zip(weights, biases, pairs, strict=True)
+                    ],
+                    -1,
+                )
+
+            parameters = [value.clone().requires_grad_() for pair in low_ranks for value in pair]
+            assert_same(ours, reference, random(2, 5, 6), *parameters)
+            for member, weight in zip(group.members, weights, strict=True):
+                assert torch.equal(member.weight, weight)
 
 
 def test_dropout_drops_the_same_values_in_both_passes():
     """With A and B of ones, the gradient by x is 1/(1-p) times the output's where the value was kept, and 0 elsewhere."""
     import torch
 
-    from lesson.training.passes import LoraLinear
+    from lesson.training.passes import LoraLinears
 
     x = torch.ones(64, 32).requires_grad_()
-    a, b = torch.eye(32).requires_grad_(), torch.eye(32).requires_grad_()
-    out = LoraLinear.apply(x, torch.zeros(32, 32), None, a, b, 1.0, 0.25)
-    out.sum().backward()
-    torch.testing.assert_close(x.grad, out.detach())
-    assert out.unique().tolist() == pytest.approx([0, 4 / 3])
-    assert 0.2 < (out == 0).float().mean() < 0.3
+    group = group_of([torch.zeros(32, 32)] * 2, [None] * 2, [(torch.eye(32), torch.eye(32))] * 2, 1.0)
+    outs = LoraLinears.apply(x, group, 0.25, *group.parameters)
+    torch.stack(outs).sum().backward()
+    torch.testing.assert_close(x.grad, sum(outs).detach())
+    assert not torch.equal(*outs)  # each layer drops values of its own
+    for out, a in zip(outs, group.parameters[::2], strict=True):
+        assert out.unique().tolist() == pytest.approx([0, 4 / 3])
+        assert 0.2 < (out == 0).float().mean() < 0.3
+        torch.testing.assert_close(a.grad.mean(0), out.detach().sum(0))  # x where it was kept
 
 
-def test_norm_and_gate_are_autograds():
+def test_norm_and_mlp_are_autograds():
     import torch
-    from torch.nn.functional import silu
+    from torch.nn.functional import linear, silu
 
-    from lesson.training.passes import RmsNorm, SwiGlu
+    from lesson.training.passes import GatedMlp, RmsNorm
 
     def norm(x, weight):
         return weight * x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5)
 
     assert_same(lambda x, w: RmsNorm.apply(x, w, 1e-5), norm, random(2, 5, 8), random(8, grad=False))
-    assert_same(SwiGlu.apply, lambda gate, up: silu(gate) * up, random(2, 5, 8), random(2, 5, 8))
+    shapes = ((9, 8), (9, 8), (8, 9))
+    weights = [random(*shape, grad=False) for shape in shapes]
+    low_ranks = [(random(3, inside, grad=False), random(out, 3, grad=False)) for out, inside in shapes]
+    both, down = (
+        group_of(weights[part], [None] * n, low_ranks[part], 0.5) for part, n in ((slice(2), 2), (slice(2, 3), 1))
+    )
+
+    def ours(x, *parameters):
+        for parameter, value in zip([*both.parameters, *down.parameters], parameters, strict=True):
+            parameter.data = value.detach()
+        return GatedMlp.apply(x, both, down, 0.0, *parameters)
+
+    def reference(x, *parameters):
+        layers = zip(weights, parameters[::2], parameters[1::2], strict=True)
+        gate, up, out = (lambda x, w=w, a=a, b=b: linear(x, w) + 0.5 * linear(linear(x, a), b) for w, a, b in layers)
+        return out(silu(gate(x)) * up(x))
+
+    parameters = [value.clone().requires_grad_() for pair in low_ranks for value in pair]
+    assert_same(ours, reference, random(2, 5, 8), *parameters)
 
 
 @pytest.mark.parametrize("length", [1, 7, 256, 300])
@@ -207,7 +259,7 @@ def count_calls(patch) -> dict[str, int]:
     """How often each pass is used from now on, while `patch` lasts."""
     from lesson.training import passes
 
-    counts = dict.fromkeys(("LoraLinear", "RmsNorm", "SwiGlu", "CausalAttention", "HeadLoss"), 0)
+    counts = dict.fromkeys(("LoraLinears", "GatedMlp", "RmsNorm", "CausalAttention", "HeadLoss"), 0)
 
     def count(name: str, original):
         def counted(*arguments):
@@ -230,13 +282,13 @@ def test_every_layer_is_computed_by_our_passes(tmp_path, monkeypatch):
     from lesson.training.small import SmallFinetune
 
     ids = torch.randint(5, 2000, (1, 40))
-    for base, linears in (("internlm2", 5), ("llama", 7), ("qwen2", 7)):
+    for base in ("internlm2", "llama", "qwen2"):
         model = finetune(SmallFinetune, str(make_base(base, tmp_path / base)), "float32")
         with monkeypatch.context() as patch:
             counts = count_calls(patch)
             model.compute_loss({"input_ids": ids, "labels": ids})
         layers = 2
         assert counts == {
-            **{"LoraLinear": layers * linears, "RmsNorm": 2 * layers + 1, "SwiGlu": layers},
+            **{"LoraLinears": 2 * layers, "GatedMlp": layers, "RmsNorm": 2 * layers + 1},
             **{"CausalAttention": layers, "HeadLoss": 1},
         }, base
