@@ -252,18 +252,52 @@ def _head_buffers(rows: int, vocabulary: int, dtype: torch.dtype, device: torch.
     return torch.empty(shape, dtype=dtype, device=device), torch.empty(shape, dtype=torch.float32, device=device)
 
 
+class Rotary(Function):
+    """Rotary positions (Su et al., arXiv:2104.09864) of x (batch, heads, length, size), in two halves as in Llama:
+    x · cos + (-x₂, x₁) · sin, with cos and sin (batch or 1, length, size)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor):
+        first, second = sin.chunk(2, -1)
+        ctx.save_for_backward(cos, torch.cat([second, -first], -1))
+        out = torch.empty(
+            x.shape, dtype=x.dtype, device=x.device
+        )  # of each head what attention multiplies lies together
+        torch.mul(x, cos.unsqueeze(1), out=out)
+        return out.addcmul_(_exchange_halves(x), torch.cat([-first, second], -1).unsqueeze(1))
+
+    @staticmethod
+    def backward(ctx, dy: Tensor):
+        cos, sin = ctx.saved_tensors
+        dx = torch.empty_like(dy.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+        return torch.addcmul(dy * cos.unsqueeze(1), _exchange_halves(dy), sin.unsqueeze(1), out=dx), None, None
+
+
+def _exchange_halves(x: Tensor) -> Tensor:
+    first, second = x.chunk(2, -1)
+    return torch.cat([second, first], -1)
+
+
+def rotate(q: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+    """What transformers calls apply_rotary_pos_emb."""
+    return Rotary.apply(q, cos, sin), Rotary.apply(k, cos, sin)
+
+
 class CausalAttention(Function):
-    """softmax(mask(q kᵀ · s)) v of q, k, v (batch, heads, length, size) on a CPU; position i sees 0 … i.
+    """softmax(mask(q kᵀ · s)) v on a CPU; position i sees 0 … i. q is (batch, heads, length, size); k and v have as many
+    heads or a share of them, of which each is for several heads of q behind each other (Ainslie et al., arXiv:2305.13245).
 
     Forward by torch's fused kernel. Its own backward kernel takes five times as long as the forward one; this one takes
-    about two thirds of that. It computes a block of queries at a time by matrix products. P = exp(s·q kᵀ - logsumexp) and
+    about half of that. It computes a block of queries at a time by matrix products. P = exp(s·q kᵀ - logsumexp) and
     dP - rowsum(dO · O) come out of a product each: what is subtracted is a further column of the factors, in two parts,
     so that bfloat16 loses none of it (Dao et al., arXiv:2205.14135, appendix B.2, has the formulas).
     """
 
     @staticmethod
     def forward(ctx, q: Tensor, k: Tensor, v: Tensor, scale: float):
-        out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True, scale=scale)
+        out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
+            q, repeat_heads(k, q.shape[1]), repeat_heads(v, q.shape[1]), 0.0, True, scale=scale
+        )
         ctx.save_for_backward(q, k, v, out, log_sum)
         ctx.scale = scale
         return out
@@ -271,28 +305,37 @@ class CausalAttention(Function):
     @staticmethod
     def backward(ctx, dout: Tensor):
         q, k, v, out, log_sum = ctx.saved_tensors
-        shape, length = q.shape, q.shape[-2]
-        rows = (dout.float() * out).sum(-1).reshape(-1, length)
-        log_sum = log_sum.reshape(-1, length)
+        length, size = q.shape[-2:]
+        kept = k.shape[0] * k.shape[1]
+        several = (kept, -1, length, size)  # the heads of q for each head of k
+        rows = (dout.float() * out).sum(-1).reshape(several[:3])
         # One batch of matrices behind each other: products of slices of anything else copy them first.
-        q, k, v, dout = (x.contiguous().view(-1, length, shape[-1]) for x in (q * ctx.scale, k, v, dout))
-        wide_q, wide_dout = _with_columns(q, -log_sum), _with_columns(dout, -rows)
+        q, dout = ((q * ctx.scale).reshape(several).contiguous(), dout.reshape(several).contiguous())
+        shape, (k, v) = k.shape, (x.contiguous().view(kept, length, size) for x in (k, v))
+        wide_q, wide_dout = _with_columns(q, -log_sum.reshape(several[:3])), _with_columns(dout, -rows)
         wide_k, wide_v = _with_ones(k), _with_ones(v)
-        dq, dk, dv = torch.empty_like(q), torch.zeros_like(q), torch.zeros_like(q)
+        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         for start in range(0, length, QUERIES):
             end = min(start + QUERIES, length)
-            part = slice(start, end)
-            weights = torch.bmm(wide_q[:, part], wide_k[:, :end].transpose(1, 2)).exp_()
-            weights[..., start:].tril_()
-            dv[:, :end].baddbmm_(weights.transpose(1, 2), dout[:, part])
-            scores = torch.bmm(wide_dout[:, part], wide_v[:, :end].transpose(1, 2)).mul_(weights)
-            dq[:, part] = torch.bmm(scores, k[:, :end])
-            dk[:, :end].baddbmm_(scores.transpose(1, 2), q[:, part])
-        return dq.mul_(ctx.scale).view(shape), dk.view(shape), dv.view(shape), None
+            q_part, dout_part, wide_q_part, wide_dout_part = (
+                x[:, :, start:end].reshape(kept, -1, x.shape[-1]) for x in (q, dout, wide_q, wide_dout)
+            )
+            weights = torch.bmm(wide_q_part, wide_k[:, :end].transpose(1, 2)).exp_()
+            weights.view(kept, -1, end - start, end)[..., start:].tril_()
+            dv[:, :end].baddbmm_(weights.transpose(1, 2), dout_part)
+            scores = torch.bmm(wide_dout_part, wide_v[:, :end].transpose(1, 2)).mul_(weights)
+            dq[:, :, start:end] = torch.bmm(scores, k[:, :end]).view(kept, -1, end - start, size)
+            dk[:, :end].baddbmm_(scores.transpose(1, 2), q_part)
+        return dq.mul_(ctx.scale).view(out.shape), dk.view(shape), dv.view(shape), None
+
+
+def repeat_heads(x: Tensor, heads: int) -> Tensor:
+    """x (batch, fewer heads, length, size) with each head as often as it takes to have `heads`."""
+    return x if x.shape[1] == heads else x.repeat_interleave(heads // x.shape[1], 1)
 
 
 def _with_columns(x: Tensor, column: Tensor) -> Tensor:
-    """x (n, length, size) with `column` (n, length), a float32, behind it as two numbers of x's format that sum to it."""
+    """x (…, length, size) with `column` (…, length), a float32, behind it as two numbers of x's format that sum to it."""
     high = column.to(x.dtype)
     low = (column - high).to(x.dtype)
     return torch.cat([x, high.unsqueeze(-1), low.unsqueeze(-1)], -1)

@@ -9,6 +9,7 @@ or InternLM2, on a CPU or a GPU, in the config's number format; LoRA's weights a
 from __future__ import annotations
 
 import functools
+import sys
 from types import MethodType
 
 import torch
@@ -100,21 +101,53 @@ def _mlp(gate: LoraLayer, up: LoraLayer, down: LoraLayer):
 
 
 class CpuAttention(TorchFunctionMode):
-    """While it is entered, causal attention without mask and dropout on a CPU is passes.CausalAttention."""
+    """While it is entered, causal attention without mask and dropout on a CPU is passes.CausalAttention.
+
+    In transformers' own code keys and values are not repeated for the heads of the queries, and rotary positions are
+    passes.Rotary. InternLM2's code, which comes with the base, stays as it is.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.layers = [
+            module
+            for module in model.modules()
+            if type(module).__module__.startswith("transformers.models.") and hasattr(module, "num_key_value_groups")
+        ]
+        self.groups = [layer.num_key_value_groups for layer in self.layers]
+        sources = [sys.modules[name] for name in {type(layer).__module__ for layer in self.layers}]
+        self.rotary = [(source, source.apply_rotary_pos_emb) for source in sources]
+
+    def __enter__(self):
+        for layer in self.layers:
+            layer.num_key_value_groups = 1
+        for module, _ in self.rotary:
+            module.apply_rotary_pos_emb = passes.rotate
+        return super().__enter__()
+
+    def __exit__(self, *arguments):
+        for layer, groups in zip(self.layers, self.groups, strict=True):
+            layer.num_key_value_groups = groups
+        for module, original in self.rotary:
+            module.apply_rotary_pos_emb = original
+        return super().__exit__(*arguments)
 
     def __torch_function__(self, function, types, arguments=(), keywords=None):
         keywords = keywords or {}
-        if function is scaled_dot_product_attention and self.plain(*arguments, **keywords):
-            q, k, v = (
-                arguments[i] if i < len(arguments) else keywords[n] for i, n in enumerate(("query", "key", "value"))
-            )
+        if function is not scaled_dot_product_attention:
+            return function(*arguments, **keywords)
+        names = ("query", "key", "value")
+        q, k, v = (arguments[i] if i < len(arguments) else keywords[n] for i, n in enumerate(names))
+        rest = {name: value for name, value in keywords.items() if name not in names}
+        if self.plain(q, k, v, *arguments[3:], **rest):
             return passes.CausalAttention.apply(q, k, v, keywords.get("scale") or q.shape[-1] ** -0.5)
-        return function(*arguments, **keywords)
+        k, v = (passes.repeat_heads(x, q.shape[1]) for x in (k, v))
+        return function(q, k, v, *arguments[3:], **rest)
 
     @staticmethod
     def plain(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False) -> bool:
         """Whether passes.CausalAttention computes this."""
-        same = query.shape == key.shape == value.shape
+        same = key.shape == value.shape and query.shape[2:] == key.shape[2:]
         return query.device.type == "cpu" and is_causal and attn_mask is None and dropout_p == 0 and same
 
 
@@ -154,7 +187,7 @@ class SmallFinetune(SupervisedFinetune):
         model = self.llm.get_base_model()
         targets = torch.nn.functional.pad(data["labels"][:, 1:], (0, 1), value=IGNORED).reshape(-1)
         chosen = (targets != IGNORED).nonzero().squeeze(1)
-        with CpuAttention():
+        with CpuAttention(model):
             output = model.base_model(
                 input_ids=data["input_ids"], position_ids=data.get("position_ids"), use_cache=False
             )

@@ -137,17 +137,33 @@ def test_norm_and_mlp_are_autograds():
 
 
 @pytest.mark.parametrize("length", [1, 7, 256, 300])
-def test_attention_is_autograds(length):
+@pytest.mark.parametrize("heads", [4, 2, 1])
+def test_attention_is_autograds(length, heads):
+    """With as many heads of keys as of queries, and with fewer."""
     from torch.nn.functional import scaled_dot_product_attention
 
     from lesson.training.passes import CausalAttention
 
-    shapes = [random(2, 3, length, 16) for _ in range(3)]
+    shapes = [random(2, count, length, 16) for count in (4, heads, heads)]
     assert_same(
         lambda q, k, v: CausalAttention.apply(q, k, v, 0.3),
-        lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3),
+        lambda q, k, v: scaled_dot_product_attention(q, k, v, is_causal=True, scale=0.3, enable_gqa=True),
         *shapes,
     )
+
+
+def test_rotary_positions_are_transformers():
+    from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+
+    from lesson.training.passes import rotate
+
+    cos, sin = random(1, 5, 8, grad=False), random(1, 5, 8, grad=False)
+    for which in (0, 1):
+        assert_same(
+            lambda q, k, which=which: rotate(q.transpose(1, 2), k.transpose(1, 2), cos, sin)[which],
+            lambda q, k, which=which: apply_rotary_pos_emb(q.transpose(1, 2), k.transpose(1, 2), cos, sin)[which],
+            *(random(2, 5, 4, 8, grad=at == which) for at in (0, 1)),
+        )
 
 
 def test_attention_in_bfloat16_is_as_near_as_torchs():
@@ -259,7 +275,7 @@ def count_calls(patch) -> dict[str, int]:
     """How often each pass is used from now on, while `patch` lasts."""
     from lesson.training import passes
 
-    counts = dict.fromkeys(("LoraLinears", "GatedMlp", "RmsNorm", "CausalAttention", "HeadLoss"), 0)
+    counts = dict.fromkeys(("LoraLinears", "GatedMlp", "RmsNorm", "Rotary", "CausalAttention", "HeadLoss"), 0)
 
     def count(name: str, original):
         def counted(*arguments):
@@ -290,5 +306,5 @@ def test_every_layer_is_computed_by_our_passes(tmp_path, monkeypatch):
         layers = 2
         assert counts == {
             **{"LoraLinears": 2 * layers, "GatedMlp": layers, "RmsNorm": 2 * layers + 1},
-            **{"CausalAttention": layers, "HeadLoss": 1},
+            **{"Rotary": 0 if base == "internlm2" else 2 * layers, "CausalAttention": layers, "HeadLoss": 1},
         }, base
