@@ -22,7 +22,10 @@ QUERIES = 128  # queries whose attention is computed again at a time in the back
 
 @dataclass
 class Member:
-    """A frozen layer of a LoraGroup and its LoRA: W (out, in), b (out,) or None, A (r, in) and B (out, r), the scale s."""
+    """A frozen layer of a LoraGroup and its LoRA: W (out, in), b (out,) or None, A (r, in) and B (out, r), the scale s.
+
+    r and s are the same for all layers of a group.
+    """
 
     weight: nn.Parameter
     bias: Tensor | None
@@ -93,18 +96,18 @@ class LoraGroup:
         """The gradients by x (n, in), a part of a wider matrix, and by each of `parameters`, from dy (n, out)."""
         dwide = dy @ self.matrix
         x, dx, dlow = wide[:, : self.inputs], dwide[:, : self.inputs], dwide[:, self.inputs :]
+        # One matrix for all A and one for all B: few long loops instead of many short ones.
+        das, dbs = dy.new_empty(self.low, self.inputs), dy.new_empty(self.outputs, len(self.members[0].a))
         if kept is None:
-            da_all = dlow.t() @ x
+            torch.mm(dlow.t(), x, out=das)
             dx.addmm_(dlow, self.down)
-        gradients = []
-        for at, (member, rows, columns, behind) in enumerate(self.slices()):
-            if kept is None:
-                da = da_all[columns]
-            else:
-                da = dlow[:, columns].t() @ _dropped(x, kept[at], p)
+        for at, (_, rows, columns, behind) in enumerate(self.slices()):
+            torch.mm(dy[:, rows].t(), wide[:, behind], out=dbs[rows])
+            if kept is not None:
+                torch.mm(dlow[:, columns].t(), _dropped(x, kept[at], p), out=das[columns])
                 dx += _dropped(dlow[:, columns] @ self.down[columns], kept[at], p)
-            gradients += [da.float().mul_(member.scale), (dy[:, rows].t() @ wide[:, behind]).float()]
-        return dx, gradients
+        das, dbs = das.float().mul_(self.members[0].scale), dbs.float()
+        return dx, [part for _, rows, columns, _ in self.slices() for part in (das[columns], dbs[rows])]
 
 
 class LoraLinears(Function):

@@ -71,11 +71,12 @@ def patch_modules(model: nn.Module) -> None:
             module.forward = MethodType(rms_norm, module)
         for names in MLPS:
             layers = [getattr(module, name, None) for name in names]
-            if all(map(is_adapted, layers)) and isinstance(getattr(module, "act_fn", None), nn.SiLU):
+            gated = isinstance(getattr(module, "act_fn", None), nn.SiLU)
+            if gated and all(map(is_adapted, layers)) and are_alike(layers[:2]):
                 module.forward = _mlp(*layers)
                 done.update(layers)
         layers = [getattr(module, name, None) for name in ("q_proj", "k_proj", "v_proj")]
-        if all(map(is_adapted, layers)) and len({layer.base_layer.bias is None for layer in layers}) == 1:
+        if all(map(is_adapted, layers)) and are_alike(layers):
             _share(layers)
             done.update(layers)
     for module in model.modules():
@@ -86,6 +87,15 @@ def patch_modules(model: nn.Module) -> None:
 def is_adapted(module: nn.Module | None) -> bool:
     """Whether it is a linear layer with LoRA."""
     return isinstance(module, LoraLayer) and isinstance(getattr(module, "base_layer", None), nn.Linear)
+
+
+def are_alike(layers: list[LoraLayer]) -> bool:
+    """Whether they can be one passes.LoraGroup: rank, scale, dropout, and whether there is a bias."""
+    adapters = [low_rank(layer) for layer in layers]
+    found = {
+        (len(a), s, p, layer.base_layer.bias is None) for (a, _, s, p), layer in zip(adapters, layers, strict=True)
+    }
+    return len(found) == 1
 
 
 def _share(layers: list[LoraLayer]) -> None:
