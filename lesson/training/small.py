@@ -89,6 +89,15 @@ def is_adapted(module: nn.Module | None) -> bool:
     return isinstance(module, LoraLayer) and isinstance(getattr(module, "base_layer", None), nn.Linear)
 
 
+def release_files(model: nn.Module) -> None:
+    """Copy the frozen weights that no passes.LoraGroup will copy: transformers maps weights from the base's files, and a
+    file counts as memory as long as one of its weights is used."""
+    copied = {module.base_layer.weight for module in model.modules() if is_adapted(module)}
+    for parameter in model.parameters():
+        if not parameter.requires_grad and parameter not in copied:
+            parameter.data = parameter.data.clone()
+
+
 def are_alike(layers: list[LoraLayer]) -> bool:
     """Whether they can be one passes.LoraGroup: rank, scale, dropout, and whether there is a bias."""
     adapters = [low_rank(layer) for layer in layers]
@@ -188,6 +197,7 @@ class SmallFinetune(SupervisedFinetune):
             self.lora.target_modules = find_all_linear_names(self.llm)
         self.llm = get_peft_model(self.llm, self.lora)
         patch_modules(self.llm)
+        release_files(self.llm)
 
     def compute_loss(self, data: dict, data_samples=None) -> dict[str, Tensor]:
         """{"loss": scalar} of `data`: input_ids, labels, position_ids (batch, length).
