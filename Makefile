@@ -92,9 +92,9 @@ push: | $(PY) ## upload an export to Hugging Face's hub, private unless PUBLIC=1
 chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
 	@$(PY) -m recipe.chat
 # USE=adapter, which web takes by itself, needs no merged model; USE=base needs no training.
-web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert)) ## chat, comparison and evaluation on a page | 网页：对话、对比、评测 | USE HOST PORT
+web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert)) ## chat, comparison and evaluation on a page | 网页：对话、对比、评测 | USE HOST PORT ALLOW_HOST ROOT_PATH
 	@$(PY) -m recipe.web
-serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE PROMPT HOST PORT
+serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE PROMPT HOST PORT ALLOW_HOST
 	@$(PY) -m recipe.serve
 submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT RUBRIC SOURCE PUBLISHED FORCE
 	@$(PY) -m recipe.submission

@@ -15,7 +15,7 @@ from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.serving import endpoint
 
-SETTINGS = ("PROFILE", "BUILD", "USE", "PROMPT", "HOST", "PORT")
+SETTINGS = ("PROFILE", "BUILD", "USE", "PROMPT", "HOST", "PORT", "ALLOW_HOST")
 
 
 def stage(values: Values) -> int:

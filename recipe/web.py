@@ -3,7 +3,8 @@
 A Gradio page on HOST:PORT (127.0.0.1:7860). USE=adapter (the default here: one base in memory gives both answers),
 merged or base. The model is loaded once and answers one visitor at a time; the others wait in a queue of bounded
 length. Stopping an answer, or leaving the page, frees the model. What people and models say is shown as text: no HTML,
-Markdown or script of theirs runs. The page asks no host but this one, and nothing is reported to anybody.
+Markdown or script of theirs runs. The page asks no host but this one, and nothing is reported to anybody. Behind a proxy,
+ALLOW_HOST= is the name that the browser shows, and ROOT_PATH= the path.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.serving import page_server
 
-SETTINGS = ("PROFILE", "BUILD", "USE", "HOST", "PORT")
+SETTINGS = ("PROFILE", "BUILD", "USE", "HOST", "PORT", "ALLOW_HOST", "ROOT_PATH")
 
 
 def stage(values: Values) -> int:

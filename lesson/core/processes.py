@@ -114,10 +114,10 @@ def _wait(process: int, watch: Callable[[], object] | None) -> tuple[int, object
     return os.wait4(process, 0)[1:]
 
 
-def die_with_parent() -> None:
-    """Ask Linux for SIGTERM when the parent dies: a killed `make train` must not leave a trainer writing on."""
+def die_with_parent(by: signal.Signals = signal.SIGTERM) -> None:
+    """Ask Linux for the signal `by` when the parent dies: a killed `make train` must not leave a trainer writing on."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1  # <sys/prctl.h>
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, by)
         if os.getppid() != int(os.environ.get(PARENT, os.getppid())):
             sys.exit(128 + signal.SIGTERM)  # it died before the request was made

@@ -159,6 +159,19 @@ def parse_host(text: str) -> str:
     return text
 
 
+def parse_hosts(text: str) -> tuple[str, ...]:
+    """Host names, a comma between two."""
+    return tuple(parse_host(part.strip()) for part in text.split(",")) if text else ()
+
+
+def parse_root_path(text: str) -> str:
+    if text and not re.fullmatch(r"(/[\w.~%@:-]+)+/?|https?://[\w.:/~%@\[\]-]+", text, re.ASCII):
+        raise ValueError(
+            tr("a path as /user/anna/proxy/7860, or a whole URL", "应为 /user/anna/proxy/7860 这样的路径，或完整的 URL")
+        )
+    return text.rstrip("/")
+
+
 def parse_repo(text: str) -> str:
     """A repository's name as the hub accepts it (huggingface_hub's validate_repo_id)."""
     part = r"(?![-.])[\w.-]{1,96}(?<![-.])"
@@ -179,6 +192,8 @@ KINDS: dict[str, Callable[[str], object]] = {
     "switch": parse_switch,
     "name": parse_name,
     "host": parse_host,
+    "hosts": parse_hosts,
+    "root-path": parse_root_path,
     "repo": parse_repo,
 }
 KINDS_WITH_LIMITS: dict[str, Callable[..., Callable[[str], object]]] = {

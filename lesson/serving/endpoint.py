@@ -198,7 +198,7 @@ def build_endpoint(values: Values) -> Endpoint:
         accelerator="cpu" if values.profile == "tiny" else "auto",
         devices=1,
         timeout=PATIENCE,
-        middlewares=[(part.cls, part.kwargs) for part in make_middleware(host)],
+        middlewares=[(part.cls, part.kwargs) for part in make_middleware(host, values.allow_host)],
         disable_openapi_url=True,
     )
     add_routes(server.app, model)
@@ -229,6 +229,9 @@ def run_endpoint(endpoint: Endpoint) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
+    # The process that listens is forked: killed with -9, this one would leave it behind, with the port taken. SIGTERM would
+    # make it wait for answers that nobody gives any more.
+    os.register_at_fork(after_in_child=lambda: die_with_parent(signal.SIGKILL))
     endpoint.server.run(
         host=endpoint.host,
         port=endpoint.port,

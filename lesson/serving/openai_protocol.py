@@ -30,7 +30,11 @@ def read_request(request: ChatCompletionRequest) -> tuple[Chat, Sampling]:
             content = None if None in parts else "".join(parts)
         if message.role not in ROLES or not isinstance(content, str):
             raise HTTPException(400, "messages: only text of the roles system, user and assistant")
+        if not is_unicode(content):
+            raise HTTPException(400, "messages: half of a surrogate pair is no character")
         chat.append({"role": message.role, "content": content})
+    if not is_unicode(request.model):  # the answer repeats it
+        raise HTTPException(400, "model: half of a surrogate pair is no character")
     if not 1 <= len(chat) <= MOST_MESSAGES:
         raise HTTPException(400, f"messages: from 1 to {MOST_MESSAGES}")
     if sum(len(message["content"]) for message in chat) > LONGEST_MESSAGES:
@@ -52,6 +56,15 @@ def read_request(request: ChatCompletionRequest) -> tuple[Chat, Sampling]:
         if getattr(request, name):
             raise HTTPException(400, f"{name}: not supported")
     return chat, Sampling(temperature, top_p, most)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold the text: JSON's "\\ud800" alone gives a string that nothing can write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def add_system_prompt(chat: Chat, system: str) -> Chat:

@@ -15,7 +15,7 @@ from lesson.runs.folder import find_last_run
 from lesson.serving.addresses import format_address, is_loopback, keep_proxy_off_loopback, require_free_port
 from lesson.serving.models import Models
 from lesson.serving.page import CSS, build_page, make_theme
-from lesson.serving.request_limits import make_middleware
+from lesson.serving.request_limits import PAGE_PATHS, make_middleware
 
 PORT = 7860
 
@@ -55,7 +55,13 @@ def start_page(values: Values, report: Callable[[str], None]) -> PageServer:
         max_file_size=1,  # byte: the page takes no files
         theme=make_theme(),
         css=CSS,
-        app_kwargs={"middleware": make_middleware(host), "docs_url": None, "redoc_url": None},
+        root_path=values.root_path or None,
+        app_kwargs={
+            "middleware": make_middleware(host, values.allow_host, PAGE_PATHS),
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
     )
     return PageServer(host, port, lambda: page.close(verbose=False))
 

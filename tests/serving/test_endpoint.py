@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import openai
 import pytest
-from servers import NAME, serving
+from servers import NAME, environment, free_port, serving
 
+from lesson.core.messages import UserError
+from lesson.core.settings import ROOT
+from lesson.serving.addresses import require_free_port
 from lesson.serving.endpoint import MOST_WAITING
 from lesson.serving.openai_protocol import LONGEST_ANSWER, LONGEST_MESSAGES
 from lesson.serving.request_limits import LARGEST_REQUEST
@@ -85,6 +93,47 @@ def test_what_is_not_taken_is_an_error_in_openai_s_form(server, wrong):
     with pytest.raises(openai.BadRequestError) as refused:
         client(server).chat.completions.create(**{"model": NAME, "messages": WHO, **wrong})
     assert refused.value.body["type"] == "invalid_request_error" and refused.value.body["message"]
+
+
+@pytest.mark.parametrize("place", ["content", "model"])
+def test_half_of_a_surrogate_pair_is_the_request_s_fault(server, place):
+    """JSON can write it, UTF-8 cannot: sent as it stands, for the client of OpenAI does not."""
+    content, model = ("\\ud800", "x") if place == "content" else ("x", "\\ud800")
+    body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "{content}"}}]}}'
+    request = urllib.request.Request(
+        server.url + "/v1/chat/completions", body.encode(), {"Content-Type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30)
+    assert refused.value.code == 400 and "surrogate" in refused.value.read().decode()
+
+
+def test_killed_it_leaves_neither_a_listener_nor_a_taken_port(lesson, tmp_path):
+    """kill -9 of the process that make started: what it forked and spawned goes with it."""
+    port = free_port()
+    command = [sys.executable, "-m", "recipe.serve", "--port", str(port)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(lesson, USE="base"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    give_up = time.monotonic() + 60
+    while True:
+        assert process.poll() is None and time.monotonic() < give_up
+        with contextlib.suppress(OSError), direct.open(f"http://127.0.0.1:{port}/health", timeout=5):
+            break
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    give_up = time.monotonic() + 10
+    while True:
+        try:
+            require_free_port("127.0.0.1", port)
+            break
+        except UserError:
+            assert time.monotonic() < give_up, "still taken"
+            time.sleep(0.1)
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
 
 
 def test_a_stream_that_cannot_begin_tells_the_client_why(server):

@@ -343,6 +343,19 @@ def test_a_request_that_is_too_large_or_for_another_host_is_refused(server):
     assert post(call, b'{"data": ["' + b"a" * LARGEST_REQUEST + b'"]}') == 413
 
 
+def test_uploads_redirects_and_descriptions_are_closed_and_half_a_character_is_no_crash(server):
+    """gradio would take empty files from anybody and never remove them, and send a visitor on to any URL."""
+    boundary = b'--b\r\nContent-Disposition: form-data; name="files"; filename="a"\r\n\r\n\r\n--b--\r\n'
+    upload = {"Content-Type": "multipart/form-data; boundary=b", "Origin": "http://evil.example"}
+    assert post(server.url + "/gradio_api/upload", boundary, **upload) == 404
+    for path in ("/openapi.json", "/gradio_api/openapi.json", "/gradio_api/file=http://evil.example/", "/monitoring"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            urllib.request.build_opener(urllib.request.ProxyHandler({})).open(server.url + path, timeout=20)
+    body = b'{"data": ["\\ud800", null, "none", "", 0, 1, 16]}'
+    assert post(server.url + "/gradio_api/call/chat", body) in (200, 400)
+    assert "Traceback" not in server.screen
+
+
 def test_what_a_model_says_is_shown_and_neither_runs_nor_loads(rigged, visit):
     page = visit(rigged)
     page.get_by_text("设置").first.click()

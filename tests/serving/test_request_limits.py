@@ -8,16 +8,19 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from lesson.serving.request_limits import LARGEST_REQUEST, make_middleware
+from lesson.core.settings import Values
+from lesson.serving.request_limits import LARGEST_REQUEST, PAGE_PATHS, make_middleware
 
 
-def client(host: str) -> TestClient:
-    """A client of a server that listens on `host` and answers how many bytes it was sent."""
+def client(host: str, *allowed: str, paths=None) -> TestClient:
+    """A client of a server that listens on `host` and answers how many bytes it was sent, on any path."""
 
     async def count(request):
         return PlainTextResponse(str(len(await request.body())))
 
-    app = Starlette(routes=[Route("/", count, methods=["POST"])], middleware=make_middleware(host))
+    app = Starlette(
+        routes=[Route("/{path:path}", count, methods=["POST"])], middleware=make_middleware(host, allowed, paths)
+    )
     return TestClient(app, base_url="http://127.0.0.1")
 
 
@@ -33,3 +36,34 @@ def test_a_server_for_this_machine_answers_to_its_names_alone():
     assert client("127.0.0.1").post("/", headers=headers).status_code == 400
     assert client("0.0.0.0").post("/", headers=headers).status_code == 200
     assert client("127.0.0.1").post("/", headers={"Host": "localhost:1"}).status_code == 200
+
+
+def test_a_foreign_host_is_told_what_to_set_and_what_was_set_is_taken():
+    proxied = {"Host": "Hub.Example:443"}
+    refused = client("127.0.0.1").post("/", headers=proxied)
+    assert refused.status_code == 400 and "ALLOW_HOST=" in refused.text
+    allowed = Values({"ALLOW_HOST": "hub.example, other.example"}).allow_host
+    assert client("127.0.0.1", *allowed).post("/", headers=proxied).status_code == 200
+    assert client("127.0.0.1", *allowed).post("/", headers={"Host": "evil.example"}).status_code == 400
+    for name in ("[::1]:7860", "[::1]", "LOCALHOST"):
+        assert client("::1").post("/", headers={"Host": name}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/gradio_api/queue/join", 200),
+        ("/gradio_api/file=build/picture.png", 200),
+        ("/gradio_api/file=http://evil.example/", 404),
+        ("/gradio_api/file=https:/evil.example/", 404),
+        ("/gradio_api/upload", 404),
+        ("/gradio_api/upload_progress", 404),
+        ("/gradio_api/proxy=http://evil.example/", 404),
+        ("/gradio_api/openapi.json", 404),
+        ("/openapi.json", 404),
+        ("/monitoring", 404),
+    ],
+)
+def test_of_a_page_only_what_it_needs_is_open(path, status):
+    assert client("127.0.0.1", paths=PAGE_PATHS).post(path).status_code == status
