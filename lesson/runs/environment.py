@@ -68,6 +68,7 @@ def engine_environment(values: Values) -> dict[str, str]:
         environment.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OMP_WAIT_POLICY="PASSIVE")
         # A step has thousands of short parallel loops, and waking a thread took as long as a loop: two threads were no
         # faster than one. So a thread spins for some 0.1 ms before it sleeps: a quarter off a step of 135M on an idle
-        # machine, and no time lost on a busy one. Ten times as long made steps there three times as slow.
+        # machine, and about a sixth more where threads must share a core. Ten times as long made steps there three times
+        # as slow.
         environment["GOMP_SPINCOUNT"] = str(SPINS)
     return environment
