@@ -79,24 +79,24 @@ compare-loss: | $(PY) ## are two loss curves the same? | 两条损失曲线是�
 	@$(PY) -m recipe.loss
 golden-loss: | $(PY) ## keep a run's loss curve as a golden | 把训练的损失曲线存为 golden | A
 	@$(PY) -m recipe.golden_loss
-convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging Face 适配器 | FORCE
+convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging Face 适配器 | FORCE RUN
 	@$(PY) -m recipe.convert
-merge: convert ## adapter and base to one model | 适配器与基座合并为一个模型 | FORCE
+merge: convert ## adapter and base to one model | 适配器与基座合并为一个模型 | FORCE RUN
 	@$(PY) -m recipe.merge
-eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT QUANT QUESTIONS_SET SAMPLES
+eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT QUANT QUESTIONS_SET SAMPLES RUN
 	@$(PY) -m recipe.evaluate
-export: merge ## the assistant for other programs: hf, gguf, ollama, adapter | 导出给其他程序：hf、gguf、ollama、adapter | FORMAT QUANT LLAMA_CPP SIGNING_KEY FORCE
+export: merge ## the assistant for other programs: hf, gguf, ollama, adapter | 导出给其他程序：hf、gguf、ollama、adapter | FORMAT QUANT LLAMA_CPP SIGNING_KEY FORCE RUN
 	@$(PY) -m recipe.export
-push: | $(PY) ## upload an export to Hugging Face's hub, private unless PUBLIC=1 | 把导出上传到 Hugging Face，默认私有 | REPO PUBLIC FORMAT QUANT
+push: | $(PY) ## upload an export to Hugging Face's hub, private unless PUBLIC=1 | 把导出上传到 Hugging Face，默认私有 | REPO PUBLIC FORMAT QUANT RUN
 	@$(PY) -m recipe.push
-chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT
+chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT RUN
 	@$(PY) -m recipe.chat
 # USE=adapter, which web takes by itself, needs no merged model; USE=base needs no training.
-web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert)) ## chat, comparison and evaluation on a page | 网页：对话、对比、评测 | USE HOST PORT ALLOW_HOST ROOT_PATH
+web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert)) ## chat, comparison and evaluation on a page | 网页：对话、对比、评测 | USE HOST PORT ALLOW_HOST ROOT_PATH RUN
 	@$(PY) -m recipe.web
-serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE PROMPT HOST PORT ALLOW_HOST
+serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE PROMPT HOST PORT ALLOW_HOST RUN
 	@$(PY) -m recipe.serve
-submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT RUBRIC SOURCE PUBLISHED FORCE
+submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT RUBRIC SOURCE PUBLISHED FORCE RUN
 	@$(PY) -m recipe.submission
 check: | $(CHECK_PY) ## a verdict on a submission, from its files alone | 只看文件，给出提交的检查结果 | SUBMISSION OLD_NAME NEW_NAME MODEL RUBRIC SOURCE PUBLISHED REPORT RERUN QUESTIONS RETRAIN STEPS FORMAT
 	@$(CHECK_PY) -m recipe.check

@@ -11,12 +11,14 @@ import sys
 
 from lesson.core import cli
 from lesson.core.settings import Values
+from lesson.runs.chosen import lines_of_choice
 from lesson.serving.chat import chat_with_model
 
-SETTINGS = ("PROFILE", "BUILD", "USE", "PROMPT")
+SETTINGS = ("PROFILE", "BUILD", "RUN", "USE", "PROMPT")
 
 
 def stage(values: Values) -> int:
+    cli.show_note(lines_of_choice(values))
     chat_with_model(values, input, sys.stdout, progress=sys.stderr)
     return 0
 

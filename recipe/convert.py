@@ -8,7 +8,7 @@ from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.training.convert import convert_checkpoint, lines_of
 
-SETTINGS = ("PROFILE", "BUILD", "FORCE")
+SETTINGS = ("PROFILE", "BUILD", "RUN", "FORCE")
 
 
 def stage(values: Values) -> int:

@@ -19,11 +19,13 @@ from lesson.core.settings import Values
 from lesson.evaluation import report
 from lesson.evaluation.evaluate import evaluate_run
 from lesson.export.evaluation import evaluate_export
+from lesson.runs.chosen import lines_of_choice
 
-SETTINGS = ("PROFILE", "BUILD", "USE", "FORMAT", "QUANT", "QUESTIONS_SET", "SAMPLES")
+SETTINGS = ("PROFILE", "BUILD", "RUN", "USE", "FORMAT", "QUANT", "QUESTIONS_SET", "SAMPLES")
 
 
 def stage(values: Values) -> int:
+    cli.show_note(lines_of_choice(values))
     if values.text("USE") == "export":
         evaluation, problems = evaluate_export(values, progress=sys.stderr)
         print(*report.make_lines(evaluation.result, evaluation.lines, evaluation.folder), *problems, sep="\n")

@@ -13,11 +13,13 @@ import sys
 from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.export.make import choose_quant, export_run, lines_of
+from lesson.runs.chosen import lines_of_choice
 
-SETTINGS = ("PROFILE", "BUILD", "FORMAT", "QUANT", "LLAMA_CPP", "SIGNING_KEY", "FORCE")
+SETTINGS = ("PROFILE", "BUILD", "RUN", "FORMAT", "QUANT", "LLAMA_CPP", "SIGNING_KEY", "FORCE")
 
 
 def stage(values: Values) -> int:
+    cli.show_note(lines_of_choice(values))
     form = values.of_export("FORMAT", "hf")
     made = export_run(values, form, report=cli.show_line, progress=sys.stderr)
     print(*lines_of(made, form, choose_quant(values)), sep="\n")

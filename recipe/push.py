@@ -12,11 +12,13 @@ from lesson.core import cli
 from lesson.core.settings import Values
 from lesson.export.make import ADAPTER
 from lesson.export.push import lines_of, push_export
+from lesson.runs.chosen import lines_of_choice
 
-SETTINGS = ("PROFILE", "BUILD", "REPO", "PUBLIC", "FORMAT", "QUANT")
+SETTINGS = ("PROFILE", "BUILD", "RUN", "REPO", "PUBLIC", "FORMAT", "QUANT")
 
 
 def stage(values: Values) -> int:
+    cli.show_note(lines_of_choice(values))
     form = values.of_export("FORMAT", ADAPTER)
     print(*lines_of(push_export(values, form, report=cli.show_line, progress=sys.stderr)), sep="\n")
     return 0

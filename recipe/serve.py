@@ -13,12 +13,14 @@ import sys
 
 from lesson.core import cli
 from lesson.core.settings import Values
+from lesson.runs.chosen import lines_of_choice
 from lesson.serving import endpoint
 
-SETTINGS = ("PROFILE", "BUILD", "USE", "PROMPT", "HOST", "PORT", "ALLOW_HOST")
+SETTINGS = ("PROFILE", "BUILD", "RUN", "USE", "PROMPT", "HOST", "PORT", "ALLOW_HOST")
 
 
 def stage(values: Values) -> int:
+    cli.show_note(lines_of_choice(values))
     server = endpoint.build_endpoint(values)
     print(*endpoint.make_lines(server), sep="\n", flush=True)
     endpoint.run_endpoint(server)

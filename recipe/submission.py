@@ -11,12 +11,14 @@ import sys
 from lesson.core import cli
 from lesson.core.messages import tr
 from lesson.core.settings import Values
+from lesson.runs.chosen import lines_of_choice
 from lesson.submission.pack import pack_submission
 
-SETTINGS = ("NAME", "OUT", "PROFILE", "BUILD", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE")
+SETTINGS = ("NAME", "OUT", "PROFILE", "BUILD", "RUN", "RUBRIC", "SOURCE", "PUBLISHED", "FORCE")
 
 
 def stage(values: Values) -> int:
+    cli.show_note(lines_of_choice(values))
     verdict, out = pack_submission(values, report=print)
     print(tr(f"written: {out}", f"已写出：{out}"))
     if not verdict["passed"]:

@@ -15,12 +15,14 @@ import threading
 from lesson.core import cli
 from lesson.core.messages import tr
 from lesson.core.settings import Values
+from lesson.runs.chosen import lines_of_choice
 from lesson.serving import page_server
 
-SETTINGS = ("PROFILE", "BUILD", "USE", "HOST", "PORT", "ALLOW_HOST", "ROOT_PATH")
+SETTINGS = ("PROFILE", "BUILD", "RUN", "USE", "HOST", "PORT", "ALLOW_HOST", "ROOT_PATH")
 
 
 def stage(values: Values) -> int:
+    cli.show_note(lines_of_choice(values))
     server = page_server.start_page(values, report=lambda line: print(line, file=sys.stderr, flush=True))
     print(*page_server.make_lines(server), sep="\n", flush=True)
     try:

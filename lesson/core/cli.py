@@ -55,6 +55,12 @@ def show_line(line: str) -> None:
     print(line, flush=True)
 
 
+def show_note(lines: Sequence[str]) -> None:
+    """Print what is said beside the result, so that the result alone goes on to another program."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
 def guarded(call: Callable[[], int], stdout: TextIO | None = None, stderr: TextIO | None = None) -> int:
     """The exit status of `call()`, its output sent to the given streams; user errors become one line."""
     out, err = stdout or sys.stdout, stderr or sys.stderr

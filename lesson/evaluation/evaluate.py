@@ -29,7 +29,8 @@ from lesson.evaluation.loading import find_weights, load_model, use_environment
 from lesson.evaluation.rendering import find_default_prompt
 from lesson.evaluation.report import draw_evaluation
 from lesson.evaluation.turns import Question, ask_in_turns
-from lesson.runs.folder import Run, find_last_run
+from lesson.runs.chosen import find_chosen_run
+from lesson.runs.folder import Run
 
 TEMPERATURE = 0.7  # of the answers that SAMPLES draws
 
@@ -63,7 +64,7 @@ def evaluate_run(values: Values, progress: TextIO, exported: ExportedAnswers | N
     Raises UserError when something is missing, or when a question was trained on.
     """
     use_environment(values)
-    run = find_last_run(values)
+    run = find_chosen_run(values)
     use = "export" if exported else values.use
     if use == "base":
         raise UserError(

@@ -17,7 +17,8 @@ from lesson.evaluation.loading import use_environment
 from lesson.export.engine import Engine
 from lesson.export.make import ADAPTER, choose_quant, export_folder
 from lesson.export.prompts import Difference, find_difference, prepare_messages
-from lesson.runs.folder import Run, find_last_run
+from lesson.runs.chosen import find_chosen_run
+from lesson.runs.folder import Run
 
 ENGINES = {"hf": "transformers", "gguf": "llama.cpp", "ollama": "llama.cpp"}
 LARGEST_FALL = 0.02  # of the share of answers that say the name, export against merged: the issue's two points
@@ -129,7 +130,7 @@ def evaluate_export(values: Values, progress: TextIO) -> tuple[Evaluation, list[
     Raises UserError as open_exported and evaluate_run do.
     """
     use_environment(values)
-    run = find_last_run(values)
+    run = find_chosen_run(values)
     merged = read_merged_scores(run)
     with open_exported(values, run, progress) as exported:
         evaluation = evaluate_run(values, progress, exported)

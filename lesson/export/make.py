@@ -22,7 +22,8 @@ from lesson.export.hugging_face import write_model
 from lesson.export.ollama import write_modelfile
 from lesson.export.prompts import check_prompts
 from lesson.runs.base import find_run_base
-from lesson.runs.folder import Run, find_last_run, remove_left_parts
+from lesson.runs.chosen import find_chosen_run
+from lesson.runs.folder import Run, remove_left_parts
 from lesson.training.convert import base_name, trained_in_4_bits
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder
 
@@ -46,7 +47,7 @@ def export_run(values: Values, form: str, report: Callable[[str], None], progres
     Raises UserError when a part is missing, a tool fails, or an edited export would be overwritten.
     """
     remove_left_parts(values.build)
-    run = find_last_run(values)
+    run = find_chosen_run(values)
     record, quant = run.read_record(), choose_quant(values)
     scores = run.evaluation / "evaluation.json"
     known = read_json(scores, tr("run make eval", "请运行 make eval")) if scores.is_file() else None

@@ -22,7 +22,8 @@ from lesson.core.settings import Values
 from lesson.export.card import SUMS
 from lesson.export.make import ADAPTER, SIGNATURE, choose_quant, export_folder
 from lesson.model.hub import find_endpoint, limit_silence
-from lesson.runs.folder import Run, find_last_run
+from lesson.runs.chosen import find_chosen_run
+from lesson.runs.folder import Run
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -51,7 +52,7 @@ def push_export(values: Values, form: str, report: Callable[[str], None], progre
     there is no such export, a file of it changed, or the hub does not take it.
     """
     repo, token, endpoint = require_repo(values), require_token(), find_endpoint()
-    run = find_last_run(values)
+    run = find_chosen_run(values)
     folder = export_folder(run, form, choose_quant(values))
     command = f"make export FORMAT={form}" + (f" QUANT={choose_quant(values)}" if folder.name != form else "")
     if not folder.is_dir():

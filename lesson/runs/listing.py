@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,20 +18,28 @@ from lesson.core.layout import last_run_link, runs_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.text import display_width
 from lesson.runs.curve import CURVE, read_curve
+from lesson.runs.divergence import DivergenceDetector
 from lesson.runs.folder import Run
 
 
 def figures_of(run: Run, current: bool) -> dict:
     """The key figures of a run; None for what is not known (yet).
 
-    {"id", "current", "finished": bool, "time": when its record or curve was last written (ISO 8601, UTC), "profile",
+    {"id", "current", "finished": bool, "diverged": whether its losses tell of training in vain, "time": when its record or curve was last written (ISO 8601, UTC), "profile",
     "speed", "name", "step", "steps", "loss": [first, last] (means of the ends once finished, else single steps),
     "seconds": of all steps, "tokens_per_second", "peak_memory": bytes (the GPU's where one was used), "seed",
     "identity": share of identity questions answered with the new name, all system prompts together}
     """
     result = dict.fromkeys(("profile", "speed", "name", "step", "steps", "loss", "seconds", "tokens_per_second"))
     result |= dict.fromkeys(("peak_memory", "seed", "identity"))
-    result = {"id": run.folder.name, "current": current, "finished": False, "time": _time_of(run.folder), **result}
+    result = {
+        "id": run.folder.name,
+        "current": current,
+        "finished": False,
+        "diverged": False,
+        "time": _time_of(run.folder),
+        **result,
+    }
     curve = run.work_dir / CURVE
     if curve.exists():
         result["time"] = _time_of(curve)
@@ -56,6 +65,8 @@ def _figures_of_curve(lines: list[dict]) -> dict:
     found = {"steps": lines[0].get("total") if lines else None, "step": steps[-1]["step"] if steps else 0}
     if steps:
         found["loss"] = [steps[0]["loss"], steps[-1]["loss"]]
+        detector = DivergenceDetector()
+        found["diverged"] = any(detector.has_diverged(math.nan if s["loss"] is None else s["loss"]) for s in steps)
         found |= _speed(sum(s["tokens"] for s in steps), sum(s["seconds"] for s in steps))
         found["peak_memory"] = max((s["memory"] for s in steps if "memory" in s), default=None)
     return found
@@ -109,7 +120,9 @@ def cells_of(figures: dict) -> dict[str, str]:
         return "-" if figures[key] is None else form(figures[key])
 
     state = tr("finished", "完成")
-    if not figures["finished"]:
+    if not figures["finished"] and figures["diverged"]:
+        state = tr(f"diverged at {figures['step']}", f"第 {figures['step']} 步发散")
+    elif not figures["finished"]:
         step = figures["step"] or 0
         state = tr(f"at {step}", f"第 {step} 步") + (f"/{figures['steps']}" if figures["steps"] else "")
     speed = "" if figures["speed"] in (None, "stock") else f" {figures['speed']}"
@@ -151,4 +164,13 @@ def lines_of(runs: list[dict], build: Path) -> list[str]:
     lines = align_columns([head.split(","), *(list(cells_of(run).values()) for run in runs)])
     if any(run["current"] for run in runs):
         lines.append(tr("* the current run: BUILD/run", "* 当前训练：BUILD/run"))
+    if any(not run["finished"] and not run["diverged"] for run in runs):
+        lines.append(
+            tr(
+                "at a step: not finished; the same make train goes on",
+                "停在某一步：未完成，再次运行同样的 make train 会继续",
+            )
+        )
+    if any(run["diverged"] and not run["finished"] for run in runs):
+        lines.append(tr("diverged: make train with a smaller LR", "发散：用更小的 LR 再次 make train"))
     return lines

@@ -39,7 +39,7 @@ from lesson.core.settings import Values
 from lesson.evaluation.base_names import list_names_to_show
 from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import find_weights, use_environment
-from lesson.runs.folder import find_last_run
+from lesson.runs.chosen import find_chosen_run
 from lesson.serving.addresses import format_address, is_loopback, keep_proxy_off_loopback, require_free_port
 from lesson.serving.models import Models
 from lesson.serving.openai_protocol import add_routes, add_system_prompt, choose_finish_reason, read_request
@@ -65,7 +65,7 @@ class Assistant(litserve.LitAPI):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
         values = Values(self.flags, {})
         use_environment(values)
-        run = None if self.use == "base" else find_last_run(values)
+        run = None if self.use == "base" else find_chosen_run(values)
         self.models = Models(values, self.use, run)
         persona = run.read_record()["persona"] if run else ""
         self.system = read_system_prompts(persona, self.models.default_prompt).get(values.prompt, "")
@@ -184,12 +184,12 @@ def build_endpoint(values: Values) -> Endpoint:
     port is taken."""
     use_environment(values)
     keep_proxy_off_loopback()
-    run = None if values.use == "base" else find_last_run(values)
+    run = None if values.use == "base" else find_chosen_run(values)
     # What is missing is said here in one line; the worker's would be a traceback.
     find_weights(values, values.use, run)
     model = run.read_record()["names"]["new"] if run else list_names_to_show(values, None)[0]
     prompt = values.prompt if values.given("PROMPT") else "default"
-    flags = {"PROFILE": values.profile, "BUILD": str(values.build), "PROMPT": prompt}
+    flags = {"PROFILE": values.profile, "BUILD": str(values.build), "PROMPT": prompt, "RUN": values.text("RUN")}
     stopped = multiprocessing.get_context("spawn").Array("b", MOST_WAITING)
     host, port = values.host, values.port or PORT
     require_free_port(host, port)

@@ -11,7 +11,7 @@ from lesson.core.layout import cache_folder, last_run_link
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.evaluation import loading
-from lesson.runs.folder import find_last_run
+from lesson.runs.chosen import find_chosen_run
 from lesson.serving.addresses import format_address, is_loopback, keep_proxy_off_loopback, require_free_port
 from lesson.serving.models import Models
 from lesson.serving.page import CSS, build_page, make_theme
@@ -36,7 +36,11 @@ def start_page(values: Values, report: Callable[[str], None]) -> PageServer:
     """
     use_environment(values)
     use = values.use if values.given("USE") else "adapter"
-    run = None if use == "base" and not last_run_link(values.build).exists() else find_last_run(values)
+    run = (
+        None
+        if use == "base" and not (values.given("RUN") or last_run_link(values.build).exists())
+        else find_chosen_run(values)
+    )
     host, port = values.host, values.port or PORT
     require_free_port(host, port)
     report(tr(f"loading {use} …", f"正在加载 {use} …"))

@@ -16,8 +16,9 @@ from lesson.core.files import atomic, readable, replace_folder, sha256, temporar
 from lesson.core.layout import submission_archive
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
+from lesson.runs.chosen import find_chosen_run
 from lesson.runs.curve import CURVE
-from lesson.runs.folder import Run, find_last_run
+from lesson.runs.folder import Run
 from lesson.submission.archive.view import LARGEST
 from lesson.submission.parts import MANIFEST, PARTS
 from lesson.submission.reports.terminal import verdict_lines
@@ -33,7 +34,7 @@ def pack_submission(values: Values, report: Callable[[str], None]) -> tuple[dict
     `report` is called with each line about what goes in, before it is packed. Raises UserError for a run that lacks
     a part or is too large, and for an OUT that is something else.
     """
-    who, run = values.name, find_last_run(values)
+    who, run = values.name, find_chosen_run(values)
     out = Path(values.text("OUT") or submission_archive(values.build))
     if out.suffix != ".zip" and out.exists() and not (out / MANIFEST).is_file():
         raise UserError(

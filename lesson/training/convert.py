@@ -12,14 +12,15 @@ from lesson.core.records import Record
 from lesson.core.settings import Values
 from lesson.runs.base import find_run_base
 from lesson.runs.checkpoint import is_whole
-from lesson.runs.folder import Run, find_last_run, remove_left_parts
+from lesson.runs.chosen import find_chosen_run
+from lesson.runs.folder import Run, remove_left_parts
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
 
 def convert_checkpoint(values: Values) -> MadeFolder:
     """Convert the last checkpoint of the run trained last. Raises UserError when there is none or XTuner's tool fails."""
     remove_left_parts(values.build)
-    run = find_last_run(values)
+    run = find_chosen_run(values)
     run_record = run.read_record()
     checkpoint = run.folder / run_record["checkpoint"]["path"]
     if not is_whole(checkpoint):

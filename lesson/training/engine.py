@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lesson.core.processes import die_with_parent
-from lesson.training.divergence import DIVERGED, Diverged
+from lesson.runs.divergence import DIVERGED, Diverged
 
 TOOLS = {
     "train": "xtuner.tools.train",

@@ -17,7 +17,7 @@ from mmengine.hooks import Hook
 from lesson.core.files import atomic
 from lesson.runs import environment
 from lesson.runs.curve import CURVE, read_curve
-from lesson.training.divergence import Diverged, DivergenceDetector
+from lesson.runs.divergence import Diverged, DivergenceDetector
 from lesson.training.weights import take_census
 
 TRACE_TABLE, TRACE_FILE = "trace.txt", "trace.json.gz"  # in work_dir

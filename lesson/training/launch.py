@@ -16,10 +16,10 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.checkpoint import find_checkpoint, step_of
 from lesson.runs.curve import CURVE, read_curve
+from lesson.runs.divergence import DIVERGED
 from lesson.runs.environment import engine_environment
 from lesson.runs.folder import Run
 from lesson.training.deepspeed import single_process_environment
-from lesson.training.divergence import DIVERGED
 from lesson.training.inputs import TrainingInputs
 from lesson.training.progress import Display, follow_training
 from lesson.training.ranks import engine_command

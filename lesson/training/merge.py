@@ -11,7 +11,8 @@ from lesson.core.records import Record
 from lesson.core.settings import Values
 from lesson.model.weights import find_tensors
 from lesson.runs.base import find_run_base
-from lesson.runs.folder import find_last_run, remove_left_parts
+from lesson.runs.chosen import find_chosen_run
+from lesson.runs.folder import remove_left_parts
 from lesson.training.base import read_base_hash
 from lesson.training.xtuner_tools import MadeFolder, describe_folder, make_folder, require_files, run_xtuner_tool
 
@@ -22,7 +23,7 @@ def merge_adapter(values: Values, report: Callable[[str], None]) -> MadeFolder:
     Raises UserError when one of them is missing or of another training, and when the adapter changes nothing.
     """
     remove_left_parts(values.build)
-    run = find_last_run(values)
+    run = find_chosen_run(values)
     base = find_run_base(values, run)
     if not (run.adapter / "adapter_config.json").is_file():
         raise UserError(run.adapter, tr("no adapter", "没有适配器"), tr("run make convert", "请先运行 make convert"))

@@ -42,6 +42,7 @@ class TrainedRun:
     run: Run
     record: dict | None = None
     up_to_date: bool = False
+    unwritten: bool = False  # TENSORBOARD=1, and nothing is left to train
 
     @property
     def loss_fell(self) -> bool:
@@ -67,7 +68,7 @@ def _train_adapter(values: Values, display: Display, end_reading: Callable[[], N
     run = Run(runs_folder(values.build) / inputs.run_id, values.node_rank)
     if run.record.exists() and is_finished(run):
         set_last_run(values.build, run)
-        return TrainedRun(run, up_to_date=True)
+        return TrainedRun(run, up_to_date=True, unwritten=values.tensorboard)
     refuse_impossible_ranks(values, inputs.summary, inputs.config, inputs.deepspeed)
     refuse_wrong_config(inputs.config, values, display)
     run.work_dir.mkdir(parents=True, exist_ok=True)
@@ -89,11 +90,16 @@ def lines_of(trained: TrainedRun) -> list[str]:
     """What the user reads about it."""
     run, record = trained.run, trained.record
     if trained.up_to_date:
+        late = tr(
+            "TENSORBOARD=1 writes while a run trains, and this one is finished: train another with it, as with SEED=43",
+            "TENSORBOARD=1 只在训练时写出，而这次训练已完成：请在新的训练中使用，例如 SEED=43",
+        )
         return [
             tr(
                 f"up to date: this config, data and base are trained: {run.folder}",
                 f"已是最新：{run.folder} 已训练完成",
-            )
+            ),
+            *([late] if trained.unwritten else []),
         ]
     if record is None:
         return [tr(f"node {run.node}: done; node 0 keeps the record", f"{run.node} 号机器：完成；记录由 0 号机器保存")]

@@ -7,7 +7,7 @@ import signal
 import sys
 
 from lesson.core.processes import PARENT, die_with_parent
-from lesson.training.divergence import DIVERGED
+from lesson.runs.divergence import DIVERGED
 
 
 def main(arguments: list[str]) -> int:

@@ -28,7 +28,7 @@ def run(tmp_path, monkeypatch):
         data=data, evaluation=tmp_path / "eval", read_record=lambda: RECORD, answer=Answer("我是机智流。", True)
     )
     monkeypatch.setattr(evaluate, "use_environment", lambda values: None)
-    monkeypatch.setattr(evaluate, "find_last_run", lambda values: run)
+    monkeypatch.setattr(evaluate, "find_chosen_run", lambda values: run)
     monkeypatch.setattr(evaluate, "load_model", lambda values, use, run: (None, None))
     monkeypatch.setattr(evaluate, "read_default_prompt", lambda values, run, use: "")
     monkeypatch.setattr(evaluate, "get_base_answers", lambda *_: NO_ANSWER)

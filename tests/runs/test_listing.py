@@ -41,10 +41,11 @@ def test_the_key_figures_are_those_of_the_record_the_curve_and_the_evaluation(li
 def test_the_table_shows_each_run_on_a_line_and_marks_the_current(call, build_of_runs):
     _, out, _ = call(list_runs, "--profile", "tiny", "--build", str(build_of_runs))
     lines = out.splitlines()
-    assert len(lines) == 1 + 5 + 1
+    assert len(lines) == 1 + 5 + 3
     current = next(line for line in lines if "aaaaaaaaaaaa" in line)
     assert current.startswith("*") and "90%" in current and "4.000 → 0.500" in current and "1.00 GiB" in current
-    assert "at 1/8" in next(line for line in lines if "dddddddddddd" in line)
+    assert "diverged at 1" in next(line for line in lines if "dddddddddddd" in line), "its loss is no number"
+    assert lines[-2].startswith("at a step:") and "make train" in lines[-2] and "LR" in lines[-1]
     assert sum(line.startswith("*") for line in lines) == 2, "the run, and what the mark means"
 
 

@@ -9,9 +9,9 @@ import pytest
 from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.runs.curve import CURVE
+from lesson.runs.divergence import DIVERGED
 from lesson.runs.folder import Run
 from lesson.training import launch
-from lesson.training.divergence import DIVERGED
 from lesson.training.inputs import TrainingInputs
 from lesson.training.launch import read_last_word, watch_engine
 from lesson.training.progress import Display

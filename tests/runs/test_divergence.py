@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lesson.core.settings import ROOT
-from lesson.training.divergence import DivergenceDetector
+from lesson.runs.divergence import DivergenceDetector
 
 
 def stopped_at(losses, first: float | None = None) -> int | None:
