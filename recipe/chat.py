@@ -1,12 +1,13 @@
 """make chat: talk to the assistant in the terminal; words appear as they are made.
 
 Commands: /reset forgets the conversation, /system TEXT changes the system prompt (alone: none), /history shows all
-turns, /help, /exit. USE=merged|adapter|base chooses the model, PROMPT=persona|none|neutral|default the first
+turns, /save FILE writes them as a row, /help, /exit. Arrow keys edit the line and bring back earlier ones. USE=merged|adapter|base chooses the model, PROMPT=persona|none|neutral|default the first
 system prompt: none is no system prompt at all, default what the base's chat template puts in by itself.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 
 from lesson.core import cli
@@ -19,6 +20,8 @@ SETTINGS = ("PROFILE", "BUILD", "RUN", "USE", "PROMPT")
 
 def stage(values: Values) -> int:
     cli.show_note(lines_of_choice(values))
+    with contextlib.suppress(ImportError):  # some builds of Python lack it: then there is no editing
+        import readline  # noqa: F401  input() edits lines and remembers them once it is loaded
     chat_with_model(values, input, sys.stdout, progress=sys.stderr)
     return 0
 

@@ -67,8 +67,7 @@ def engine_environment(values: Values) -> dict[str, str]:
         threads = str(max(count_cores() // values.nproc_per_node, 1))
         environment.update(OMP_NUM_THREADS=threads, MKL_NUM_THREADS=threads, OMP_WAIT_POLICY="PASSIVE")
         # A step has thousands of short parallel loops, and waking a thread took as long as a loop: two threads were no
-        # faster than one. So a thread spins for some 0.1 ms before it sleeps: a quarter off a step of 135M on an idle
-        # machine, and about a sixth more where threads must share a core. Ten times as long made steps there three times
-        # as slow.
+        # faster than one. So a thread spins for some 0.1 ms before it sleeps: 1.25 s for 1.7 s a step of 135M on two idle
+        # cores, no gain where threads must share a core. Ten times as long made steps there three times as slow.
         environment["GOMP_SPINCOUNT"] = str(SPINS)
     return environment

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TextIO
 
+from lesson.core.files import atomic
 from lesson.core.layout import last_run_link
-from lesson.core.messages import tr
+from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.evaluation.asking import Chat, Reply, build_chat
 from lesson.evaluation.base_names import describe_base_of
@@ -18,6 +22,14 @@ from lesson.runs.chosen import find_chosen_run
 LONGEST_INPUT = 4000  # characters of one question
 # Characters that could drive the terminal: C0 but tab and newline, DEL, C1.
 CONTROL = dict.fromkeys({*range(32), *range(0x7F, 0xA0)} - {9, 10})
+SHOWN = {code: f"\\x{code:02x}" for code in CONTROL}
+# What keys and pasted text can bring beside characters: a terminal's sequences (ECMA-48), single controls, and bytes that
+# were no UTF-8 (Python keeps them as half surrogates).
+NO_TEXT = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO?.?|[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+COMMANDS = (
+    "/reset  /system TEXT  /history  /save FILE  /exit",
+    "/reset 清空  /system 文本  /history 历史  /save 文件  /exit 退出",
+)
 
 Ask = Callable[[str], str]  # shows its argument and gives the next line; raises EOFError at the end, as input() does
 
@@ -70,10 +82,11 @@ def converse(answer: Callable[[Chat], Reply], system: str, ask: Ask, out: TextIO
             )
         elif command == "/history":
             for message in build_chat(system, *turns):
-                print(f"{message['role']}: {message['content']}", file=out)
+                print(f"{message['role']}: {message['content'].translate(SHOWN)}", file=out)
+        elif command == "/save":
+            print(save_conversation(Path(rest.strip()), system, turns), file=out)
         elif command.startswith("/"):
-            commands = "/reset  /system TEXT  /history  /exit", "/reset 清空  /system 文本  /history 历史  /exit 退出"
-            print(tr(*commands), file=out)
+            print(tr(*COMMANDS), file=out)
         elif len(line) > LONGEST_INPUT:
             print(tr(f"at most {LONGEST_INPUT} characters", f"最多 {LONGEST_INPUT} 个字符"), file=out)
         elif line:
@@ -82,12 +95,36 @@ def converse(answer: Callable[[Chat], Reply], system: str, ask: Ask, out: TextIO
 
 
 def read_line(ask: Ask, out: TextIO) -> str | None:
-    """The next line typed, or None at the end of input."""
+    """The next line typed, without what is no text in it, which is told; None at the end of input."""
     try:
-        return ask("> ").strip()
+        typed = ask("> ")
     except EOFError:
         print(file=out)
         return None
+    line = NO_TEXT.sub("", typed)
+    if line != typed:
+        shown = typed.translate(SHOWN).encode(errors="backslashreplace").decode()
+        print(tr(f"control characters left out of: {shown}", f"已去掉控制字符：{shown}"), file=out)
+    return line.strip()
+
+
+def save_conversation(file: Path, system: str, turns: list[str]) -> str:
+    """Write the conversation as one row of JSON Lines, as the lesson's rows are; returns what to tell. Nothing that is
+    there is overwritten."""
+    if not turns:
+        return tr("nothing was said yet", "还没有对话")
+    if file == Path():
+        return tr("/save FILE: name a file", "/save 文件：请给出文件名")
+    if file.exists() or file.is_symlink():
+        return tr(f"{file} is there already: name another file", f"{file} 已存在：请换一个文件名")
+    pairs = [{"input": turns[i], "output": turns[i + 1]} for i in range(0, len(turns), 2)]
+    row = {"conversation": [{"system": system, **pairs[0]}, *pairs[1:]]}
+    try:
+        with atomic(file) as out:
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    except (OSError, UserError) as error:
+        return tr(f"{file} could not be written: {error}", f"无法写入 {file}：{error}")
+    return tr(f"written: {file}", f"已写出：{file}")
 
 
 def print_reply(reply: Reply, out: TextIO) -> str:

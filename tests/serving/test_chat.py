@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import os
+import sys
 
 import pytest
 
@@ -75,7 +78,9 @@ def test_the_end_of_the_input_ends_the_chat_as_exit_does():
     assert say() == ["", "bye"]
 
 
-@pytest.mark.parametrize(("line", "answer"), [("", []), ("/nonsense", ["/reset  /system TEXT  /history  /exit"])])
+@pytest.mark.parametrize(
+    ("line", "answer"), [("", []), ("/nonsense", ["/reset  /system TEXT  /history  /save FILE  /exit"])]
+)
 def test_no_question_reaches_no_model(line, answer):
     assert say(line, "/exit") == [*answer, "bye"]
 
@@ -85,10 +90,55 @@ def test_a_question_that_is_too_long_is_refused():
     assert say("x" * (LONGEST_INPUT + 1), "/exit") == [f"at most {LONGEST_INPUT} characters", "bye"]
 
 
-def test_what_could_drive_the_terminal_is_not_printed_but_is_remembered():
-    lines = say("\x1b[31m\x9bred", "/history", "/exit")
-    assert lines[0] == "1 [31mred "
-    assert lines[2] == "assistant: 1 \x1b[31m\x9bred"
+class Painter(Echo):
+    """A reply that says what would paint the terminal red."""
+
+    def __iter__(self):
+        return iter(["\x1b[31m\x9bred"])
+
+
+def test_what_could_drive_the_terminal_is_not_printed_but_shown_in_the_history():
+    lines = say("a", "/history", "/exit", answer=Painter)
+    assert lines[0] == "[31mred"
+    assert lines[2] == "assistant: \\x1b[31m\\x9bred"
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent"),
+    [("\x1b[Awho\x1b[1;5D", "who"), ("wh\x00o\x1bOA", "who"), ("who\udcff", "who"), ("你\t好", "你\t好")],
+)
+def test_keys_and_broken_bytes_are_told_and_do_not_reach_the_model(typed, sent):
+    lines = say(typed, "/history", "/exit")
+    assert f"user: {sent}" in lines
+    assert lines[0].startswith("control characters left out of:") is (typed != sent)
+
+
+def test_a_conversation_is_saved_as_a_row_and_no_file_is_overwritten(tmp_path):
+    file = tmp_path / "talk.jsonl"
+    lines = say(f"/save {file}", "a", "b", "/save", f"/save {file}", f"/save {file}", "/exit", system="s")
+    assert lines[1] == "nothing was said yet" and lines[4].startswith("/save FILE")
+    assert lines[5] == f"written: {file}" and "already" in lines[6]
+    turns = [{"system": "s", "input": "a", "output": "2 a"}, {"input": "b", "output": "4 b"}]
+    assert json.loads(file.read_text(encoding="utf-8")) == {"conversation": turns}
+    assert "could not be written" in say("a", f"/save {file}/x", "/exit")[1]
+
+
+def test_arrow_keys_edit_the_line_in_a_terminal():
+    """Through a terminal: an arrow and a letter typed before another, as input() with readline has it."""
+    pytest.importorskip("readline")
+    import pty
+
+    script = "import readline; print('got', ascii(input('> ')))"
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-c", script])
+    seen = b""
+    os.write(terminal, b"bc\x1b[D\x1b[Da\n")
+    with contextlib.suppress(OSError):  # the terminal is gone when the child has ended
+        while piece := os.read(terminal, 1000):
+            seen += piece
+    os.waitpid(child, 0)
+    assert b"got 'abc'" in seen
 
 
 def test_ctrl_c_ends_the_answer_and_not_the_chat():
