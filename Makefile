@@ -69,7 +69,7 @@ estimate: | $(PY) ## parameters, steps, memory, time before training | 训练前
 	@$(PY) -m recipe.estimate
 # In this order, also with make -j: the base decides which stock config is copied, and its values.
 .NOTPARALLEL:
-train: model config ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG BASE_CONFIG SPEED DETERMINISTIC RESET DEEPSPEED OLD_NAME NEW_NAME TRACE TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
+train: model config ## train with XTuner; the same command resumes | 用 XTuner 训练；再次运行可继续 | CONFIG BASE_CONFIG SPEED DETERMINISTIC RESET DEEPSPEED OLD_NAME NEW_NAME TRACE TRACKER TENSORBOARD NPROC_PER_NODE NNODES NODE_RANK MASTER_ADDR MASTER_PORT
 	@$(PY) -m recipe.train
 runs: | $(PY) ## past runs with their key figures | 列出所有训练及主要数据 | FORMAT
 	@$(PY) -m recipe.list_runs

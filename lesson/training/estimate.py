@@ -37,7 +37,7 @@ def estimate_training(values: Values) -> dict:
     values = values_of_config(values)
     processes = world_size(values)
     made = values.config or config_file(values.build, chosen_base_config(values))
-    path = readable(made, tr("run make config", "请运行 make config"))
+    path = readable(made, tr("run make data config estimate", "请运行 make data config estimate"))
     context = ConfigContext(old_name="\0", world_size=processes)
     verdict = check_config_file(path, context)
     config, plan = verdict.config, verdict.schedule
@@ -119,8 +119,10 @@ def _read_shape(config: ParsedConfig, values: Values) -> Shape:
             remedy = tr("set MODEL= to the folder of the base model", "请用 MODEL= 指定基座模型目录")
             content = read_json(file, remedy)
             return shape_of(content if isinstance(content, dict) else {}, file)
-    if (known := family_and_size(values.model)) in BASE_SIZES:  # a name on the hub, before any download
-        return shape_of(BASE_SIZES[known], values.model)
+    # Before any download: a name on the hub, or the base that the stock config is for.
+    name = values.model or ("" if values.profile == "tiny" else chosen_base_config(values))
+    if (known := family_and_size(name)) in BASE_SIZES:
+        return shape_of(BASE_SIZES[known], name)
     raise UserError(
         f"{named}/config.json",
         tr("no such file: the sizes of the base model are in it", "没有这个文件：基座模型的尺寸在其中"),

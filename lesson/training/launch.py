@@ -10,8 +10,6 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesson.config import edits
-from lesson.core.files import atomic
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs.checkpoint import find_checkpoint, step_of
@@ -23,6 +21,7 @@ from lesson.training.deepspeed import single_process_environment
 from lesson.training.inputs import TrainingInputs
 from lesson.training.progress import Display, follow_training
 from lesson.training.ranks import engine_command
+from lesson.training.tracker import write_engine_config
 
 
 @dataclass(frozen=True)
@@ -58,23 +57,6 @@ def run_engine(values: Values, run: Run, inputs: TrainingInputs, display: Displa
         what = tr("the trainer ended without the last step's checkpoint", "训练结束了，但没有最后一步的检查点")
         raise UserError(run.work_dir, what, tr(f"read {run.console}", f"请查看 {run.console}"))
     return EngineWork(time.monotonic() - started, memory, resumed)
-
-
-def write_engine_config(values: Values, run: Run) -> Path:
-    """The config as XTuner gets it: the run's own, with TENSORBOARD=1 and mmengine's TensorBoard backend added to it.
-
-    XTuner's copy in work_dir shows the addition; config.py and the run's ID stay, for the training is the same.
-    """
-    if not values.tensorboard:
-        return run.config
-    backends = "[dict(type='mmengine.visualization.LocalVisBackend'), dict(type='mmengine.visualization.TensorboardVisBackend')]"
-    added = edits.Edit(
-        "TENSORBOARD", "visualizer", f"dict(type='mmengine.visualization.Visualizer', vis_backends={backends})"
-    )
-    path = run.folder / "tensorboard" / run.config.name
-    with atomic(path) as file:
-        file.write(edits.apply_edits(run.config.read_text(encoding="utf-8"), [added], str(run.config)))
-    return path
 
 
 def read_total_steps(run: Run) -> int | None:

@@ -27,6 +27,7 @@ from lesson.training.lock import lock_run
 from lesson.training.progress import Display
 from lesson.training.ranks import refuse_impossible_ranks
 from lesson.training.record import make_record
+from lesson.training.tracker import list_trackers
 
 LEAST_FREE = {
     "tiny": 200 << 20,
@@ -42,7 +43,7 @@ class TrainedRun:
     run: Run
     record: dict | None = None
     up_to_date: bool = False
-    unwritten: bool = False  # TENSORBOARD=1, and nothing is left to train
+    untracked: bool = False  # a tracker was asked for, and nothing is left to train
 
     @property
     def loss_fell(self) -> bool:
@@ -68,7 +69,7 @@ def _train_adapter(values: Values, display: Display, end_reading: Callable[[], N
     run = Run(runs_folder(values.build) / inputs.run_id, values.node_rank)
     if run.record.exists() and is_finished(run):
         set_last_run(values.build, run)
-        return TrainedRun(run, up_to_date=True, unwritten=values.tensorboard)
+        return TrainedRun(run, up_to_date=True, untracked=bool(list_trackers(values)))
     refuse_impossible_ranks(values, inputs.summary, inputs.config, inputs.deepspeed)
     refuse_wrong_config(inputs.config, values, display)
     run.work_dir.mkdir(parents=True, exist_ok=True)
@@ -91,15 +92,15 @@ def lines_of(trained: TrainedRun) -> list[str]:
     run, record = trained.run, trained.record
     if trained.up_to_date:
         late = tr(
-            "TENSORBOARD=1 writes while a run trains, and this one is finished: train another with it, as with SEED=43",
-            "TENSORBOARD=1 只在训练时写出，而这次训练已完成：请在新的训练中使用，例如 SEED=43",
+            "a tracker writes while a run trains, and this one is finished: train another with it, as with SEED=43",
+            "记录工具只在训练时写出，而这次训练已完成：请在新的训练中使用，例如 SEED=43",
         )
         return [
             tr(
                 f"up to date: this config, data and base are trained: {run.folder}",
                 f"已是最新：{run.folder} 已训练完成",
             ),
-            *([late] if trained.unwritten else []),
+            *([late] if trained.untracked else []),
         ]
     if record is None:
         return [tr(f"node {run.node}: done; node 0 keeps the record", f"{run.node} 号机器：完成；记录由 0 号机器保存")]

@@ -76,6 +76,17 @@ def test_report(call, build):
     assert result["memory"]["peak"] < result["device"]["need"] < 24e9
 
 
+def test_before_the_base_is_downloaded_its_known_sizes_do(call, build):
+    """The stock config names the base; MODEL= another one by its name on the hub."""
+    arguments = ("--build", str(build), "--profile", "7b", "--gpu", "A100-30%", "--format", "json")
+    there = json.loads(call(estimate, *arguments)[1])
+    (build / "model" / "config.json").unlink()
+    (build / "model").rmdir()
+    assert json.loads(call(estimate, *arguments)[1])["parameters"] == there["parameters"]
+    smaller = json.loads(call(estimate, *arguments, "--model", "internlm/internlm2_5-1_8b-chat")[1])
+    assert smaller["parameters"]["total"] < 2.2e9
+
+
 def test_what_cannot_be_told_is_one_line(call, build):
     arguments = ("--build", str(build), "--profile", "7b")
     status, _, err = call(estimate, *arguments, "--gpu", "A1000")
@@ -88,7 +99,7 @@ def test_what_cannot_be_told_is_one_line(call, build):
         status, _, err = call(estimate, *arguments)
         assert status == 2 and err.count("\n") == 1 and "config.json" in err
     (build / "model" / "config.json").unlink()
-    status, _, err = call(estimate, *arguments)
+    status, _, err = call(estimate, *arguments, "--model", "nobody/knows-it")
     assert status == 2 and "MODEL=" in err
     assert call(estimate, "--build", str(build / "no"))[0] == 2
 
