@@ -110,9 +110,12 @@ def restore(folder: Path, kept: Path) -> None:
     shutil.copytree(kept, folder, symlinks=True)
 
 
-def each_moment(act: Callable[[], int], folder: Path, fault: str, begin: Path) -> Iterator[tuple[int, Ended]]:
-    """(number, how it ended) for each operation of `act`, from the state `begin` each time; ends when none is left."""
-    for moment in range(1, MOST_MOMENTS):
+def each_moment(
+    act: Callable[[], int], folder: Path, fault: str, begin: Path, stride: int = 1
+) -> Iterator[tuple[int, Ended]]:
+    """(number, how it ended) for each operation of `act`, or each that is a `stride` on, from the state `begin` each time;
+    ends when none is left."""
+    for moment in range(1, MOST_MOMENTS, stride):
         restore(folder, begin)
         ended = run_forked(act, folder, fault, moment)
         if fault == "kill" and not ended.killed:

@@ -91,6 +91,19 @@ def _whole(folder: Path, name: str, hub: str, asked: str) -> str | None:
         return None
 
 
+def _remove_broken_notes(folder: Path) -> None:
+    """Remove what huggingface_hub noted of a file and a kill cut off: commit, ETag and time, a line each.
+
+    Version 0.36 removes such a note too, and then stops with UnboundLocalError in read_download_metadata.
+    """
+    for note in (folder / ".cache" / "huggingface" / "download").glob("*.metadata"):
+        try:
+            _, _, time = note.read_text(encoding="utf-8").splitlines()
+            float(time)
+        except ValueError:
+            note.unlink(missing_ok=True)
+
+
 def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str], None]) -> str:
     """Download from Hugging Face's hub, or from HF_ENDPOINT; returns the commit."""
     import requests
@@ -110,6 +123,7 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
                     f"正在从 {endpoint} 下载 {name} @ {info.sha[:12]} 到 {folder}",
                 )
             )
+            _remove_broken_notes(folder)
             snapshot_download(
                 name,
                 revision=info.sha,

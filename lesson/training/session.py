@@ -92,8 +92,8 @@ def lines_of(trained: TrainedRun) -> list[str]:
     run, record = trained.run, trained.record
     if trained.up_to_date:
         late = tr(
-            "a tracker writes while a run trains, and this one is finished: train another with it, as with SEED=43",
-            "记录工具只在训练时写出，而这次训练已完成：请在新的训练中使用，例如 SEED=43",
+            "a tracker writes while a run trains, and this one is finished: make train SEED=43 with it trains another",
+            "记录工具只在训练时写出，而这次训练已完成：加上它运行 make train SEED=43 会训练另一个",
         )
         return [
             tr(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from types import SimpleNamespace
 
 import jsonschema
 import pytest
+from faults import each_moment, run_forked, snapshot
 
+from lesson.core.files import write_json
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT, Values
 from lesson.evaluation import evaluate
@@ -82,3 +85,27 @@ def test_a_real_base_is_asked_the_half_that_is_reported_and_its_own_answers_stan
     jsonschema.validate(result, json.loads((ROOT / "schemas" / "evaluation.schema.json").read_text(encoding="utf-8")))
     longest = max(chats, key=len)
     assert [m["content"] for m in longest if m["role"] == "assistant"] == ["我是机智流。"] * 2
+
+
+@pytest.mark.slow
+def test_killed_before_any_operation_the_same_command_ends_in_the_same_files(run, tmp_path, monkeypatch):
+    """Whoever finds the figures finds the answers that they count, and the other way round."""
+    monkeypatch.setattr(evaluate, "draw_evaluation", lambda result, path, values: write_json(path, len(result)))
+    begin, place = tmp_path / "begin", tmp_path / "run"
+    place.mkdir()
+    run.evaluation = place / "eval"
+    shutil.copytree(place, begin)
+
+    def act() -> int:
+        evaluate_run(Values({"BUILD": str(tmp_path)}, {}), io.StringIO())
+        return 0
+
+    assert run_forked(act, place, None, 0).status == 0
+    wanted, moments = snapshot(place), 0
+    for moment, _ in each_moment(act, place, "kill", begin):
+        found = snapshot(place)
+        assert ("eval/evaluation.json" in found) is ("eval/answers.jsonl" in found), moment
+        assert run_forked(act, place, None, 0).status == 0
+        assert snapshot(place) == wanted, moment
+        moments = moment
+    assert moments >= 5

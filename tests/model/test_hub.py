@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import struct
 import sys
 import types
 from pathlib import Path
 
 import pytest
+from faults import each_moment, run_forked, snapshot
 from hub_server import COMMIT, Hub, use_in_this_process
 
 from lesson.model import hub
@@ -172,3 +174,40 @@ def test_code_is_fetched_from_its_makers_only():
     assert [hub.is_hub_name(name) for name in ("a/b", "/a/b", "a/b/c", "./b", "lesson/core", "a")] == [
         *(True, False, False, False, False, False)
     ]
+
+
+@pytest.mark.parametrize("note", ["", "abc\n", "abc\ndef\nsoon\n"])
+def test_a_note_of_the_hub_s_library_that_a_kill_cut_off_stops_no_download(server, fetch, tmp_path, note):
+    assert fetch()[0] == 0
+    folder = tmp_path / "b" / "bases" / NAME.replace("/", "--")
+    (file,) = folder.glob(".cache/huggingface/download/model.safetensors.metadata")
+    file.write_text(note)
+    (folder / "model.safetensors").unlink()
+    status, _, err = fetch()
+    assert status == 0, err
+    assert (folder / "model.safetensors").read_bytes() == FILES["model.safetensors"]
+
+
+@pytest.mark.slow
+def test_a_download_that_is_killed_before_any_operation_goes_on_to_the_same_bytes(server, fetch, tmp_path):
+    """Forked, so that the hub's threads stay here. What huggingface_hub keeps for itself is not compared: its cache of what
+    it has, and the empty file by which it tries whether a folder can be written."""
+    build, begin = tmp_path / "b", tmp_path / "begin"
+    build.mkdir()
+    shutil.copytree(build, begin)
+
+    def act() -> int:
+        return fetch()[0]
+
+    def made() -> dict:
+        own = re.compile(r"/\.cache|/tmp_[0-9a-f-]{36}$")
+        return {name: content for name, content in snapshot(build).items() if not own.search(name)}
+
+    assert run_forked(act, build, None, 0).status == 0
+    wanted, moments = made(), 0
+    for moment, _ in each_moment(act, build, "kill", begin, stride=4):
+        again = run_forked(act, build, None, 0)
+        assert again.status == 0 and "Traceback" not in again.screen, (moment, again.screen)
+        assert made() == wanted, moment
+        moments = moment
+    assert moments >= 5

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 import zipfile
+from pathlib import Path
 
+import pytest
 import submissions
+from faults import each_moment, run_forked, snapshot
 
 from recipe import submission
 
 
-def test_a_finished_run_is_packed_with_its_verdict_and_the_same_bytes_each_time(tmp_path, call, monkeypatch):
+@pytest.fixture
+def run(tmp_path) -> Path:
+    """The folder of a finished run, the last one of its BUILD."""
     run, files = tmp_path / "build" / "runs" / "x", submissions.honest_files()
     places = {submissions.LOG: "work_dir/1/1.log", submissions.SCALARS: "work_dir/1/vis_data/scalars.json"}
     places[submissions.CURVE] = "work_dir/curve.jsonl"
@@ -18,9 +24,13 @@ def test_a_finished_run_is_packed_with_its_verdict_and_the_same_bytes_each_time(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     (run / "adapter" / "README.md").write_text("card")
-    log = run / places[submissions.LOG]
-    log.write_bytes(b"PATH=/home/secret\nSystem environment: GCC\n" + log.read_bytes())
     (tmp_path / "build" / "run").symlink_to("runs/x")
+    return run
+
+
+def test_a_finished_run_is_packed_with_its_verdict_and_the_same_bytes_each_time(run, tmp_path, call):
+    log = run / "work_dir/1/1.log"
+    log.write_bytes(b"PATH=/home/secret\nSystem environment: GCC\n" + log.read_bytes())
     packed = []
     for name in ("a.zip", "b.zip"):
         arguments = ["--build", str(tmp_path / "build"), "--profile", "tiny", "--name", "张三"]
@@ -33,3 +43,26 @@ def test_a_finished_run_is_packed_with_its_verdict_and_the_same_bytes_each_time(
             assert entry.removeprefix("submission/") in out
             assert b"secret" not in archive.read(entry)
     assert call(submission, "--build", str(tmp_path / "build"), "--profile", "tiny")[0] == 2  # nobody is named
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("out", "stride"), [("handed.zip", 2), ("handed", 3)])
+def test_killed_before_any_operation_it_leaves_nothing_half_packed(run, tmp_path, call, out, stride):
+    """A zip and a folder: nothing of that name is there, or the whole, and the same command ends in the same bytes."""
+    place, begin = tmp_path / "out", tmp_path / "begin"
+    place.mkdir()
+    shutil.copytree(place, begin)
+    arguments = ["--build", str(tmp_path / "build"), "--profile", "tiny", "--name", "张三", "--out", str(place / out)]
+
+    def act() -> int:
+        return call(submission, *arguments, "--force", "1")[0]
+
+    assert run_forked(act, place, None, 0).status == 0
+    wanted, moments = snapshot(place), 0
+    for moment, _ in each_moment(act, place, "kill", begin, stride):
+        half = {name: content for name, content in snapshot(place).items() if name.split("/")[0] == out}
+        assert half in ({}, wanted), moment
+        again = run_forked(act, place, None, 0)
+        assert again.status == 0 and snapshot(place) == wanted, (moment, again.screen)
+        moments = moment
+    assert moments >= 2
