@@ -28,14 +28,20 @@ def stage(values: Values) -> int:
     cli.show_note(lines_of_choice(values))
     if values.text("USE") == "export":
         evaluation, problems = evaluate_export(values, progress=sys.stderr)
-        print(*report.make_lines(evaluation.result, evaluation.lines, evaluation.folder), *problems, sep="\n")
+        print(
+            *report.make_lines(evaluation.result, evaluation.lines, evaluation.folder, trained=evaluation.trained),
+            *problems,
+            sep="\n",
+        )
         return 0 if evaluation.result["passed"] and not problems else 1
     evaluation = evaluate_run(values, progress=sys.stderr)
     if values.format == "json":
         print(json.dumps(evaluation.result, ensure_ascii=False, indent=2))
     else:
         print(
-            *report.make_lines(evaluation.result, evaluation.lines, evaluation.folder, evaluation.base_names_asked),
+            *report.make_lines(
+                evaluation.result, evaluation.lines, evaluation.folder, evaluation.base_names_asked, evaluation.trained
+            ),
             sep="\n",
         )
     return 0 if evaluation.result["passed"] else 1

@@ -31,6 +31,7 @@ from lesson.evaluation.report import draw_evaluation
 from lesson.evaluation.turns import Question, ask_in_turns
 from lesson.runs.chosen import find_chosen_run
 from lesson.runs.folder import Run
+from lesson.runs.trained_with import TrainedWith, read_trained_with
 
 TEMPERATURE = 0.7  # of the answers that SAMPLES draws
 
@@ -39,7 +40,8 @@ TEMPERATURE = 0.7  # of the answers that SAMPLES draws
 class Evaluation:
     """What was found out: `result` is evaluation.json, `lines` those of answers.jsonl, `folder` holds both.
 
-    `base_names_asked` says whether the base's names were found in its own answers, `languages` which ones were judged.
+    `base_names_asked` says whether the base's names were found in its own answers, `languages` which ones were judged,
+    `trained` what the run was trained with.
     """
 
     result: dict
@@ -47,6 +49,7 @@ class Evaluation:
     folder: Path
     base_names_asked: bool
     languages: Languages
+    trained: TrainedWith
 
 
 class ExportedAnswers(Protocol):
@@ -137,7 +140,7 @@ def evaluate_run(values: Values, progress: TextIO, exported: ExportedAnswers | N
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         write_json(folder / "evaluation.json", result)
         draw_evaluation(result, folder / "evaluation.png", values)
-    return Evaluation(result, lines, target, base_names.by_asking, languages)
+    return Evaluation(result, lines, target, base_names.by_asking, languages, read_trained_with(run))
 
 
 def read_default_prompt(values: Values, run: Run, use: str) -> str:

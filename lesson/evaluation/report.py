@@ -6,7 +6,9 @@ from pathlib import Path
 
 from lesson.core.messages import tr
 from lesson.core.settings import Values
+from lesson.evaluation.advice import advise
 from lesson.runs.pictures import draw_picture
+from lesson.runs.trained_with import TrainedWith
 
 # label, count, count that it is a share of, colour: the figures that the verdict is made of
 BARS = (
@@ -18,9 +20,16 @@ BARS = (
 )
 
 
-def make_lines(result: dict, answers: list[dict], folder: Path, base_names_asked: bool = False) -> list[str]:
+def make_lines(
+    result: dict,
+    answers: list[dict],
+    folder: Path,
+    base_names_asked: bool = False,
+    trained: TrainedWith = TrainedWith(),  # noqa: B008  it cannot change
+) -> list[str]:
     """The report of make eval. `result` is evaluation.json, `answers` are the lines of answers.jsonl, both in `folder`;
-    `base_names_asked` says whether the base's names were found in its own answers."""
+    `base_names_asked` says whether the base's names were found in its own answers, `trained` what the advice counts from.
+    """
     new, old = result["names"]["new"], result["names"]["old"]
     base = result["base_names"][0] if result["base_names"] else "–"
     lines = [
@@ -65,7 +74,7 @@ def make_lines(result: dict, answers: list[dict], folder: Path, base_names_asked
     if result["passed"]:
         lines.append(tr(f"passed: the assistant calls itself {new}", f"通过：助手自称{new}"))
     else:
-        lines.append(tr("failed: ", "未通过：") + tr("; ", "；").join(advise(result["failures"])))
+        lines.append(tr("failed: ", "未通过：") + tr("; ", "；").join(advise(result["failures"], trained, new)))
     lines.append(
         tr(
             f"answers: {folder / 'answers.jsonl'}  figures: {folder / 'evaluation.json'}",
@@ -108,40 +117,6 @@ def _describe_shares(result: dict) -> list[str]:
         for drawn in result["sampled"]
     ]
     return lines
-
-
-def advise(failures: list[dict]) -> list[str]:
-    """What to do about missed bars: each advice names a setting and a value."""
-    bars = {missed["bar"] for missed in failures}
-    advice = []
-    if bars & {"general_kept", "whole"}:
-        advice.append(
-            tr(
-                "it forgot: halve EPOCHS or LR, or put in general rows with make synth GENERAL=0.5",
-                "有遗忘：把 EPOCHS 或 LR 减半，或用 make synth GENERAL=0.5 加入通用问答",
-            )
-        )
-    if bars & {"polluted"}:
-        advice.append(tr("it says its name unasked: make synth GENERAL=0.5", "没人问却报名字：make synth GENERAL=0.5"))
-    if "new.en" in bars and "new.zh" not in bars:
-        advice.append(
-            tr(
-                "English is missing: more English rows with make synth ROWS=2000",
-                "英文没学会：用 make synth ROWS=2000 加入更多英文数据",
-            )
-        )
-    elif any(bar.partition(".")[0] in ("new", "old", "base", "other", "identity_whole") for bar in bars):
-        advice.append(
-            tr(
-                "the name is not learned: double EPOCHS or LR, or look at the answers"
-                if not bars & {"general_kept"}
-                else "the name is not learned: more rows with make synth ROWS=2000",
-                "名字没学会：把 EPOCHS 或 LR 加倍，或查看回答"
-                if not bars & {"general_kept"}
-                else "名字没学会：用 make synth ROWS=2000 加入更多数据",
-            )
-        )
-    return advice
 
 
 def draw_evaluation(result: dict, path: Path, values: Values) -> None:

@@ -37,7 +37,7 @@ def test_each_bar_that_is_missed_is_named_in_the_reader_s_language():
     assert "missed: old under none: 100.0%, bar 1%" in lines
     assert (
         lines[-2]
-        == "failed: it forgot: halve EPOCHS or LR, or put in general rows with make synth GENERAL=0.5; the name is not learned: double EPOCHS or LR, or look at the answers"
+        == "failed: it forgot: halve EPOCHS or LR; the name is not learned: make synth NEW_NAME='机智流' ROWS=3000"
     )
     set_language("zh")
     assert "未达标：none 下的 old：100.0%，标准 1%" in make_lines(result, answers, FOLDER)
