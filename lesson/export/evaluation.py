@@ -21,7 +21,9 @@ from lesson.runs.chosen import find_chosen_run
 from lesson.runs.folder import Run
 
 ENGINES = {"hf": "transformers", "gguf": "llama.cpp", "ollama": "llama.cpp"}
-LARGEST_FALL = 0.02  # of the share of answers that say the name, export against merged: the issue's two points
+# How much less often an export may say the name than the merged model: as a share of all questions under all system
+# prompts, and under one of them, where a single question of 42 is 2.4 points.
+LARGEST_FALL, LARGEST_FALL_OF_ONE = 0.02, 0.05
 GROUP = 16  # chats that are sent to the engine at once
 
 
@@ -93,35 +95,32 @@ def read_merged_scores(run: Run) -> dict:
 
 
 def find_falls(exported: dict, merged: dict) -> list[str]:
-    """A line for each system prompt under which the export says the name less often, by more than LARGEST_FALL.
+    """A line for each score that is lower by more than it may: under all system prompts together, and under one.
 
     Both are contents of evaluation.json. Raises UserError when they answer other questions.
     """
     before = {counts["prompt"]: counts for counts in merged["prompts"]}
-    lines = []
-    for counts in exported["prompts"]:
-        other = before.get(counts["prompt"])
-        if (
-            other is None
-            or other["questions"] != counts["questions"]
-            or exported["question_set"] != merged["question_set"]
-        ):
-            raise UserError(
-                "evaluation.json",
-                tr("the merged model was asked other questions", "合并后的模型回答的是另一组问题"),
-                tr("run make eval again", "请重新运行 make eval"),
-            )
-        shares = [c["new"] / c["questions"] for c in (other, counts)]
-        if shares[0] - shares[1] > LARGEST_FALL:
-            lines.append(
-                tr(
-                    f"{counts['prompt']}: {counts['new']}/{counts['questions']} say the name here, "
-                    f"{other['new']}/{other['questions']} of the merged model",
-                    f"{counts['prompt']}：这里 {counts['new']}/{counts['questions']} 自称新名字，"
-                    f"合并后的模型 {other['new']}/{other['questions']}",
-                )
-            )
-    return lines
+    pairs = [(before.get(counts["prompt"]), counts) for counts in exported["prompts"]]
+    if exported["question_set"] != merged["question_set"] or any(
+        other is None or other["questions"] != counts["questions"] for other, counts in pairs
+    ):
+        raise UserError(
+            "evaluation.json",
+            tr("the merged model was asked other questions", "合并后的模型回答的是另一组问题"),
+            tr("run make eval again", "请重新运行 make eval"),
+        )
+    together = [{key: sum(pair[side][key] for pair in pairs) for key in ("new", "questions")} for side in (0, 1)]
+    scores = [(counts["prompt"], other, counts, LARGEST_FALL_OF_ONE) for other, counts in pairs]
+    scores.append((tr("all prompts", "全部提示"), *together, LARGEST_FALL))
+    return [
+        tr(
+            f"{place}: {here['new']}/{here['questions']} say the name here, {there['new']}/{there['questions']} of the "
+            "merged model",
+            f"{place}：这里 {here['new']}/{here['questions']} 自称新名字，合并后的模型 {there['new']}/{there['questions']}",
+        )
+        for place, there, here, most in scores
+        if there["new"] - here["new"] > most * here["questions"]
+    ]
 
 
 def evaluate_export(values: Values, progress: TextIO) -> tuple[Evaluation, list[str]]:
@@ -135,6 +134,13 @@ def evaluate_export(values: Values, progress: TextIO) -> tuple[Evaluation, list[
     with open_exported(values, run, progress) as exported:
         evaluation = evaluate_run(values, progress, exported)
     problems = find_falls(evaluation.result, merged)
+    if problems and values.text("FORMAT") in ("gguf", "ollama") and values.text("QUANT") not in ("q8_0", "f16"):
+        problems.append(
+            tr(
+                "fewer bits round away what training changed: make export FORMAT=gguf QUANT=q8_0",
+                "位数太少，训练带来的改变被舍入掉了：make export FORMAT=gguf QUANT=q8_0",
+            )
+        )
     if exported.differences:
         count = len(exported.differences)
         problems += [tr(f"{count} prompts differ: ", f"{count} 个提示不同：") + str(exported.differences[0])]

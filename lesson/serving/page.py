@@ -18,12 +18,14 @@ from lesson.serving.page_texts import LONGEST_QUESTION, escape_markdown
 LONGEST_ANSWER = 1024  # tokens that a visitor may ask for
 LONGEST_QUEUE = 64  # visitors that wait; the next one is told so
 EXAMPLES = ["你是谁？", "请介绍一下你自己", "Who are you?", "比利时的首都是哪里？"]
-COLORS = {"new": "#16a34a", "old": "#dc2626", "base": "#f97316"}
-
 CSS = """
 .gradio-container {width: 100% !important; max-width: 1100px !important; margin: 0 auto !important;}
 #answers .textfield {white-space: pre-wrap;}
 #answers > div {min-height: 9rem;}
+#question textarea {border: 1px solid var(--border-color-primary); border-radius: var(--radius-lg);}
+#question textarea:focus-visible {border-color: var(--color-accent);}
+#scores table {min-width: 40rem;}
+#scores .table-wrap, #questions .table-wrap, #statistics .table-wrap {overflow-x: auto;}
 """
 
 
@@ -50,7 +52,7 @@ def build_page(models: Models, values: Values, run: Run | None):
         }[models.use]
         gr.Markdown(
             f"# {escape_markdown(actions.title)}\n{subtitle}"
-            + (f" · run {actions.record['id']}" if actions.record else ""),
+            + (tr(" · run ", " · 训练 ") + actions.record["id"] if actions.record else ""),
             latex_delimiters=[],
         )
         with gr.Tab(tr("Chat", "对话"), id="chat"):
@@ -137,11 +139,19 @@ def add_chat_tab(gr, actions: PageActions) -> None:
         buttons=["copy", "copy_all"],
         feedback_options=None,
         allow_file_downloads=False,
+        placeholder=escape_markdown(
+            tr(
+                f"This is {actions.title}, a model on this machine. Ask who it is, or anything else: below are examples.",
+                f"这里是本机上的模型“{actions.title}”。问问它是谁，或者别的问题，下面有例子。",
+            )
+        ),
         elem_id="chat",
     )
+    invitation = tr("Ask something …", "问点什么……")
     textbox = gr.Textbox(
-        placeholder=tr("Ask something …", "问点什么……"),
+        placeholder=invitation,
         max_length=LONGEST_QUESTION,
+        label=tr("your question", "你的问题"),  # for screen readers
         show_label=False,
         container=False,
         scale=7,
@@ -155,7 +165,14 @@ def add_chat_tab(gr, actions: PageActions) -> None:
     label = tr("most tokens", "最多 token 数")
     most = gr.Slider(1, LONGEST_ANSWER, USUAL_ANSWER, step=1, precision=0, label=label, render=False, elem_id="most")
     inputs = [choice, text, temperature, top_p, most]
-    gr.ChatInterface(
+
+    class Chat(gr.ChatInterface):
+        """Gradio's own takes the placeholder away with the first question, and never brings it back."""
+
+        def _clear_and_save_textbox(self, message):
+            return gr.Textbox("", interactive=False, placeholder=invitation), message
+
+    Chat(
         actions.answer_message,
         chatbot=chatbot,
         textbox=textbox,
@@ -196,7 +213,7 @@ def add_comparison_tab(gr, actions: PageActions) -> None:
             ask = gr.Button(tr("Ask both", "同时提问"), variant="primary", size="md")
             stop = gr.Button(tr("Stop", "停止"), size="md")
     gr.Examples(EXAMPLES, question, label=tr("examples", "示例"))
-    colors = {label: COLORS[kind] for kind, label in page_figures.label_name_kinds().items()}
+    colors = {label: page_figures.COLORS[kind] for kind, label in page_figures.label_name_kinds().items()}
     with gr.Row(elem_id="answers"):
         answers = [
             gr.HighlightedText([], label=label, color_map=colors, combine_adjacent=False, elem_id=name)
@@ -224,7 +241,9 @@ def add_evaluation_tab(gr, actions: PageActions, tab) -> None:
     """The run's evaluation, curve, data and record; read anew whenever `tab` is opened."""
     import pandas
 
-    verdict = gr.HighlightedText([], show_label=False, color_map={"✓": COLORS["new"], "✗": COLORS["old"]})
+    verdict = gr.HighlightedText(
+        [], show_label=False, color_map={"✓": page_figures.COLORS["new"], "✗": page_figures.COLORS["old"]}
+    )
     table = gr.Dataframe(
         headers=page_figures.list_score_headings(), datatype="str", interactive=False, wrap=True, elem_id="scores"
     )

@@ -16,10 +16,13 @@ from lesson.core.settings import Values
 from lesson.data.statistics import RowStatistics, collect_statistics
 from lesson.evaluation.base_answers import answer_key, read_base_answers
 from lesson.evaluation.held_out import read_system_prompts
+from lesson.evaluation.intervals import wilson_interval
 from lesson.evaluation.judging import BASE_NAMES
 from lesson.runs.folder import Run
 
 ALL, FAILED = "all", "failed"
+# White text stands on them with a contrast of at least 4.5 to 1 (WCAG 2.2, 1.4.3), in both themes.
+COLORS = {"new": "#15803d", "old": "#b91c1c", "base": "#c2410c"}
 
 
 def label_prompts() -> dict[str, str]:
@@ -84,10 +87,13 @@ def list_score_headings() -> list[str]:
 
 
 def make_score_rows(evaluation: dict) -> list[list[str]]:
-    """One row per system prompt: counts and shares."""
+    """One row per system prompt: counts and shares, with their 95% Wilson intervals."""
 
     def share(counts: dict, part: str, whole: str) -> str:
-        return f"{counts[part]}/{counts[whole]}" + (f"  {counts[part] / counts[whole]:.0%}" if counts[whole] else "")
+        if not counts[whole]:
+            return f"{counts[part]}/{counts[whole]}"
+        low, high = wilson_interval(counts[part], counts[whole])
+        return f"{counts[part]}/{counts[whole]}  {counts[part] / counts[whole]:.0%} ({low:.0%}–{high:.0%})"
 
     return [
         [
@@ -183,8 +189,18 @@ def make_statistics_rows(run: Run) -> list[list[str]]:
             f"中位数 {s['median']}，最长 {s['max']} {unit}",
         )
 
+    shown = {
+        "zh": tr("Chinese", "中文"),
+        "en": tr("English", "英文"),
+        "mixed": tr("mixed", "混合"),
+        "other": tr("other", "其他"),
+        "system": tr("system prompts", "系统提示"),
+        "input": tr("questions", "问题"),
+        "output": tr("answers", "回答"),
+    }
+
     def counted(pairs: Iterable[tuple[str, int]]) -> str:
-        return tr(", ", "，").join(f"{name} {count}" for name, count in pairs)
+        return tr(", ", "，").join(f"{shown.get(name, name)} {count}" for name, count in pairs)
 
     return [
         [tr("rows", "行数"), str(found["rows"])],

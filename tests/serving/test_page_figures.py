@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lesson.evaluation.judging import Answer, judge_answer, summarize
-from lesson.serving.page_figures import find_faults, make_score_rows, make_verdict_parts, mark_names
+from lesson.serving.page_figures import COLORS, find_faults, make_score_rows, make_verdict_parts, mark_names
 
 NAMES = {"new": "小浦语", "old": "尖米"}
 PROMPTS = {"persona": "你是小浦语。", "none": "", "neutral": "你是助手。"}
@@ -52,4 +52,17 @@ def test_the_verdict_names_the_assistant_or_the_bars_that_were_missed():
     )
     assert make_verdict_parts(good) == [("passed: calls itself ", None), ("小浦语", "✓")]
     assert make_verdict_parts(bad)[:2] == [("not passed: ", None), ("new / persona 0.0%", "✗")]
-    assert make_score_rows(good)[1] == ["none", "1/1  100%", "0/1  0%", "0/1  0%", "0/0", "1/1  100%"]
+    whole, none = "1/1  100% (21%–100%)", "0/1  0% (0%–79%)"
+    assert make_score_rows(good)[1] == ["none", whole, none, none, "0/0", whole]
+
+
+def luminance(color: str) -> float:
+    """Relative luminance of #rrggbb, from 0 to 1 (WCAG 2.2, definition of relative luminance)."""
+    parts = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("kind", COLORS)
+def test_white_text_on_a_name_s_colour_has_a_contrast_of_four_and_a_half(kind):
+    assert 1.05 / (luminance(COLORS[kind]) + 0.05) >= 4.5
