@@ -9,6 +9,7 @@ ALLOW_HOST= is the name that the browser shows, and ROOT_PATH= the path.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
@@ -29,7 +30,8 @@ def stage(values: Values) -> int:
         threading.Event().wait()
     except KeyboardInterrupt:
         server.close()
-        print(tr("bye", "再见"))
+        print(tr("bye", "再见"), flush=True)
+        os._exit(0)  # an answer's thread may be inside torch, which ends a normal exit with an abort
     return 0
 
 

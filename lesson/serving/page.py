@@ -24,8 +24,7 @@ CSS = """
 #answers > div {min-height: 9rem;}
 #question textarea {border: 1px solid var(--border-color-primary); border-radius: var(--radius-lg);}
 #question textarea:focus-visible {border-color: var(--color-accent);}
-#scores table {min-width: 40rem;}
-#scores .table-wrap, #questions .table-wrap, #statistics .table-wrap {overflow-x: auto;}
+.dark .token.highlighted {color: #fff !important;}
 """
 
 
@@ -306,6 +305,19 @@ def add_evaluation_tab(gr, actions: PageActions, tab) -> None:
             page_figures.make_statistics_rows(actions.run),
         )
 
-    tab.select(show, filters, [verdict, table, answers, data], show_progress="hidden", api_visibility="private")
-    for control in filters:
-        control.change(actions.filter_questions, filters, answers, show_progress="hidden", api_visibility="private")
+    # One at a time, and the last choice last: answers that overtake each other would leave those of an older choice.
+    quiet = {
+        "show_progress": "hidden",
+        "api_visibility": "private",
+        "concurrency_id": "filters",
+        "concurrency_limit": 1,
+    }
+    tab.select(show, filters, [verdict, table, answers, data], **quiet)
+    gr.on(
+        [control.change for control in filters],
+        actions.filter_questions,
+        filters,
+        answers,
+        trigger_mode="always_last",
+        **quiet,
+    )

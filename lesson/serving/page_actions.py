@@ -16,7 +16,7 @@ from lesson.evaluation.held_out import read_system_prompts
 from lesson.runs.folder import Run
 from lesson.serving import page_figures
 from lesson.serving.models import Models
-from lesson.serving.page_texts import format_conversation, read_history, refuse_long_texts
+from lesson.serving.page_texts import format_conversation, read_history, refuse_unusable_texts
 
 USUAL_ANSWER = 256  # tokens
 OWN = "own"  # the system prompt that the visitor writes
@@ -44,7 +44,7 @@ class PageActions:
     def stream_answer(self, chat: Chat, sampling: Sampling, base: bool = False) -> Iterator[str]:
         """The answer so far, again and again; a UserError becomes gradio's own message box."""
         try:
-            refuse_long_texts(*(message["content"] for message in chat))
+            refuse_unusable_texts(*(message["content"] for message in chat))
             with self.models.ask(chat, sampling, base) as reply:
                 text = ""
                 for piece in reply:

@@ -21,7 +21,9 @@ from lesson.evaluation.judging import BASE_NAMES
 from lesson.runs.folder import Run
 
 ALL, FAILED = "all", "failed"
-# White text stands on them with a contrast of at least 4.5 to 1 (WCAG 2.2, 1.4.3), in both themes.
+# gradio lays them over the block's colour at half strength and writes the name in black; the page's CSS makes that white
+# in the dark theme. The small label beside it is white on the whole colour. Each has a contrast of at least 4.5 to 1 (WCAG
+# 2.2, 1.4.3).
 COLORS = {"new": "#15803d", "old": "#b91c1c", "base": "#c2410c"}
 
 
@@ -42,6 +44,28 @@ def label_name_kinds() -> dict[str, str]:
         "old": tr("old name", "旧名字"),
         "base": tr("base's name", "基座名"),
     }
+
+
+def label_bar(bar: str) -> str:
+    """How a bar of evaluation.json is shown: `new`, `polluted`, or `new.en` and the like."""
+    name, _, part = bar.partition(".")
+    shown = {
+        **label_name_kinds(),
+        "other": tr("another assistant's name", "其他助手的名字"),
+        "general_kept": tr("knowledge kept", "常识保留"),
+        "polluted": tr("name said unasked", "没人问却报名字"),
+        "whole": tr("whole answers", "完整回答"),
+        "identity_whole": tr("whole answers about itself", "完整的自我介绍"),
+    }
+    parts = {
+        "zh": tr("Chinese", "中文"),
+        "en": tr("English", "英文"),
+        "old": tr("asked by the old name", "用旧名字问"),
+        "other": tr("asked by another's name", "用别的名字问"),
+        "pressed2": tr("pressed twice", "追问两轮"),
+        "pressed3": tr("pressed three times", "追问三轮"),
+    }
+    return shown.get(name, name) + (f" ({parts.get(part, part)})" if part else "")
 
 
 def mark_names(
@@ -73,7 +97,11 @@ def make_verdict_parts(evaluation: dict | None) -> list[tuple[str, str | None]]:
         return [(tr("not evaluated yet: run make eval", "还没有评测：请运行 make eval"), None)]
     if evaluation["passed"]:
         return [(tr("passed: calls itself ", "通过：自称"), None), (evaluation["names"]["new"], "✓")]
-    missed = [(f"{bar['bar']} / {bar['prompt']} {bar['share']:.1%}", "✗") for bar in evaluation["failures"]]
+    prompts = label_prompts()
+    missed = [
+        (f"{label_bar(bar['bar'])} / {prompts[bar['prompt']]} {bar['share']:.1%}", "✗")
+        for bar in evaluation["failures"]
+    ]
     return [(tr("not passed: ", "未通过："), None), *missed]
 
 

@@ -24,8 +24,15 @@ def read_history(history: list[dict]) -> Chat:
     return result
 
 
-def refuse_long_texts(*texts: str) -> None:
-    """Raise UserError when a question or a system prompt, or all of a conversation, is longer than the page takes."""
+def refuse_unusable_texts(*texts: str) -> None:
+    """Raise UserError when a question or a system prompt, or all of a conversation, is longer than the page takes, or holds
+    half of a surrogate pair, which JSON can write and nothing else can."""
+    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+        raise UserError(
+            tr("not text", "不是文本"),
+            tr("half of a surrogate pair is no character", "半个代理对不是字符"),
+            tr("type it anew", "请重新输入"),
+        )
     longest, total = max(map(len, texts)), sum(map(len, texts))
     if longest > LONGEST_QUESTION or total > LONGEST_CONVERSATION:
         limit = LONGEST_QUESTION if longest > LONGEST_QUESTION else LONGEST_CONVERSATION

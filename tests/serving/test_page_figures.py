@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from lesson.core.settings import ROOT
+from lesson.evaluation.bars import BARS, HARD_KINDS
 from lesson.evaluation.judging import Answer, judge_answer, summarize
-from lesson.serving.page_figures import COLORS, find_faults, make_score_rows, make_verdict_parts, mark_names
+from lesson.serving.page_figures import COLORS, find_faults, label_bar, make_score_rows, make_verdict_parts, mark_names
 
 NAMES = {"new": "小浦语", "old": "尖米"}
 PROMPTS = {"persona": "你是小浦语。", "none": "", "neutral": "你是助手。"}
@@ -51,7 +53,7 @@ def test_the_verdict_names_the_assistant_or_the_bars_that_were_missed():
         for text in ("我是小浦语。", "我是助手。")
     )
     assert make_verdict_parts(good) == [("passed: calls itself ", None), ("小浦语", "✓")]
-    assert make_verdict_parts(bad)[:2] == [("not passed: ", None), ("new / persona 0.0%", "✗")]
+    assert make_verdict_parts(bad)[:2] == [("not passed: ", None), ("new name / persona (trained with) 0.0%", "✗")]
     whole, none = "1/1  100% (21%–100%)", "0/1  0% (0%–79%)"
     assert make_score_rows(good)[1] == ["none", whole, none, none, "0/0", whole]
 
@@ -63,6 +65,29 @@ def luminance(color: str) -> float:
     return sum(w * c for w, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
+def contrast(one: str, other: str) -> float:
+    """Contrast ratio of two colours, from 1 to 21 (WCAG 2.2)."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def half_over(color: str, ground: str) -> str:
+    """`color` at half strength over `ground`."""
+    parts = [(int(color[i : i + 2], 16) + int(ground[i : i + 2], 16)) // 2 for i in (1, 3, 5)]
+    return "#" + "".join(f"{part:02x}" for part in parts)
+
+
 @pytest.mark.parametrize("kind", COLORS)
-def test_white_text_on_a_name_s_colour_has_a_contrast_of_four_and_a_half(kind):
-    assert 1.05 / (luminance(COLORS[kind]) + 0.05) >= 4.5
+@pytest.mark.parametrize(("ground", "text"), [("#ffffff", "#000000"), ("#1e293b", "#ffffff")], ids=["light", "dark"])
+def test_names_can_be_read_in_both_themes(kind, ground, text):
+    """The block's colour of gradio's Soft theme in slate; the text of the dark theme is the page's CSS."""
+    assert contrast(half_over(COLORS[kind], ground), text) >= 4.5
+    assert contrast(COLORS[kind], "#ffffff") >= 4.5, "the label"
+    assert ".dark .token.highlighted {color: #fff" in (ROOT / "lesson" / "serving" / "page.py").read_text()
+
+
+def test_bars_are_shown_in_words():
+    assert label_bar("new.en") == "new name (English)" and label_bar("general_kept") == "knowledge kept"
+    bars = {*BARS["report"].least, *BARS["report"].most, *BARS["tiny"].least}
+    kinds = {f"new.{part}" for part in (*HARD_KINDS, "zh", "en")}
+    assert not [bar for bar in bars | kinds if "_" in label_bar(bar) or "." in label_bar(bar) or label_bar(bar) == bar]

@@ -13,7 +13,7 @@ from lesson.serving.page_texts import (
     escape_markdown,
     format_conversation,
     read_history,
-    refuse_long_texts,
+    refuse_unusable_texts,
 )
 
 ABOUT = {"name": "闻星", "run": None, "use": "adapter", "temperature": 0}
@@ -30,11 +30,11 @@ def test_of_a_history_only_text_of_user_and_assistant_is_taken():
 
 
 def test_a_question_or_a_conversation_that_is_too_long_is_refused():
-    refuse_long_texts("a" * LONGEST_QUESTION)
+    refuse_unusable_texts("a" * LONGEST_QUESTION)
     with pytest.raises(UserError, match=str(LONGEST_QUESTION)):
-        refuse_long_texts("a" * (LONGEST_QUESTION + 1))
+        refuse_unusable_texts("a" * (LONGEST_QUESTION + 1))
     with pytest.raises(UserError, match=str(LONGEST_CONVERSATION)):
-        refuse_long_texts(*["a" * LONGEST_QUESTION] * 26)
+        refuse_unusable_texts(*["a" * LONGEST_QUESTION] * 26)
 
 
 def test_markdown_is_shown_as_it_was_written():
