@@ -1,8 +1,9 @@
 """make chat: talk to the assistant in the terminal; words appear as they are made.
 
 Commands: /reset forgets the conversation, /system TEXT changes the system prompt (alone: none), /history shows all
-turns, /save FILE writes them as a row, /help, /exit. Arrow keys edit the line and bring back earlier ones. USE=merged|adapter|base chooses the model, PROMPT=persona|none|neutral|default the first
-system prompt: none is no system prompt at all, default what the base's chat template puts in by itself.
+turns, /save FILE writes them as a row, /help, /exit. Arrow keys edit the line and bring back earlier ones.
+USE=merged|adapter|base chooses the model, PROMPT=persona|none|neutral|default the first system prompt: none is no system
+prompt at all, default what the base's chat template puts in by itself.
 """
 
 from __future__ import annotations

@@ -16,17 +16,8 @@ from lesson.training.session import lines_of, train_adapter, warnings_of
 
 SETTINGS = (
     *("PROFILE", "SPEED", "DETERMINISTIC", "TRACE", "BUILD", "CONFIG", "BASE_CONFIG", "DEEPSPEED"),
-    *(
-        "NEW_NAME",
-        "OLD_NAME",
-        "TRACKER",
-        "TENSORBOARD",
-        "NPROC_PER_NODE",
-        "NNODES",
-        "NODE_RANK",
-        "MASTER_ADDR",
-        "MASTER_PORT",
-    ),
+    *("NEW_NAME", "OLD_NAME", "TRACKER", "TENSORBOARD"),
+    *("NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT"),
 )
 
 

@@ -22,3 +22,12 @@ def fold_text(text: str) -> str:
 def display_width(text: str) -> int:
     """Columns that `text` takes on a terminal: wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold the text: JSON's "\\ud800" alone gives a string that nothing can write."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

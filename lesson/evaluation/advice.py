@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Sequence
 
 from lesson.core.messages import tr
@@ -54,4 +55,4 @@ def _train_more(trained: TrainedWith) -> str:
 
 def _make_rows(name: str, share: str) -> str:
     """Rows of make synth with `share` set; make data then takes them, as its last line says."""
-    return f"make synth NEW_NAME='{name}' {share}"
+    return f"make synth NEW_NAME={shlex.quote(name)} {share}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from lesson.core.layout import changed_rows
+from lesson.core.layout import changed_rows, last_run_link
 from lesson.core.messages import UserError, tr
 from lesson.core.records import find_record
 from lesson.core.settings import Values
@@ -28,6 +28,13 @@ def find_chosen_run(values: Values) -> Run:
             tr("make runs lists those that are", "make runs 会列出已完成的训练"),
         )
     return run
+
+
+def find_run_to_talk_about(values: Values, use: str) -> Run | None:
+    """As find_chosen_run; None where the base alone is used and no run was chosen or trained."""
+    if use == "base" and not (values.given("RUN") or last_run_link(values.build).exists()):
+        return None
+    return find_chosen_run(values)
 
 
 def lines_of_choice(values: Values) -> list[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TextIO
 
 from lesson.core.files import atomic
-from lesson.core.layout import last_run_link
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.evaluation.asking import Chat, Reply, build_chat
@@ -17,7 +16,7 @@ from lesson.evaluation.base_names import describe_base_of
 from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.loading import load_model, use_environment
 from lesson.evaluation.rendering import find_default_prompt
-from lesson.runs.chosen import find_chosen_run
+from lesson.runs.chosen import find_run_to_talk_about
 
 LONGEST_INPUT = 4000  # characters of one question
 # Characters that could drive the terminal: C0 but tab and newline, DEL, C1.
@@ -41,11 +40,7 @@ def chat_with_model(values: Values, ask: Ask, out: TextIO, progress: TextIO) -> 
     UserError when there is no model.
     """
     use_environment(values)
-    run = (
-        None
-        if values.use == "base" and not (values.given("RUN") or last_run_link(values.build).exists())
-        else find_chosen_run(values)
-    )
+    run = find_run_to_talk_about(values, values.use)
     print(tr(f"loading {values.use} …", f"正在加载 {values.use} …"), file=progress, flush=True)
     tokenizer, model = load_model(values, values.use, run)
     default = find_default_prompt(tokenizer, describe_base_of(values, run))

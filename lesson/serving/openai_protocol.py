@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from litserve.specs.openai import ChatCompletionRequest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from lesson.core.text import is_unicode
 from lesson.evaluation.asking import Chat, Sampling, build_chat
 
 LONGEST_MESSAGES = 100_000  # characters of a whole conversation
@@ -56,15 +57,6 @@ def read_request(request: ChatCompletionRequest) -> tuple[Chat, Sampling]:
         if getattr(request, name):
             raise HTTPException(400, f"{name}: not supported")
     return chat, Sampling(temperature, top_p, most)
-
-
-def is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold the text: JSON's "\\ud800" alone gives a string that nothing can write."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def add_system_prompt(chat: Chat, system: str) -> Chat:

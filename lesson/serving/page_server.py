@@ -7,11 +7,11 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lesson.core.layout import cache_folder, last_run_link
+from lesson.core.layout import cache_folder
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.evaluation import loading
-from lesson.runs.chosen import find_chosen_run
+from lesson.runs.chosen import find_run_to_talk_about
 from lesson.serving.addresses import format_address, is_loopback, keep_proxy_off_loopback, require_free_port
 from lesson.serving.models import Models
 from lesson.serving.page import CSS, build_page, make_theme
@@ -36,11 +36,7 @@ def start_page(values: Values, report: Callable[[str], None]) -> PageServer:
     """
     use_environment(values)
     use = values.use if values.given("USE") else "adapter"
-    run = (
-        None
-        if use == "base" and not (values.given("RUN") or last_run_link(values.build).exists())
-        else find_chosen_run(values)
-    )
+    run = find_run_to_talk_about(values, use)
     host, port = values.host, values.port or PORT
     require_free_port(host, port)
     report(tr(f"loading {use} …", f"正在加载 {use} …"))

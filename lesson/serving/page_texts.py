@@ -6,6 +6,7 @@ import json
 import re
 
 from lesson.core.messages import UserError, tr
+from lesson.core.text import is_unicode
 from lesson.evaluation.asking import Chat
 
 LONGEST_QUESTION = 4000  # characters
@@ -27,7 +28,7 @@ def read_history(history: list[dict]) -> Chat:
 def refuse_unusable_texts(*texts: str) -> None:
     """Raise UserError when a question or a system prompt, or all of a conversation, is longer than the page takes, or holds
     half of a surrogate pair, which JSON can write and nothing else can."""
-    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+    if not all(map(is_unicode, texts)):
         raise UserError(
             tr("not text", "不是文本"),
             tr("half of a surrogate pair is no character", "半个代理对不是字符"),
