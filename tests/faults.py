@@ -125,3 +125,26 @@ def each_moment(
             return
         yield moment, ended
     raise AssertionError("too many operations")
+
+
+def repeat_after_kills(
+    act: Callable[[], int],
+    folder: Path,
+    begin: Path,
+    made: Callable[[], object],
+    stride: int = 1,
+    left: Callable[[object, int], None] = lambda wanted, moment: None,
+) -> int:
+    """Kill `act` at its moments, call it again each time, and assert that it ends in what an undisturbed call makes.
+
+    `made()` is what is compared; `left(wanted, moment)` looks at what a kill left. Gives the number of the last moment.
+    """
+    assert run_forked(act, folder, None, 0).status == 0
+    wanted, moments = made(), 0
+    for moment, _ in each_moment(act, folder, "kill", begin, stride):
+        left(wanted, moment)
+        again = run_forked(act, folder, None, 0)
+        assert again.status == 0 and "Traceback" not in again.screen, (moment, again.screen)
+        assert made() == wanted, moment
+        moments = moment
+    return moments

@@ -25,12 +25,8 @@ from lesson.runs.folder import Run
 
 FOLDER = Path("build") / "bench" / "names"
 SPEEDS = ("stock", "fast")
-OF_BENCH = (
-    "SEED",
-    "NAMES",
-    "FORCE",
-    "MAKEFLAGS",
-)  # what this bench was called with: its lessons have their usual values
+# What this bench was called with: its lessons have their usual values.
+OF_BENCH = ("SEED", "NAMES", "FORCE", "MAKEFLAGS")
 MUST_PASS = 29 / 30  # share of names, at each speed
 
 

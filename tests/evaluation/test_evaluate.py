@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import jsonschema
 import pytest
-from faults import each_moment, run_forked, snapshot
+from faults import repeat_after_kills, snapshot
 
 from lesson.core.files import write_json
 from lesson.core.messages import UserError
@@ -100,12 +100,8 @@ def test_killed_before_any_operation_the_same_command_ends_in_the_same_files(run
         evaluate_run(Values({"BUILD": str(tmp_path)}, {}), io.StringIO())
         return 0
 
-    assert run_forked(act, place, None, 0).status == 0
-    wanted, moments = snapshot(place), 0
-    for moment, _ in each_moment(act, place, "kill", begin):
+    def left(_, moment) -> None:
         found = snapshot(place)
         assert ("eval/evaluation.json" in found) is ("eval/answers.jsonl" in found), moment
-        assert run_forked(act, place, None, 0).status == 0
-        assert snapshot(place) == wanted, moment
-        moments = moment
-    assert moments >= 5
+
+    assert repeat_after_kills(act, place, begin, lambda: snapshot(place), left=left) >= 5

@@ -11,7 +11,7 @@ import types
 from pathlib import Path
 
 import pytest
-from faults import each_moment, run_forked, snapshot
+from faults import repeat_after_kills, snapshot
 from hub_server import COMMIT, Hub, use_in_this_process
 
 from lesson.model import hub
@@ -203,11 +203,4 @@ def test_a_download_that_is_killed_before_any_operation_goes_on_to_the_same_byte
         own = re.compile(r"/\.cache|/tmp_[0-9a-f-]{36}$")
         return {name: content for name, content in snapshot(build).items() if not own.search(name)}
 
-    assert run_forked(act, build, None, 0).status == 0
-    wanted, moments = made(), 0
-    for moment, _ in each_moment(act, build, "kill", begin, stride=4):
-        again = run_forked(act, build, None, 0)
-        assert again.status == 0 and "Traceback" not in again.screen, (moment, again.screen)
-        assert made() == wanted, moment
-        moments = moment
-    assert moments >= 5
+    assert repeat_after_kills(act, build, begin, made, stride=4) >= 5

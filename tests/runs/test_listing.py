@@ -49,6 +49,14 @@ def test_the_table_shows_each_run_on_a_line_and_marks_the_current(call, build_of
     assert sum(line.startswith("*") for line in lines) == 2, "the run, and what the mark means"
 
 
+def test_an_unfinished_run_whose_loss_is_a_number_shows_how_far_it_came(call, build_of_runs):
+    curve = build_of_runs / "runs" / "dddddddddddd" / "work_dir" / "curve.jsonl"
+    curve.write_text(curve.read_text().replace("null", "2.5"))
+    _, out, _ = call(list_runs, "--profile", "tiny", "--build", str(build_of_runs))
+    assert "at 1/8" in next(line for line in out.splitlines() if "dddddddddddd" in line)
+    assert "diverged" not in out
+
+
 def test_no_run_yet_is_said(call, tmp_path):
     status, out, _ = call(list_runs, "--profile", "tiny", "--build", str(tmp_path))
     assert status == 0 and "make train" in out

@@ -35,6 +35,8 @@ def test_a_question_or_a_conversation_that_is_too_long_is_refused():
         refuse_unusable_texts("a" * (LONGEST_QUESTION + 1))
     with pytest.raises(UserError, match=str(LONGEST_CONVERSATION)):
         refuse_unusable_texts(*["a" * LONGEST_QUESTION] * 26)
+    with pytest.raises(UserError, match="surrogate"):
+        refuse_unusable_texts("a", "\ud800")
 
 
 def test_markdown_is_shown_as_it_was_written():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import submissions
-from faults import each_moment, run_forked, snapshot
+from faults import repeat_after_kills, snapshot
 
 from recipe import submission
 
@@ -57,12 +57,8 @@ def test_killed_before_any_operation_it_leaves_nothing_half_packed(run, tmp_path
     def act() -> int:
         return call(submission, *arguments, "--force", "1")[0]
 
-    assert run_forked(act, place, None, 0).status == 0
-    wanted, moments = snapshot(place), 0
-    for moment, _ in each_moment(act, place, "kill", begin, stride):
+    def left(wanted, moment) -> None:
         half = {name: content for name, content in snapshot(place).items() if name.split("/")[0] == out}
         assert half in ({}, wanted), moment
-        again = run_forked(act, place, None, 0)
-        assert again.status == 0 and snapshot(place) == wanted, (moment, again.screen)
-        moments = moment
-    assert moments >= 2
+
+    assert repeat_after_kills(act, place, begin, lambda: snapshot(place), stride, left) >= 2
