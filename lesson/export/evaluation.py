@@ -15,6 +15,7 @@ from lesson.evaluation.evaluate import Evaluation, evaluate_run
 from lesson.evaluation.judging import Answer
 from lesson.evaluation.loading import use_environment
 from lesson.export.engine import Engine
+from lesson.export.gguf import CONVERTED
 from lesson.export.make import ADAPTER, choose_quant, export_folder
 from lesson.export.prompts import Difference, find_difference, prepare_messages
 from lesson.runs.chosen import find_chosen_run
@@ -134,7 +135,7 @@ def evaluate_export(values: Values, progress: TextIO) -> tuple[Evaluation, list[
     with open_exported(values, run, progress) as exported:
         evaluation = evaluate_run(values, progress, exported)
     problems = find_falls(evaluation.result, merged)
-    if problems and values.text("FORMAT") in ("gguf", "ollama") and values.text("QUANT") not in ("q8_0", "f16"):
+    if problems and choose_quant(values) not in CONVERTED:
         problems.append(
             tr(
                 "fewer bits round away what training changed: make export FORMAT=gguf QUANT=q8_0",

@@ -21,7 +21,7 @@ from lesson.core.records import find_record
 from lesson.core.settings import Values
 from lesson.export.card import SUMS
 from lesson.export.make import ADAPTER, SIGNATURE, choose_quant, export_folder
-from lesson.model.hub import find_endpoint, limit_silence
+from lesson.model.hub import find_endpoint, limit_silence, shorten_error
 from lesson.runs.chosen import find_chosen_run
 from lesson.runs.folder import Run
 
@@ -275,12 +275,12 @@ def hub_errors(repo: str, endpoint: str) -> Iterator[None]:
             causes.append(causes[-1].__cause__)
         answered = [e for e in causes if getattr(e, "response", None) is not None]
         if answered:
-            raise refusal_of(repo, endpoint, answered[-1].response.status_code, shorten(error)) from None
+            raise refusal_of(repo, endpoint, answered[-1].response.status_code, shorten_error(error)) from None
         if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
             raise  # of the disk here
         raise UserError(
             endpoint,
-            tr(f"the upload broke off ({shorten(causes[-1])})", f"上传中断（{shorten(causes[-1])}）"),
+            tr(f"the upload broke off ({shorten_error(causes[-1])})", f"上传中断（{shorten_error(causes[-1])}）"),
             tr(
                 "check the network and HF_ENDPOINT, then run the same command again: files that arrived are not sent again",
                 "请检查网络和 HF_ENDPOINT，再运行同一命令：已到达的文件不会重传",
@@ -310,10 +310,6 @@ def refusal_of(repo: str, endpoint: str, status: int, said: str) -> UserError:
         f"HTTP {status} ({said})",
         tr("run the same command again later", "请稍后再次运行同一命令"),
     )
-
-
-def shorten(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:160]
 
 
 def lines_of(pushed: Pushed) -> list[str]:

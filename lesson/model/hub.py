@@ -152,7 +152,10 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
             time.sleep(PAUSE)
     raise UserError(
         f"MODEL={name}",
-        tr(f"the download from {endpoint} broke off ({_short(broken)})", f"从 {endpoint} 下载中断（{_short(broken)}）"),
+        tr(
+            f"the download from {endpoint} broke off ({shorten_error(broken)})",
+            f"从 {endpoint} 下载中断（{shorten_error(broken)}）",
+        ),
         tr(
             "run the same command again: it goes on where it stopped; HF_ENDPOINT names a mirror, HUB=modelscope the other hub",
             "再次运行同一命令即可续传；HF_ENDPOINT 可指定镜像，HUB=modelscope 换用另一个仓库",
@@ -202,7 +205,10 @@ def _from_modelscope(name: str, asked: str, folder: Path, report: Callable[[str]
     except Exception as error:  # the package has errors of its own, of many kinds
         raise UserError(
             f"MODEL={name}",
-            tr(f"the download from ModelScope failed ({_short(error)})", f"从 ModelScope 下载失败（{_short(error)}）"),
+            tr(
+                f"the download from ModelScope failed ({shorten_error(error)})",
+                f"从 ModelScope 下载失败（{shorten_error(error)}）",
+            ),
             tr("run the same command again, or check the name", "请再次运行同一命令，或检查名字"),
         ) from None
     return revision
@@ -257,5 +263,6 @@ def _refused(name: str, asked: str, endpoint: str, status: int) -> UserError:
     )
 
 
-def _short(error: Exception) -> str:
+def shorten_error(error: BaseException) -> str:
+    """Its kind and its text on one line."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:160]
