@@ -95,12 +95,11 @@ def try_mutants(module: str, count: int, seed: int, folder: Path, tree: Path, to
 
     Raises UserError when the tests fail without a change.
     """
-    digest = hashlib.sha256((ROOT / module).read_bytes() + f"{count} {seed}".encode()).hexdigest()[:12]
-    name = folder / f"{module.removesuffix('.py').replace('/', '.')}-{digest}"
-    session, settings = name.with_suffix(".sqlite"), name.with_suffix(".toml")
+    session = session_file(module, count, seed, folder)
+    settings = folder / f"{session.stem}.toml"
     settings.write_text(_settings(module, folder), encoding="utf-8")
     if not session.exists():
-        draft = session.with_suffix(".draft")
+        draft = folder / f"{session.stem}.draft"
         draft.unlink(missing_ok=True)
         _run([tool / "bin" / "cosmic-ray", "init", settings, draft], tree)
         draw(draft, count, random.Random(f"{seed} {module}"))
@@ -108,6 +107,14 @@ def try_mutants(module: str, count: int, seed: int, folder: Path, tree: Path, to
         draft.rename(session)
     _run([tool / "bin" / "cosmic-ray", "exec", settings, session], tree)
     return list(read_session(session))
+
+
+def session_file(module: str, count: int, seed: int, folder: Path) -> Path:
+    """Where what was tried stays. Another module, draw or text of the module or of its tests is another session."""
+    first, room = tests_of(module)
+    parts = [*(ROOT / name for name in (module, *first)), *sorted((ROOT / room).rglob("*.py"))]
+    digest = hashlib.sha256(b"".join(map(Path.read_bytes, parts)) + f"{count} {seed}".encode()).hexdigest()[:12]
+    return folder / f"{module.removesuffix('.py').replace('/', '.')}-{digest}.sqlite"
 
 
 def draw(session: Path, count: int, choose: random.Random) -> None:

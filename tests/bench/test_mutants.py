@@ -103,6 +103,21 @@ def test_each_reason_is_for_a_line_that_is_there():
         assert entry["before"] in lines and entry["after"] != entry["before"], entry
 
 
+def test_each_module_draw_and_text_has_a_session_of_its_own(tmp_path, monkeypatch):
+    """Two modules of one room once shared a session: the second was never tried, and counted as the first."""
+    for name in ("lesson/data/a.py", "lesson/data/b.py", "tests/data/test_a.py", "tests/data/test_b.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("pass\n")
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    draws = [(module, count, seed) for module in ("a", "b") for count in (1, 2) for seed in (1, 2)]
+    draws = [(f"lesson/data/{module}.py", *rest) for module, *rest in draws]
+    sessions = {draw: mutants.session_file(*draw, tmp_path) for draw in draws}
+    assert len(set(sessions.values())) == len(draws) and {path.suffix for path in sessions.values()} == {".sqlite"}
+    assert {draw: mutants.session_file(*draw, tmp_path) for draw in draws} == sessions
+    (tmp_path / "tests/data/test_a.py").write_text("assert True\n")  # a new test may find what was not found before
+    assert not {mutants.session_file(*draw, tmp_path) for draw in draws} & set(sessions.values())
+
+
 def test_every_judging_module_has_tests_and_a_part_of_a_path_chooses(tmp_path):
     modules = judging_modules()
     for module in modules:
