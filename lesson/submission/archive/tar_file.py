@@ -77,6 +77,7 @@ def unpack_gzip(file: BinaryIO, packed: int, view: View) -> UnpackedTar:
         with gzip.GzipFile(fileobj=file, mode="rb") as stream:
             left, skipping, longer = 0, False, b""  # of the member that is being read, its padding counted
             while True:
+                require_sound(target.size)  # behind headers too: a tar of nothing else is a bomb as well
                 if left == 0:
                     header = _read_whole(stream, 512)
                     target.append(header)
@@ -103,7 +104,6 @@ def unpack_gzip(file: BinaryIO, packed: int, view: View) -> UnpackedTar:
                 else:
                     target.append(piece)
                     kept += len(piece)
-                require_sound(target.size)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise Unreadable(shorten(str(error))) from None
     return target
