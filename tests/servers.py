@@ -106,13 +106,13 @@ def serving(build: Path, module: str, path: str, log: Path, **variables: str) ->
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             while True:
-                assert process.poll() is None and time.monotonic() - started < 90, log.read_text(encoding="utf-8")
+                assert process.poll() is None and time.monotonic() - started < 300, log.read_text(encoding="utf-8")
                 with contextlib.suppress(OSError), direct.open(url + path, timeout=5):
                     break
                 time.sleep(0.1)
             yield Server(url, time.monotonic() - started, log)
             process.send_signal(signal.SIGINT)
-            assert process.wait(20) in (0, 130), log.read_text(encoding="utf-8")
+            assert process.wait(60) in (0, 130), log.read_text(encoding="utf-8")
         finally:
             if process.poll() is None:
                 process.kill()
