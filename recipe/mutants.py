@@ -24,9 +24,9 @@ def stage(values: Values) -> int:
     folder = ((values.build if values.given("BUILD") else ROOT / "build") / "mutants").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     tool = install_venv(PLANS["mutants"], sys.stdout).venv.resolve()
-    tree, tried = copy_tree(folder), []
+    tree, tried, passed = copy_tree(folder), [], set()
     for module in modules:
-        found = try_mutants(module, values.mutants, values.seed, folder, tree, tool)
+        found = try_mutants(module, values.mutants, values.seed, folder, tree, tool, passed)
         print(f"{module}: " + "\n".join(lines_of(found)), flush=True)
         tried += found
     print(tr("all: ", "合计：") + lines_of(tried)[0])

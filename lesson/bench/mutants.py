@@ -76,24 +76,28 @@ def tests_of(module: str) -> tuple[list[str], str]:
 
 
 def copy_tree(folder: Path) -> Path:
-    """A copy of the working tree in `folder`, without what git ignores; what was there before is replaced."""
+    """A copy of the working tree in `folder`, without what git ignores. What Python compiled of an earlier copy stays."""
     done = subprocess.run(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True)
     if done.returncode:
         reason = done.stderr.decode(errors="replace").strip()
         raise UserError(ROOT, reason, tr("run it in a clone of the repository", "请在仓库的克隆里运行"))
     tree = folder / "tree"
-    shutil.rmtree(tree, ignore_errors=True)
-    for name in filter(None, done.stdout.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, tree / name)
+    names = {name for name in done.stdout.decode().split("\0") if name and (ROOT / name).is_file()}
+    for path in [path for path in tree.rglob("*") if path.is_file() and "__pycache__" not in path.parts]:
+        if path.relative_to(tree).as_posix() not in names:
+            path.unlink()
+    for name in names:
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, tree / name)  # with its time, by which Python knows what it compiled
     return tree
 
 
-def try_mutants(module: str, count: int, seed: int, folder: Path, tree: Path, tool: Path) -> list[Mutant]:
+def try_mutants(
+    module: str, count: int, seed: int, folder: Path, tree: Path, tool: Path, passed: set[str]
+) -> list[Mutant]:
     """`count` changes of a module (0: all that there are), tried in `tree`; `tool` is the venv that has cosmic-ray.
 
-    Raises UserError when the tests fail without a change.
+    Raises UserError when the tests fail without a change; `passed` gets those that do not, and they are not asked again.
     """
     session = session_file(module, count, seed, folder)
     settings = folder / f"{session.stem}.toml"
@@ -103,7 +107,10 @@ def try_mutants(module: str, count: int, seed: int, folder: Path, tree: Path, to
         draft.unlink(missing_ok=True)
         _run([tool / "bin" / "cosmic-ray", "init", settings, draft], tree)
         draw(draft, count, random.Random(f"{seed} {module}"))
-        _run(["/bin/sh", _script(module, folder)], tree)  # without a change they pass, and compile what they import
+        for command in _commands(module):  # without a change they pass, and compile what they import
+            if shlex.join(command) not in passed:
+                _run(command, tree)
+                passed.add(shlex.join(command))
         draft.rename(session)
     _run([tool / "bin" / "cosmic-ray", "exec", settings, session], tree)
     return list(read_session(session))
@@ -155,14 +162,18 @@ def read_session(session: Path) -> Iterator[Mutant]:
         yield Mutant(module, line, before, after, outcome.upper() != "SURVIVED")
 
 
-def _script(module: str, folder: Path) -> Path:
-    """The tests of a module as a script: the first that fails ends it."""
+def _commands(module: str) -> list[list[str]]:
+    """What runs the tests of a module: its own first, then those of its room."""
     first, room = tests_of(module)
     python = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    commands = [[*python, *first, "-m", ALL]] if first else []
-    commands.append([*python, room, "-m", NOT_SLOW])
+    own = [[*python, *first, "-m", ALL]] if first else []
+    return [*own, [*python, room, "-m", NOT_SLOW]]
+
+
+def _script(module: str, folder: Path) -> Path:
+    """The tests of a module as a script: the first that fails ends it."""
     path = folder / f"{module.removesuffix('.py').replace('/', '.')}.sh"
-    path.write_text("set -e\n" + "\n".join(map(shlex.join, commands)) + "\n", encoding="utf-8")
+    path.write_text("set -e\n" + "\n".join(map(shlex.join, _commands(module))) + "\n", encoding="utf-8")
     return path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import jsonschema
@@ -101,6 +102,53 @@ def test_each_reason_is_for_a_line_that_is_there():
     for entry in TABLE["survivors"]:
         lines = " ".join(line.strip() for line in (ROOT / entry["file"]).read_text("utf-8").splitlines())
         assert entry["before"] in lines and entry["after"] != entry["before"], entry
+
+
+def test_the_copy_is_the_working_tree_and_keeps_what_was_compiled(tmp_path, monkeypatch):
+    root = tmp_path / "root"
+    (root / "a").mkdir(parents=True)
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    monkeypatch.setattr(mutants, "ROOT", root)
+    (root / "a" / "x.py").write_text("1")
+    (root / "a" / "gone.py").write_text("1")
+    (root / ".gitignore").write_text("*.log")
+    (root / "x.log").write_text("1")
+    tree = mutants.copy_tree(tmp_path)
+    (tree / "a" / "__pycache__").mkdir()
+    (tree / "a" / "__pycache__" / "x.pyc").write_text("compiled")
+    (tree / "a" / "x.py").write_text("a change that a kill left")
+    (tree / "a" / "made.txt").write_text("what a test left")
+    (root / "a" / "gone.py").unlink()
+    assert mutants.copy_tree(tmp_path) == tree
+    files = {path.relative_to(tree).as_posix() for path in tree.rglob("*") if path.is_file()}
+    assert files == {".gitignore", "a/x.py", "a/__pycache__/x.pyc"} and (tree / "a" / "x.py").read_text() == "1"
+    assert (tree / "a" / "x.py").stat().st_mtime == (root / "a" / "x.py").stat().st_mtime
+
+
+def test_tests_that_pass_without_a_change_are_not_asked_again_and_one_that_fails_ends_it(tmp_path, monkeypatch):
+    ran, fails = [], ""
+
+    def run(command, folder):
+        ran.append(list(map(str, command)))
+        if ran[-1][1] == "init":
+            session(Path(ran[-1][-1]), 3, OPERATORS[:1])
+        if fails and fails in ran[-1]:
+            raise UserError("pytest", "failed", "mend it")
+
+    monkeypatch.setattr(mutants, "_run", run)
+    passed: set[str] = set()
+    for module in ("lesson/data/replace.py", "lesson/data/residue.py"):
+        mutants.try_mutants(module, 2, 1, tmp_path, tmp_path, tmp_path, passed)
+    rooms = [command for command in ran if "tests/data" in command]
+    own = [command for command in ran if "tests/data/test_residue.py" in command]
+    assert len(rooms) == len(own) == 1 and [c[1] for c in ran].count("exec") == 2
+    mutants.try_mutants("lesson/data/residue.py", 2, 1, tmp_path, tmp_path, tmp_path, set())
+    assert ran[-1][1] == "exec" and ran[-2][1] == "exec"  # the same call goes on
+    fails = "tests/core"
+    for _ in range(2):
+        with pytest.raises(UserError):
+            mutants.try_mutants("lesson/core/files.py", 2, 1, tmp_path, tmp_path, tmp_path, passed)
+        assert "tests/core" in ran[-1]
 
 
 def test_each_module_draw_and_text_has_a_session_of_its_own(tmp_path, monkeypatch):
