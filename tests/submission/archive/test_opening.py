@@ -14,7 +14,7 @@ import submissions
 from verdicts import verdict_on, wrong_checks
 
 from lesson.core.refusals import Unreadable
-from lesson.submission.archive import tar_file
+from lesson.submission.archive import opening, tar_file
 from lesson.submission.archive.opening import open_view
 from lesson.submission.archive.view import LARGEST, View
 
@@ -164,3 +164,46 @@ def test_a_listed_checkpoint_of_many_gigabytes_is_not_read(tmp_path):
     started = time.monotonic()
     assert "hashes" in wrong_checks(verdict_on(tmp_path / "s"))
     assert time.monotonic() - started < 10
+
+
+def test_an_empty_folder_or_archive_is_opened_and_has_nothing(tmp_path):
+    (tmp_path / "s").mkdir()
+    zipfile.ZipFile(tmp_path / "s.zip", "w").close()
+    tarfile.open(tmp_path / "s.tar.gz", "w:gz").close()
+    for name in ("s", "s.zip", "s.tar.gz"):
+        with open_view(tmp_path / name) as view:
+            assert not view.entries and not view.problems
+
+
+def test_folders_around_everything_are_taken_off_and_no_other(tmp_path):
+    path = tmp_path / "s.zip"
+    for names, inside in (
+        ({"s/t/a", "s/t/b/c"}, {"a", "b/c"}),
+        ({"s/a", "t/a"}, {"s/a", "t/a"}),
+        ({"s/s", "s/a"}, {"s", "a"}),
+        ({"a"}, {"a"}),
+    ):
+        with zipfile.ZipFile(path, "w") as archive:
+            for name in sorted(names):
+                archive.writestr(name, b"x")
+        with open_view(path) as view:
+            assert set(view.entries) == inside
+
+
+def test_what_is_no_archive_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "text").write_text("x" * 9999)
+    for name, said in {"pipe": "neither a folder nor a file", "text": "not a folder, a zip or a tar"}.items():
+        with pytest.raises(Unreadable, match=said):
+            open_view(tmp_path / name)
+
+
+def test_a_file_is_opened_up_to_all_that_a_submission_may_have(tmp_path, monkeypatch):
+    path = tmp_path / "s.tar"
+    tarfile.open(path, "w").close()
+    monkeypatch.setattr(opening, "LARGEST", path.stat().st_size)
+    monkeypatch.setattr(opening, "LARGEST_UNREAD", 0)
+    for size, sound in ((path.stat().st_size, True), (path.stat().st_size + 1, False)):
+        sparse(path, size)
+        with pytest.raises(Unreadable, match="not a folder" if sound else "more than 0 GiB"):
+            open_view(path)
