@@ -115,8 +115,8 @@ def install_venv(plan: Plan, out: TextIO) -> InstalledVenv:
     blocks = choose_packages(plan)
     print(
         tr(
-            f"installing {len(blocks)} packages into {venv}, hashes checked; {plan.size[0]}",
-            f"将 {len(blocks)} 个软件包装入 {venv}，逐一校验哈希；{plan.size[1]}",
+            f"installing {len(blocks)} packages into {venv}, hashes checked; {tr(*plan.size)}",
+            f"将 {len(blocks)} 个软件包装入 {venv}，逐一校验哈希；{tr(*plan.size)}",
         ),
         file=out,
         flush=True,

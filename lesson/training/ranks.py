@@ -46,7 +46,10 @@ def refuse_impossible_ranks(values: Values, summary: dict, source: Path, deepspe
     if values.node_rank >= values.nnodes:
         raise UserError(
             f"NODE_RANK={values.node_rank}",
-            tr(f"with NNODES={values.nnodes} it is at most {values.nnodes - 1}", f"NNODES={values.nnodes} 时过大"),
+            tr(
+                f"with NNODES={values.nnodes} it is at most {values.nnodes - 1}",
+                f"NNODES={values.nnodes} 时最大为 {values.nnodes - 1}",
+            ),
             tr("number the machines from 0", "请从 0 开始给机器编号"),
         )
     if values.nnodes > 1 and not values.given("MASTER_ADDR"):

@@ -153,6 +153,7 @@ def test_tests_that_pass_without_a_change_are_not_asked_again_and_one_that_fails
 
 def test_each_module_draw_and_text_has_a_session_of_its_own(tmp_path, monkeypatch):
     """Two modules of one room once shared a session: the second was never tried, and counted as the first."""
+    monkeypatch.setitem(mutants._TABLE, "tests", {})
     for name in ("lesson/data/a.py", "lesson/data/b.py", "tests/data/test_a.py", "tests/data/test_b.py"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("pass\n")

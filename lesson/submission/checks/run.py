@@ -91,7 +91,9 @@ def finished(evidence: Evidence, staff: StaffInputs) -> str:
             ),
             tr(*TRAIN_AGAIN),
         )
-    return tr(f"step {last.step} of {last.total}, saved every {every}", f"第 {last.step}/{last.total} 步")
+    return tr(
+        f"step {last.step} of {last.total}, saved every {every}", f"第 {last.step}/{last.total} 步，每 {every} 步保存"
+    )
 
 
 @define_check("run", "log", "config", "data", after=("log", "config_only", "data_rules"))
