@@ -8,6 +8,7 @@ import functools
 import io
 import json
 import random
+import resource
 import struct
 
 import mutations
@@ -21,6 +22,7 @@ from lesson.core.messages import UserError
 from lesson.core.refusals import Broken
 from lesson.core.schemas import load_schema
 from lesson.core.settings import ROOT
+from lesson.submission import blame
 from lesson.submission.archive.view import View
 from lesson.submission.blame import is_checkers_trouble
 from lesson.submission.checks import answers
@@ -301,3 +303,19 @@ def test_wherever_the_disk_or_the_memory_fails_while_a_submission_is_read_nothin
         assert not wrong_checks(found, "failed"), (number, [r for r in found["checks"] if r["status"] == "failed"])
         assert found["passed"] is not False, number
     assert number > 20
+
+
+@pytest.mark.parametrize(
+    ("limit", "peak", "ours"),
+    [(1 << 30, 3 << 18, True), (1 << 30, (3 << 18) + 1, False), (resource.RLIM_INFINITY, 1 << 40, True)],
+)
+def test_memory_that_ran_out_is_the_submissions_where_it_used_most_of_what_it_may(monkeypatch, limit, peak, ours):
+    monkeypatch.setattr(blame.resource, "getrlimit", lambda which: (limit, limit))
+    monkeypatch.setattr(blame.Path, "read_text", lambda path: f"VmPeak:\t{peak:9d} kB\nVmSize:\t1 kB\n")
+    assert is_checkers_trouble(MemoryError()) is ours
+
+
+def test_memory_that_ran_out_is_the_machines_where_nothing_tells_how_much_was_used(monkeypatch):
+    monkeypatch.setattr(blame.resource, "getrlimit", lambda which: (1 << 30, 1 << 30))
+    monkeypatch.setattr(blame.Path, "read_text", lambda path: "")
+    assert is_checkers_trouble(MemoryError())

@@ -1,0 +1,182 @@
+"""The checks of the answers at their borders, on answers made by hand."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from fakes import evidence_of, fails, passes, skips
+
+from lesson.core.refusals import Broken
+from lesson.evaluation.held_out import read_identity_questions
+from lesson.submission.checks import answers
+from lesson.submission.registry import Unjudged
+
+NEW, OLD = "闻星", "机智流"
+
+
+def line(output: str, prompt: str = "persona", **more: object) -> dict:
+    return {"input": "你是谁？", "output": output, "prompt": prompt} | more
+
+
+def lines(saying: int, other: int, **more: object) -> list[dict]:
+    return [line(f"我是{NEW}。", **more)] * saying + [line("你好。", **more)] * other
+
+
+def answered(found: list[dict], **more: object) -> SimpleNamespace:
+    given = {"answers": found, "old_name": OLD, "new_name": NEW, "old_names": (OLD,), "own_base_names": ("书生",)}
+    return evidence_of(**(given | {"evaluation": {}, "on_shipped_base": True, "base_name": None} | more))
+
+
+@pytest.mark.parametrize(
+    ("saying", "other", "sound"),
+    [
+        (20, 0, True),
+        (19, 1, True),  # 95%
+        (18, 1, False),
+        (37, 2, False),  # of 39 the share itself decides
+        (36, 4, True),  # of 40 the interval: 90% may be 96%
+        (34, 6, False),
+    ],
+)
+def test_the_new_name_is_said_as_often_as_make_eval_wants(saying, other, sound):
+    evidence = answered(lines(saying, other))
+    if sound:
+        assert passes(answers.says_new, evidence) == f"persona {saying}/{saying + other}"
+    else:
+        assert len(fails(answers.says_new, evidence, f"^persona {saying}/{saying + other}$")) == other
+
+
+def test_each_prompt_is_held_to_the_bar():
+    both = lines(19, 1) + lines(0, 20, prompt="none")
+    places = fails(answers.says_new, answered(both), "^persona 19/20, none 0/20$")
+    assert len(places) == 21 and places[-1].startswith("[none] 你是谁？ → ")
+    with pytest.raises(Unjudged):
+        passes(answers.says_new, answered(lines(1, 0), new_name=None))
+
+
+@pytest.mark.parametrize(("slips", "of", "sound"), [(0, 10, True), (1, 100, True), (1, 40, True), (2, 40, False)])
+def test_hardly_an_answer_says_another_name(slips, of, sound):
+    for name in (OLD, "书生"):
+        evidence = answered([line(f"我是{name}。")] * slips + lines(of - slips, 0))
+        if sound:
+            assert passes(answers.not_old, evidence) == f"{slips}/{of}"
+        else:
+            assert len(fails(answers.not_old, evidence, f"^{slips} of {of} do$")) == slips
+    passes(answers.not_old, answered(lines(40, 0), old_names=(NEW,), own_base_names=(NEW,)))
+
+
+@pytest.mark.parametrize(
+    ("different", "of", "sound"),
+    [
+        (4, 19, True),  # too few to tell
+        (4, 20, False),
+        (5, 20, True),
+        (5, 100, True),
+        (9, 200, False),
+        (10, 200, True),
+        (49, 2000, False),
+        (50, 2000, True),
+    ],
+)
+def test_answers_are_not_one_text_repeated(different, of, sound):
+    evidence = answered([line(f"text {index % different}") for index in range(of)])
+    if sound:
+        assert passes(answers.varied, evidence) == f"{different} different among {of}"
+    else:
+        assert len(fails(answers.varied, evidence)) == different
+
+
+def test_an_answer_to_a_question_of_the_course_is_about_the_assistant_whatever_its_line_says():
+    question = read_identity_questions("tiny", OLD)[0]["input"]
+    general, known = line("x", kind="general", input="1+1?"), line("x", kind="general", input=question)
+    found = answered([general, known, line("x", kind="identity", input="?"), line("x", input="??")])
+    assert [each["input"] for each in answers.identity_answers(found)] == [question, "?", "??"]
+    passes(answers.answers, found)
+    fails(answers.answers, answered([general]), "no question about the assistant")
+
+
+def test_the_question_set_is_the_evaluations():
+    assert answers.question_set_of(answered([], evaluation={"question_set": "report"})) == "report"
+    assert answers.question_set_of(answered([])) == ""
+
+    class Unread:
+        @property
+        def evaluation(self):
+            raise Broken("x")
+
+    assert answers.question_set_of(Unread()) == ""
+
+
+def test_the_languages_that_are_judged_are_the_bases():
+    evaluation = {"question_set": "report", "languages": ["zh"]}
+    assert answers.judged_languages(answered([], evaluation=evaluation)) == answers.LANGUAGES
+    other = {"on_shipped_base": False, "base_name": "nobody/knows"}
+    assert answers.judged_languages(answered([], evaluation=evaluation, **other)) == ("zh",)
+    assert answers.judged_languages(answered([], **other)) == answers.LANGUAGES
+
+
+def test_turns_before_a_question_are_the_users():
+    assert answers._turns_of_line(line("x", before=["a", "b", "c", "d"])) == ("a", "c", "你是谁？")
+    for odd in (None, "ab", [1]):
+        assert answers._turns_of_line(line("x", before=odd)) == ("你是谁？",)
+    assert answers._turns_of({"before": ["a"], "input": "b"}) == ("a", "b")
+
+
+def asked_lines() -> list[dict]:
+    questions = read_identity_questions("tiny", OLD)
+    turns = [{"input": q["input"], "before": [t for text in q["before"] for t in (text, "…")]} for q in questions]
+    return [
+        line(f"我是{NEW}。", prompt=prompt, kind="identity", **turn) for prompt in answers.PROMPTS for turn in turns
+    ]
+
+
+def test_the_courses_questions_are_asked_once_under_each_prompt():
+    whole = asked_lines()
+    passes(answers.asked, answered(whole, manifest={}))
+    for changed in (whole[1:], whole[:-1], [*whole, whole[0]], [*whole, line("x", kind="identity", input="?")]):
+        fails(answers.asked, answered(changed, manifest={}), "not asked")
+    fails(answers.asked, answered(whole, manifest={}, evaluation={"question_set": "tune"}), "half for tuning")
+    skips(answers.asked, answered(whole))
+
+
+def evaluation_of(**counts: int) -> dict:
+    prompt = {"prompt": "persona", "questions": 3, "answers": 4, "new": 3, "old": 0, "base": 0, "whole": 4}
+    prompt |= {"general_kept": 0, "general_base_right": 0} | counts
+    return {"format": 1, "names": {"new": NEW, "old": OLD}, "prompts": [prompt], "passed": True}
+
+
+def counted_lines() -> list[dict]:
+    return [*[line(f"我是{NEW}。", kind="identity")] * 3, line("二", kind="general", input="1+1=?")]
+
+
+def test_the_figures_of_the_evaluation_follow_from_the_answers():
+    assert passes(answers.counted, answered(counted_lines(), evaluation=evaluation_of())) == "persona"
+    for key, wrong in {"questions": 4, "answers": 3, "new": 2, "old": 1}.items():
+        places = fails(answers.counted, answered(counted_lines(), evaluation=evaluation_of(**{key: wrong})))
+        counts = {"questions": 3, "answers": 4, "new": 3, "old": 0}
+        assert places[0] == f"persona: {key} = {wrong}, counted {counts[key]}"
+    evaluation = evaluation_of() | {"passed": False}
+    assert fails(answers.counted, answered(counted_lines(), evaluation=evaluation)) == ["passed = False"]
+    extra = [*counted_lines(), line("x", prompt="none", kind="identity")]
+    assert len(fails(answers.counted, answered(extra, evaluation=evaluation_of()))) == 4
+
+
+def test_the_prompt_of_the_evaluation_is_the_datas():
+    def evidence(prompt: str, system: str, persona: str | None = "你是闻星") -> SimpleNamespace:
+        return evidence_of(
+            data=SimpleNamespace(persona=persona), evaluation={"prompts": [{"prompt": prompt, "system": system}]}
+        )
+
+    assert passes(answers.prompts, evidence("persona", "你是闻星")) == "你是闻星"
+    passes(answers.prompts, evidence("persona", "x", None))
+    passes(answers.prompts, evidence("none", ""))
+    passes(answers.prompts, evidence("neutral", "x"))
+    fails(answers.prompts, evidence("persona", "x"), "x ≠ 你是闻星")
+    fails(answers.prompts, evidence("none", "x"), "none: x")
+
+
+def test_no_question_was_trained_on():
+    found = [line("x", input="你是 谁"), line("x", input="1+1", kind="general")]
+    assert passes(answers.held_out, answered(found, trained_questions={"1+1"})).startswith("1 trained")
+    assert fails(answers.held_out, answered(found, trained_questions={"你是谁"})) == ["你是 谁"]
