@@ -83,7 +83,7 @@ convert: | $(PY) ## checkpoint to Hugging Face adapter | 检查点转为 Hugging
 	@$(PY) -m recipe.convert
 merge: convert ## adapter and base to one model | 适配器与基座合并为一个模型 | FORCE RUN
 	@$(PY) -m recipe.merge
-eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT QUANT QUESTIONS_SET SAMPLES RUN
+eval: merge ## does it say its name, and keep what it knew? | 是否会自称新名字，常识是否保留 | USE FORMAT QUANT QUESTIONS_SET SAMPLES CHOICES CHOICES_LIMIT RUN
 	@$(PY) -m recipe.evaluate
 export: merge ## the assistant for other programs: hf, gguf, ollama, adapter | 导出给其他程序：hf、gguf、ollama、adapter | FORMAT QUANT LLAMA_CPP SIGNING_KEY FORCE RUN
 	@$(PY) -m recipe.export

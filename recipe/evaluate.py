@@ -6,7 +6,9 @@ answers that say the new name, the old one, the base's, another assistant's; gen
 right and that are still right; general answers that say the new name; whole sentences. Shares stand with 95% intervals.
 PROFILE=tiny asks its own questions, a real base data/eval/identity_report.json, which rows and values are never tuned
 on (QUESTIONS_SET=tune asks the other half). USE=export asks what make export wrote, in the program that it is for, and
-fails where a prompt differs or the name is said less often. Output in the run folder: eval/evaluation.json, eval/answers.jsonl, eval/evaluation.png.
+fails where a prompt differs or the name is said less often. CHOICES= names multiple-choice questions of your own files
+(ARC, C-Eval, CMMLU): base and tuned model choose, and the difference is shown with a paired interval. Output in the run
+folder: eval/evaluation.json, eval/answers.jsonl, eval/evaluation.png, and eval/choices.jsonl with CHOICES.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from lesson.evaluation.evaluate import evaluate_run
 from lesson.export.evaluation import evaluate_export
 from lesson.runs.chosen import lines_of_choice
 
-SETTINGS = ("PROFILE", "BUILD", "RUN", "USE", "FORMAT", "QUANT", "QUESTIONS_SET", "SAMPLES")
+SETTINGS = ("PROFILE", "BUILD", "RUN", "USE", "FORMAT", "QUANT", "QUESTIONS_SET", "SAMPLES", "CHOICES", "CHOICES_LIMIT")
 
 
 def stage(values: Values) -> int:

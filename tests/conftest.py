@@ -102,10 +102,10 @@ def lesson(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def evaluated(lesson) -> str:
-    """What make eval says about the lesson, whose folder then holds the evaluation."""
+    """What make eval says about the lesson, whose folder then holds the evaluation, multiple-choice questions among it."""
     from servers import stage
 
-    return stage(lesson, "evaluate")
+    return stage(lesson, "evaluate", CHOICES=str(Path(__file__).parent / "fixtures" / "choices"))
 
 
 @pytest.fixture(scope="session")

@@ -67,6 +67,11 @@ def base_answers_file(build: Path) -> Path:
     return build / "base-answers.json"
 
 
+def base_choices_file(build: Path) -> Path:
+    """What the base chooses of the multiple-choice questions that CHOICES= names."""
+    return build / "base-choices.json"
+
+
 def loss_comparison(build: Path) -> Path:
     """The picture of make compare-loss."""
     return build / "compare-loss.png"

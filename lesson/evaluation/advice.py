@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from lesson.core.messages import tr
 from lesson.runs.trained_with import TrainedWith
 
-FORGOT = ("general_kept", "whole")
+FORGOT = ("general_kept", "whole", "choices")
 NAMES = ("new", "old", "base", "other", "identity_whole")
 
 

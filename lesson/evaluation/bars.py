@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lesson.evaluation.intervals import wilson_interval
+from lesson.evaluation.intervals import paired_interval, wilson_interval
 
 # bar -> (count, what it is a share of), as in evaluation.json
 COUNTED = {
@@ -21,6 +21,9 @@ COUNTED = {
     "identity_whole": ("identity_whole", "identity_answers"),
 }
 AT_MOST = ("old", "base", "other", "polluted")
+# Of the multiple-choice questions (CHOICES=), the share that may be lost, gains counted against losses. C-Eval's own tutorial
+# takes no fall below 5 points for one on the 200 to 300 questions of a subject (hkust-nlp/ceval, resources/tutorial.md).
+LARGEST_FALL = 0.05
 HARD_KINDS = ("old", "other", "pressed2", "pressed3")
 
 
@@ -92,3 +95,22 @@ def find_missed_bars(counts: dict, bars: Bars = TINY) -> list[dict]:
             if found := counts["kinds"].get(kind):
                 hold(f"new.{kind}", found["new"], found["questions"], bars.least_hard, "new")
     return missed
+
+
+def find_missed_choices(evaluation: dict) -> list[dict]:
+    """The sets of multiple-choice questions that evaluation.json counts and that fell: as find_missed_bars, `prompt` the
+    set's name, `share` what was lost of its questions, gains counted against losses.
+
+    A set is missed where the whole 95% interval of the paired difference lies below -LARGEST_FALL: a small sample, or a
+    base that guesses, fails nobody.
+    """
+    return [
+        {
+            "prompt": counts["set"],
+            "bar": "choices",
+            "share": round((counts["lost"] - counts["gained"]) / counts["questions"], 4),
+            "limit": LARGEST_FALL,
+        }
+        for counts in evaluation.get("choices", {}).get("sets", [])
+        if paired_interval(counts["lost"], counts["gained"], counts["questions"])[1] < -LARGEST_FALL
+    ]

@@ -13,8 +13,12 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.data import rows
 from lesson.evaluation.asking import GREEDY, Chat, Sampling, answer_with_progress
+from lesson.evaluation.bars import find_missed_choices
 from lesson.evaluation.base_answers import answer_key, get_base_answers
 from lesson.evaluation.base_names import describe_base_of, find_base_names
+from lesson.evaluation.choice_files import read_choice_sets
+from lesson.evaluation.choice_scoring import choose_options
+from lesson.evaluation.choices import compare_choices, get_base_choices
 from lesson.evaluation.held_out import (
     choose_question_set,
     language_of,
@@ -75,6 +79,8 @@ def evaluate_run(values: Values, progress: TextIO, exported: ExportedAnswers | N
             tr("the base is what the others are compared with", "基座是比较的对象"),
             tr("use merged or adapter", "请用 merged 或 adapter"),
         )
+    # Read first: what is wrong with them is told before a model is loaded.
+    sets = read_choice_sets(values.choices, values.choices_limit) if values.choices else []
     record = run.read_record()
     names, question_set = record["names"], choose_question_set(values)
     identity, general = read_identity_questions(question_set, names["old"]), read_questions("general")
@@ -93,6 +99,7 @@ def evaluate_run(values: Values, progress: TextIO, exported: ExportedAnswers | N
             for q in general
         ),
     )
+    base_choices = get_base_choices(values, sets, record["inputs"]["base"], progress, run) if sets else []
     tokenizer, model = (None, None) if exported else load_model(values, use, run)
     target = exported.folder if exported else run.evaluation
     asked = [
@@ -135,7 +142,17 @@ def evaluate_run(values: Values, progress: TextIO, exported: ExportedAnswers | N
     result = summarize(
         lines, prompts, record["id"], use, names, question_set, base_names.names, sampled, languages.judged
     )
+    choice_lines = []
+    if sets:
+        result["choices"], choice_lines = compare_choices(
+            sets, base_choices, lambda chosen: choose_options(tokenizer, model, chosen, use, progress)
+        )
+        result["failures"] += find_missed_choices(result)
+        result["passed"] = not result["failures"]
     with atomic_folder(target) as folder:  # answers and figures of one evaluation, never of two
+        if choice_lines:
+            with atomic(folder / "choices.jsonl") as file:
+                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in choice_lines)
         with atomic(folder / "answers.jsonl") as file:
             file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         write_json(folder / "evaluation.json", result)

@@ -33,5 +33,5 @@ def paired_interval(lost: int, gained: int, of: int) -> tuple[float, float]:
         return -1.0, 1.0
     n, down, up = of + 2, lost + 0.5, gained + 0.5
     difference = (up - down) / n
-    half = Z95 * math.sqrt((up + down) - (up - down) ** 2 / n) / n
+    half = Z95 * math.sqrt(max(0.0, (up + down) - (up - down) ** 2 / n)) / n
     return max(-1.0, difference - half), min(1.0, difference + half)

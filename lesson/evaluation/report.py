@@ -7,6 +7,7 @@ from pathlib import Path
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.evaluation.advice import advise
+from lesson.evaluation.choices import describe_choices
 from lesson.runs.pictures import draw_picture
 from lesson.runs.trained_with import TrainedWith
 
@@ -64,7 +65,18 @@ def make_lines(
     for prompt in ("persona", "none"):
         first = next(line for line in answers if line["prompt"] == prompt and line["kind"] == "identity")
         lines.append(f"  [{prompt}] {first['input']} → {first['output']}")
+    if "choices" in result:
+        lines += describe_choices(result["choices"])
     for missed in result["failures"]:
+        if missed["bar"] == "choices":
+            lines.append(
+                tr(
+                    f"missed: {missed['prompt']}: {missed['share']:.1%} of the questions lost, the whole interval beyond "
+                    f"{missed['limit']:.0%}",
+                    f"未达标：{missed['prompt']}：{missed['share']:.1%} 的题不再答对，整个区间都超过 {missed['limit']:.0%}",
+                )
+            )
+            continue
         lines.append(
             tr(
                 f"missed: {missed['bar']} under {missed['prompt']}: {missed['share']:.1%}, bar {missed['limit']:.0%}",

@@ -63,8 +63,6 @@ class ExportedAssistant:
 
 def open_exported(values: Values, run: Run, progress: TextIO) -> ExportedAssistant:
     """The export that FORMAT= and QUANT= name, in its engine. Raises UserError when it is not there or cannot be loaded."""
-    from transformers import AutoTokenizer
-
     form = values.of_export("FORMAT", "gguf", without=ADAPTER)
     if values.samples:
         raise UserError(
@@ -72,12 +70,23 @@ def open_exported(values: Values, run: Run, progress: TextIO) -> ExportedAssista
             tr("an export is asked without sampling", "导出的模型只做贪心回答"),
             tr("leave SAMPLES out", "请去掉 SAMPLES"),
         )
+    if values.choices:
+        raise UserError(
+            "CHOICES",
+            tr("an export is not asked for likelihoods", "导出的模型不计算选项的概率"),
+            tr(
+                "leave CHOICES out, or run make eval without USE=export",
+                "请去掉 CHOICES，或不带 USE=export 运行 make eval",
+            ),
+        )
     quant = choose_quant(values)
     made = export_folder(run, form, quant)
     command = f"make export FORMAT={form}" + (f" QUANT={quant}" if form != "hf" else "")
     files = sorted(made.glob("*.gguf")) if form != "hf" else [made]
     if not made.is_dir() or not files:
         raise UserError(made, tr("no such export", "没有这个导出"), tr(f"run {command}", f"请先运行 {command}"))
+    from transformers import AutoTokenizer  # seconds, after what is refused at once
+
     tokenizer = AutoTokenizer.from_pretrained(run.merged, trust_remote_code=True)
     folder = made.parent / f"{made.name}.eval"
     return ExportedAssistant(folder, Engine(ENGINES[form], files[0]), tokenizer, progress)

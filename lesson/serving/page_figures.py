@@ -55,6 +55,7 @@ def label_bar(bar: str) -> str:
         "general_kept": tr("knowledge kept", "常识保留"),
         "polluted": tr("name said unasked", "没人问却报名字"),
         "whole": tr("whole answers", "完整回答"),
+        "choices": tr("multiple-choice questions lost", "不再答对的选择题"),
         "identity_whole": tr("whole answers about itself", "完整的自我介绍"),
     }
     parts = {
@@ -99,7 +100,7 @@ def make_verdict_parts(evaluation: dict | None) -> list[tuple[str, str | None]]:
         return [(tr("passed: calls itself ", "通过：自称"), None), (evaluation["names"]["new"], "✓")]
     prompts = label_prompts()
     missed = [
-        (f"{label_bar(bar['bar'])} / {prompts[bar['prompt']]} {bar['share']:.1%}", "✗")
+        (f"{label_bar(bar['bar'])} / {prompts.get(bar['prompt'], bar['prompt'])} {bar['share']:.1%}", "✗")
         for bar in evaluation["failures"]
     ]
     return [(tr("not passed: ", "未通过："), None), *missed]

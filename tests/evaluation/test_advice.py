@@ -26,6 +26,7 @@ def said(*bars: str, trained: TrainedWith = WITH) -> str:
     [
         (["general_kept"], WITH, ["make train EPOCHS=2"]),
         (["whole"], TrainedWith(1, 3e-4), ["make train LR=0.00015"]),
+        (["choices"], WITH, ["make train EPOCHS=2"]),
         (["new"], WITH, ["make train EPOCHS=8"]),
         (["new.en", "new"], WITH, ["make synth NEW_NAME='Little Fox' ENGLISH=0.7"]),
         (["new.zh"], WITH, ["make synth NEW_NAME='Little Fox' ENGLISH=0.3"]),

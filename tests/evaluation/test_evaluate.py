@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import jsonschema
@@ -17,6 +18,7 @@ from lesson.core.settings import ROOT, Values
 from lesson.evaluation import evaluate
 from lesson.evaluation.evaluate import evaluate_run
 from lesson.evaluation.judging import Answer
+from lesson.evaluation.report import make_lines
 
 RECORD = {"id": "0" * 12, "persona": "你是机智流。", "names": {"new": "机智流", "old": "尖米"}, "inputs": {"base": "x"}}
 NO_ANSWER = type("NoAnswer", (dict,), {"__missing__": lambda self, key: ""})()
@@ -85,6 +87,46 @@ def test_a_real_base_is_asked_the_half_that_is_reported_and_its_own_answers_stan
     jsonschema.validate(result, json.loads((ROOT / "schemas" / "evaluation.schema.json").read_text(encoding="utf-8")))
     longest = max(chats, key=len)
     assert [m["content"] for m in longest if m["role"] == "assistant"] == ["我是机智流。"] * 2
+
+
+@pytest.fixture
+def choosing(run, tmp_path, monkeypatch):
+    """CHOICES= of 100 questions, all of which the base chooses right, and of which the tuned model loses the first LOST."""
+    path = tmp_path / "arc.jsonl"
+    choices = {"text": ["a", "b"], "label": ["1", "2"]}
+    rows = [json.dumps({"question": f"q{i}", "choices": choices, "answerKey": "2"}) + "\n" for i in range(100)]
+    path.write_text("".join(rows), encoding="utf-8")
+    run.lost = 0
+    monkeypatch.setattr(evaluate, "get_base_choices", lambda *_: [[1] * 100])
+    monkeypatch.setattr(evaluate, "choose_options", lambda *_: [0] * run.lost + [1] * (100 - run.lost))
+    return Values({"BUILD": str(tmp_path), "CHOICES": str(path)}, {})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lost", "passed"), [(5, True), (9, True), (20, False)])
+def test_forgotten_multiple_choice_questions_fail_only_far_beyond_chance(run, choosing, lost, passed):
+    run.lost = lost
+    done = evaluate_run(choosing, io.StringIO())
+    assert done.result["passed"] is passed and done.result["choices"]["sets"][0]["lost"] == lost
+    jsonschema.validate(
+        done.result, json.loads((ROOT / "schemas" / "evaluation.schema.json").read_text(encoding="utf-8"))
+    )
+    lines = [json.loads(line) for line in (run.evaluation / "choices.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["tuned"] for line in lines] == [0] * lost + [1] * (100 - lost)
+    screen = make_lines(done.result, done.lines, done.folder)
+    assert any(line.startswith("  arc.jsonl: base → tuned 100/100 (100%)") for line in screen)
+    if not passed:
+        assert "missed: arc.jsonl: 20.0% of the questions lost, the whole interval beyond 5%" in screen
+        assert "failed: it forgot: halve EPOCHS or LR" in screen
+    evaluate_run(Values({"BUILD": choosing.text("BUILD")}, {}), io.StringIO())
+    assert not (run.evaluation / "choices.jsonl").exists(), "figures of one evaluation, never of two"
+
+
+def test_files_of_choices_are_read_before_anything_is_asked(run, choosing, monkeypatch):
+    monkeypatch.setattr(evaluate, "get_base_answers", lambda *_: pytest.fail("asked"))
+    Path(choosing.choices).write_text("{}\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"arc.jsonl:1: \$: no question"):
+        evaluate_run(choosing, io.StringIO())
 
 
 @pytest.mark.slow

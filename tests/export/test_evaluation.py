@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lesson.core.messages import UserError
-from lesson.export.evaluation import find_falls
+from lesson.core.settings import Values
+from lesson.export.evaluation import find_falls, open_exported
 
 
 def evaluated(*new: int, questions: int = 84, question_set: str = "report") -> dict:
@@ -33,3 +34,15 @@ def test_a_fall_is_told_where_it_is_more_than_one_question_makes(exported, said)
 def test_another_set_of_questions_is_no_comparison(merged):
     with pytest.raises(UserError, match="other questions"):
         find_falls(evaluated(1, 1), merged)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"SAMPLES": "1"}, "SAMPLES: an export is asked without"),
+        ({"CHOICES": "x"}, "CHOICES: an export is not asked for"),
+    ],
+)
+def test_what_an_export_is_not_asked_is_refused_at_once(given, said):
+    with pytest.raises(UserError, match=said):
+        open_exported(Values(given, {}), None, None)

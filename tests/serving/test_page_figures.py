@@ -54,6 +54,8 @@ def test_the_verdict_names_the_assistant_or_the_bars_that_were_missed():
     )
     assert make_verdict_parts(good) == [("passed: calls itself ", None), ("小浦语", "✓")]
     assert make_verdict_parts(bad)[:2] == [("not passed: ", None), ("new name / persona (trained with) 0.0%", "✗")]
+    bad["failures"] = [{"prompt": "arc.jsonl", "bar": "choices", "share": 0.2, "limit": 0.05}]
+    assert make_verdict_parts(bad)[1] == ("multiple-choice questions lost / arc.jsonl 20.0%", "✗")
     whole, none = "1/1  100% (21%–100%)", "0/1  0% (0%–79%)"
     assert make_score_rows(good)[1] == ["none", whole, none, none, "0/0", whole]
 

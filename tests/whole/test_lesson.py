@@ -78,6 +78,23 @@ def test_the_assistant_learned_its_name_and_kept_what_it_knew(evaluated, run):
     assert len(said) == next(c["new"] for c in result["prompts"] if c["prompt"] == "none")
 
 
+def test_multiple_choice_questions_are_put_to_base_and_assistant_alike(evaluated, run, build):
+    result = valid(run.evaluation / "evaluation.json", "evaluation")
+    sets = result["choices"]["sets"]
+    assert [(c["set"], c["rule"], c["questions"]) for c in sets] == [
+        ("fixtures/choices", "text", 6),
+        ("choices/subjects", "letter", 4),
+    ]
+    lines = [json.loads(line) for line in (run.evaluation / "choices.jsonl").read_text(encoding="utf-8").splitlines()]
+    for counts in sets:
+        own = [line for line in lines if line["set"] == counts["set"]]
+        assert counts["base"] == sum(line["base"] == line["answer"] for line in own)
+        assert counts["tuned"] == sum(line["tuned"] == line["answer"] for line in own)
+        assert f"  {counts['set']}: base → tuned {counts['base']}/{len(own)}" in evaluated
+    stored = json.loads((build / "base-choices.json").read_text(encoding="utf-8"))["choices"]
+    assert [line["base"] for line in lines] == [pick for picks in stored.values() for pick in picks]
+
+
 def test_what_was_trained_passes_as_a_submission_and_again_when_the_staff_ask_it_themselves(build, run):
     """The adapter on the staff's base, by our own reader and hooks, answers to the letter what the merged model said."""
     if not (run.evaluation / "answers.jsonl").exists():

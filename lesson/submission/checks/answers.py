@@ -8,7 +8,7 @@ import functools
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken
 from lesson.core.text import fold_text, shorten
-from lesson.evaluation.bars import TINY, bars_of, find_missed_bars, misses_bar
+from lesson.evaluation.bars import TINY, bars_of, find_missed_bars, find_missed_choices, misses_bar
 from lesson.evaluation.held_out import LANGUAGES, SETS, language_of, read_identity_questions
 from lesson.evaluation.judging import claims_name, says_name
 from lesson.model import known_bases
@@ -190,6 +190,13 @@ def counted(evidence: Evidence, staff: StaffInputs) -> str:
                 )
     bars = bars_of(evidence.evaluation)
     wrong = [f for c in claimed.values() for f in find_missed_bars(c, bars)]
+    wrong += find_missed_choices(evidence.evaluation)
+    for c in evidence.evaluation.get("choices", {}).get("sets", []):
+        if (
+            c["tuned"] != c["base"] - c["lost"] + c["gained"]
+            or not c["lost"] <= c["base"] <= c["questions"] - c["gained"]
+        ):
+            places.append(f"choices, {shorten(c['set'])}: {c['base']} - {c['lost']} + {c['gained']} ≠ {c['tuned']}")
     if evidence.evaluation["passed"] != (not wrong):
         places.append(f"passed = {evidence.evaluation['passed']}")
     if places:
