@@ -91,8 +91,12 @@ push: | $(PY) ## upload an export to Hugging Face's hub, private unless PUBLIC=1
 	@$(PY) -m recipe.push
 chat: merge ## talk to it in the terminal | 在终端与它对话 | USE PROMPT RUN
 	@$(PY) -m recipe.chat
-# USE=adapter, which web takes by itself, needs no merged model; USE=base needs no training.
-web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert)) ## chat, comparison and evaluation on a page | 网页：对话、对比、评测 | USE HOST PORT ALLOW_HOST ROOT_PATH RUN
+# USE=adapter, which web takes by itself, needs no merged model; USE=base needs no training. Without USE it opens for a
+# training that is not finished as well: there is nothing to convert yet, and convert is told so. A LANG of make's own command
+# line is a choice; that of the environment is the system's, and the page then speaks each visitor's language.
+web: export RECIPE_UNFINISHED = $(if $(USE),,1)
+web: export RECIPE_LANG_CHOSEN = $(if $(filter command,$(origin LANG)),$(if $(LANG),1))
+web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert)) ## chat, comparison, evaluation and training on a page | 网页：对话、对比、评测、训练进度 | USE HOST PORT ALLOW_HOST ROOT_PATH RUN
 	@$(PY) -m recipe.web
 serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE PROMPT HOST PORT ALLOW_HOST RUN
 	@$(PY) -m recipe.serve

@@ -1,9 +1,10 @@
-"""make web: the assistant on a page of one's own: chat, base and tuned side by side, the evaluation, and sharing.
+"""make web: the assistant on a page of one's own: chat, base and tuned side by side, the evaluation, a training that runs.
 
 A Gradio page on HOST:PORT (127.0.0.1:7860). USE=adapter (the default here: one base in memory gives both answers),
 merged or base. The model is loaded once and answers one visitor at a time; the others wait in a queue of bounded
-length. Stopping an answer, or leaving the page, frees the model. What people and models say is shown as text: no HTML,
-Markdown or script of theirs runs. The page asks no host but this one, and nothing is reported to anybody. Behind a proxy,
+length. Stopping an answer, or leaving the page, frees the model. While no training is finished, the page shows the one that
+runs or stopped. Its language is that of the visitor's browser, unless --lang, LANG=zh or LANG=en was given. What people and
+models say is shown as text. The page asks no host but this one, and nothing is reported to anybody. Behind a proxy,
 ALLOW_HOST= is the name that the browser shows, and ROOT_PATH= the path.
 """
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
+LANGUAGES = ("en", "zh")
+LANG_CHOSEN = "RECIPE_LANG_CHOSEN"  # 1: LANG stands on make's command line (Makefile)
 _language: str | None = None
+_here: ContextVar[str | None] = ContextVar("language of one reader among several", default=None)
 
 
 def set_language(text: str | None) -> None:
@@ -15,8 +20,26 @@ def set_language(text: str | None) -> None:
 
 
 def language() -> str:
-    chosen = _language if _language is not None else os.environ.get("LANG", "")
+    chosen = _here.get() or (_language if _language is not None else os.environ.get("LANG", ""))
     return "zh" if chosen.lower().startswith("zh") else "en"
+
+
+def is_language_chosen() -> bool:
+    """Whether somebody chose the language for this program: by --lang, by LANG= after make, or by LANG=zh or LANG=en, which
+    is no locale that a system sets, as zh_CN.UTF-8 is."""
+    named = os.environ.get("LANG", "").lower() in LANGUAGES
+    return _language is not None or named or bool(os.environ.get(LANG_CHOSEN))
+
+
+@contextlib.contextmanager
+def in_language(text: str) -> Iterator[None]:
+    """In the block, and in the tasks and threads that it hands its context to, messages are in the language `text`: for one
+    of several readers at a time."""
+    token = _here.set(text)
+    try:
+        yield
+    finally:
+        _here.reset(token)
 
 
 def tr(en: str, zh: str) -> str:

@@ -20,7 +20,7 @@ def find_chosen_run(values: Values) -> Run:
     chosen = values.text("RUN")
     if not chosen:
         return find_last_run(values)
-    run = Run(Path(chosen)) if Path(chosen).is_dir() else find_run(values.build, chosen)
+    run = find_named_run(values)
     if not run.record.exists():
         raise UserError(
             f"RUN={chosen}",
@@ -28,6 +28,12 @@ def find_chosen_run(values: Values) -> Run:
             tr("make runs lists those that are", "make runs 会列出已完成的训练"),
         )
     return run
+
+
+def find_named_run(values: Values) -> Run:
+    """The run that RUN names, finished or not. Raises UserError when there is none."""
+    chosen = values.text("RUN")
+    return Run(Path(chosen)) if Path(chosen).is_dir() else find_run(values.build, chosen)
 
 
 def find_run_to_talk_about(values: Values, use: str) -> Run | None:

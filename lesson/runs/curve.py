@@ -1,11 +1,14 @@
-"""The loss curve of a run: one JSON line for each step, in full precision."""
+"""The loss curve of a run: one JSON line for each step, in full precision; and the figures of its last steps."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 CURVE = "curve.jsonl"
+BEYOND = 1e18  # no loss, count of tokens or bytes is that large; larger whole numbers are no floats
+RECENT = 20  # steps that speed and time left are taken from
 
 
 def read_curve(path: Path) -> list[dict]:
@@ -13,7 +16,7 @@ def read_curve(path: Path) -> list[dict]:
     kill; a missing file is empty."""
     lines = []
     if path.exists():
-        for text in path.read_text(encoding="utf-8").splitlines():
+        for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 line = json.loads(text)
             except (ValueError, RecursionError):
@@ -29,9 +32,31 @@ def _is_line(line: object) -> bool:
     if not isinstance(line, dict):
         return False
     if "step" not in line:
-        return isinstance(line.get("total"), int)
-    numbers = [
-        line["step"],
-        *(line[key] for key in ("loss", "lr", "seconds", "tokens", "memory") if line.get(key) is not None),
-    ]
-    return all(isinstance(number, int | float) for number in numbers)
+        return _is_count(line.get("total"))
+    given = [line[key] for key in ("loss", "lr", "seconds", "tokens", "memory") if line.get(key) is not None]
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < BEYOND for x in given)
+    return _is_count(line["step"]) and "loss" in line and numbers
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < BEYOND
+
+
+def measure_progress(steps: list[dict], total: int, host: int | None) -> dict:
+    """The figures of a curve's last steps. `steps` is not empty; `host` is the trainer's resident memory in bytes.
+
+    {"step", "total", "loss": of the last step, NaN where it was none, "tokens_per_second": of all ranks over the last
+    RECENT steps, "gpu": the GPU's peak in bytes or None, "host", "left": seconds to the end}
+    """
+    recent = steps[-RECENT:]
+    seconds = math.fsum(step.get("seconds") or 0 for step in recent)
+    last = steps[-1]
+    return {
+        "step": last["step"],
+        "total": total,
+        "loss": math.nan if last["loss"] is None else last["loss"],
+        "tokens_per_second": sum(step.get("tokens") or 0 for step in recent) / seconds if seconds > 0 else 0.0,
+        "gpu": last.get("memory"),
+        "host": host,
+        "left": seconds / len(recent) * (total - last["step"]),
+    }

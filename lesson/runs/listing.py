@@ -67,8 +67,8 @@ def _figures_of_curve(lines: list[dict]) -> dict:
         found["loss"] = [steps[0]["loss"], steps[-1]["loss"]]
         detector = DivergenceDetector()
         found["diverged"] = any(detector.has_diverged(math.nan if s["loss"] is None else s["loss"]) for s in steps)
-        found |= _speed(sum(s["tokens"] for s in steps), sum(s["seconds"] for s in steps))
-        found["peak_memory"] = max((s["memory"] for s in steps if "memory" in s), default=None)
+        found |= _speed(sum(s.get("tokens") or 0 for s in steps), sum(s.get("seconds") or 0 for s in steps))
+        found["peak_memory"] = max((s["memory"] for s in steps if s.get("memory")), default=None)
     return found
 
 

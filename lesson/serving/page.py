@@ -1,4 +1,4 @@
-"""The page of make web, laid out with gradio: chat, both models side by side, the evaluation.
+"""The page of make web, laid out with gradio: chat, both models side by side, the evaluation, a training that runs.
 
 What people and models say is shown as text: no HTML, Markdown or script of theirs runs.
 """
@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import html
 
-from lesson.core.messages import tr
+from lesson.core.messages import in_language, tr
 from lesson.core.settings import Values
 from lesson.runs.folder import Run
 from lesson.serving import page_figures
 from lesson.serving.models import Models
 from lesson.serving.page_actions import OWN, USUAL_ANSWER, PageActions
 from lesson.serving.page_texts import LONGEST_QUESTION, escape_markdown
+from lesson.serving.page_training import CSS as TRAINING_CSS
+from lesson.serving.page_training import TrainingWatch, add_training_tab
 
 LONGEST_ANSWER = 1024  # tokens that a visitor may ask for
 LONGEST_QUEUE = 64  # visitors that wait; the next one is told so
@@ -26,6 +28,7 @@ CSS = """
 #question textarea:focus-visible {border-color: var(--color-accent);}
 .dark .token.highlighted {color: #fff !important;}
 """
+CSS += TRAINING_CSS
 
 
 def make_theme():
@@ -38,32 +41,60 @@ def make_theme():
     )
 
 
-def build_page(models: Models, values: Values, run: Run | None):
-    """The page as gradio Blocks, ready to launch. `run` is what it is about, None without one."""
+def make_blocks(gr, title: str, language: str):
+    """The frame of a page in one language: what its visitors' clicks say is in it as well, in whichever thread."""
+
+    class Page(gr.Blocks):
+        async def process_api(self, *arguments, **keywords):
+            with in_language(language):
+                return await super().process_api(*arguments, **keywords)
+
+    return Page(title=title, analytics_enabled=False, delete_cache=(600, 3600))
+
+
+def build_page(models: Models | None, values: Values, run: Run | None, watch: TrainingWatch, language: str):
+    """The page as gradio Blocks in one language, ready to be served. `run` is what it is about, None without one; without
+    `models` the page shows the training alone, as no model is trained yet."""
     import gradio as gr
 
-    actions = PageActions(models, values, run)
-    with gr.Blocks(title=actions.title, analytics_enabled=False, delete_cache=(600, 3600)) as page:
-        subtitle = {
-            "adapter": tr("base and adapter", "基座 + 适配器"),
-            "merged": tr("merged model", "合并后的模型"),
-            "base": tr("the base, not tuned", "基座，未微调"),
-        }[models.use]
-        gr.Markdown(
-            f"# {escape_markdown(actions.title)}\n{subtitle}"
-            + (tr(" · run ", " · 训练 ") + actions.record["id"] if actions.record else ""),
-            latex_delimiters=[],
-        )
-        with gr.Tab(tr("Chat", "对话"), id="chat"):
-            add_chat_tab(gr, actions)
-        if run is not None and models.use != "base":
-            with gr.Tab(tr("Side by side", "并排对比"), id="both"):
-                add_comparison_tab(gr, actions)
-        if run is not None:
-            with gr.Tab(tr("Evaluation", "评测"), id="evaluation") as tab:
-                add_evaluation_tab(gr, actions, tab)
-    page.queue(max_size=LONGEST_QUEUE, default_concurrency_limit=4, api_open=False)
+    with in_language(language):
+        actions = PageActions(models, values, run) if models else None
+        title = actions.title if actions else tr("Training", "训练")
+        with make_blocks(gr, title, language) as page:
+            gr.Markdown(f"# {escape_markdown(title)}\n{make_subtitle(actions)}", latex_delimiters=[])
+            if actions:
+                add_model_tabs(gr, actions)
+            with gr.Tab(tr("Training", "训练"), id="train"):
+                add_training_tab(gr, watch, actions is not None)
+        page.queue(max_size=LONGEST_QUEUE, default_concurrency_limit=4, api_open=False)
     return page
+
+
+def make_subtitle(actions: PageActions | None) -> str:
+    """What the page talks to, in Markdown."""
+    if actions is None:
+        return tr(
+            "When this page was started no training was finished, so it has no model to talk to. It shows the training.",
+            "本页面启动时还没有完成的训练，没有模型可以对话，这里显示训练的进度。",
+        )
+    subtitle = {
+        "adapter": tr("base and adapter", "基座 + 适配器"),
+        "merged": tr("merged model", "合并后的模型"),
+        "base": tr("the base, not tuned", "基座，未微调"),
+    }[actions.models.use]
+    return subtitle + (tr(" · run ", " · 训练 ") + actions.record["id"] if actions.record else "")
+
+
+def add_model_tabs(gr, actions: PageActions) -> None:
+    """What needs a model: chat, comparison and evaluation."""
+    with gr.Tab(tr("Chat", "对话"), id="chat"):
+        add_chat_tab(gr, actions)
+    if actions.run is not None and actions.models.use != "base":
+        with gr.Tab(tr("Side by side", "并排对比"), id="both"):
+            add_comparison_tab(gr, actions)
+    if actions.run is not None:
+        with gr.Tab(tr("Evaluation", "评测"), id="evaluation") as tab:
+            add_evaluation_tab(gr, actions, tab)
 
 
 def add_prompt_inputs(gr, actions: PageActions, render: bool = True):

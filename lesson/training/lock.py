@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lesson.core.messages import UserError, tr
 from lesson.runs.folder import Run
+
+ATTEMPTS, PAUSE = 20, 0.05  # seconds between two: the page asks for the lock now and then, for less than a millisecond
 
 
 @contextmanager
@@ -17,12 +20,17 @@ def lock_run(run: Run) -> Iterator[None]:
     Raises UserError when another one has it.
     """
     with open(run.lock, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        for attempt in range(ATTEMPTS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt < ATTEMPTS - 1:
+                    time.sleep(PAUSE)
+        else:
             raise UserError(
                 run.folder,
                 tr("is being trained right now", "正在训练中"),
                 tr("wait for it, or stop it", "请等待或先停止它"),
-            ) from None
+            )
         yield

@@ -6,7 +6,6 @@ training nothing.
 
 from __future__ import annotations
 
-import math
 import os
 import subprocess
 import time
@@ -18,9 +17,8 @@ from typing import TextIO
 from tqdm import tqdm
 
 from lesson.core.messages import tr
-from lesson.runs.curve import read_curve
+from lesson.runs.curve import measure_progress, read_curve
 
-RECENT = 20  # steps that speed and time left are taken from
 LOOK = 0.25  # seconds between two looks at the curve
 
 
@@ -62,26 +60,6 @@ def follow_training(child: subprocess.Popen, curve: Path, display: Display) -> N
         time.sleep(LOOK)
     if bar is not None:
         bar.close()
-
-
-def measure_progress(steps: list[dict], total: int, host: int | None) -> dict:
-    """The figures of a curve's last steps. `steps` is not empty; `host` is the trainer's resident memory in bytes.
-
-    {"step", "total", "loss": of the last step, NaN where it was none, "tokens_per_second": of all ranks over the last
-    RECENT steps, "gpu": the GPU's peak in bytes or None, "host", "left": seconds to the end}
-    """
-    recent = steps[-RECENT:]
-    seconds = math.fsum(step["seconds"] for step in recent)
-    last = steps[-1]
-    return {
-        "step": last["step"],
-        "total": total,
-        "loss": math.nan if last["loss"] is None else last["loss"],
-        "tokens_per_second": sum(step.get("tokens", 0) for step in recent) / seconds if seconds > 0 else 0.0,
-        "gpu": last.get("memory"),
-        "host": host,
-        "left": seconds / len(recent) * (total - last["step"]),
-    }
 
 
 def format_memory(now: dict) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -14,14 +13,6 @@ from lesson.core.messages import set_language
 from lesson.training import progress
 
 STEP = {"step": 5, "loss": 1.5, "lr": 0.1, "tokens": 2048, "seconds": 0.5}
-
-
-def test_speed_and_time_left_are_those_of_the_recent_steps():
-    steps = [{**STEP, "step": n, "seconds": 9.0 if n <= 10 else 0.5} for n in range(1, 31)]
-    now = progress.measure_progress(steps, 130, None)
-    assert (now["tokens_per_second"], now["left"], now["step"]) == (4096, 50, 30)
-    assert progress.measure_progress([{**STEP, "loss": None, "seconds": 0.0}], 5, None)["tokens_per_second"] == 0
-    assert math.isnan(progress.measure_progress([{**STEP, "loss": None}], 5, None)["loss"])
 
 
 def test_a_line_shows_the_gpu_s_peak_where_there_is_one_else_the_trainer_s_memory():
