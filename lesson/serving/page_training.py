@@ -160,7 +160,13 @@ def list_sample_headings() -> list[str]:
 
 
 def make_sample_rows(training: Training) -> list[list[str]]:
-    """One row per sample answer, the latest first."""
+    """One row per sample answer, the latest first; where there is none, a row that says when there will be."""
+    if not training.samples:
+        soon = tr(
+            "none yet: XTuner asks at each checkpoint, with PROFILE=small at the end",
+            "还没有：XTuner 在每个检查点提问，PROFILE=small 时在结束时提问",
+        )
+        return [["–", "–", soon]]
     before = tr("before training", "训练前")
     return [
         [str(sample.step) if sample.step else before, sample.question or "–", sample.answer]
@@ -169,7 +175,7 @@ def make_sample_rows(training: Training) -> list[list[str]]:
 
 
 def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
-    """Everything about the training, read anew every INTERVAL seconds while the tab is shown."""
+    """Everything about the training, read anew every INTERVAL seconds once a visitor has opened the tab."""
     import pandas
 
     now = watch.look()

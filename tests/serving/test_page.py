@@ -6,6 +6,7 @@ Screenshots for the README come from here: `make screenshots` sets SCREENSHOTS=d
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -428,3 +429,66 @@ def test_when_too_many_wait_the_next_one_is_told_so(rigged):
     long = json.dumps({"data": ["你是谁？", None, "none", "", 0, 1, LONGEST_ANSWER]}).encode()
     statuses = [post(call, long) for _ in range(LONGEST_QUEUE + 8)]
     assert statuses.count(503) >= 1 and statuses[:10] == [200] * 10
+
+
+def watch_training(browser, server, language: str):
+    """The page of a visitor whose browser speaks `language`, once it shows the training."""
+    page = browser.new_context(locale=language, viewport={"width": 390, "height": 780}).new_page()
+    page.set_default_timeout(SLOW)
+    page.goto(server.url)
+    page.locator("#training dd").first.wait_for()
+    return page
+
+
+def test_a_training_is_shown_live_without_a_model_in_the_language_of_each_browser(browser, lesson, tmp_path):
+    trained = (lesson / "run").resolve()
+    folder = tmp_path / "build" / "runs" / trained.name
+    shutil.copytree(
+        trained, folder, ignore=lambda _, names: {n for n in names if n.endswith((".pth", "adapter", "merged"))}
+    )
+    for name in ("run.json", "loss.png"):
+        (folder / name).unlink()
+    curve = folder / "work_dir" / "curve.jsonl"
+    lines = curve.read_text(encoding="utf-8").splitlines(keepends=True)
+    curve.write_text("".join(lines[:11]), encoding="utf-8")
+    with (
+        open(folder / ".lock", "w") as lock,
+        serving(tmp_path / "build", "web", "/", tmp_path / "log", LANG="C.UTF-8") as server,
+    ):
+        fcntl.flock(lock, fcntl.LOCK_EX)  # as make train does
+        os.utime(curve)
+        english, chinese = (watch_training(browser, server, language) for language in ("en-US", "zh-CN"))
+        total = json.loads(lines[0])["total"]
+        expect(english.locator("#training")).to_contain_text(f"10 / {total}", timeout=SLOW)
+        expect(english.locator("#training")).to_contain_text("training", timeout=SLOW)
+        expect(chinese.locator("#training")).to_contain_text("进行中", timeout=SLOW)
+        assert chinese.get_by_role("tab").all_inner_texts() == ["训练"]
+        assert english.get_by_role("tab").all_inner_texts() == ["Training"]
+        with open(curve, "a", encoding="utf-8") as file:
+            file.write("".join(lines[11:21]) + lines[21][:9])
+        for page, left in ((english, "time left"), (chinese, "剩余时间")):
+            expect(page.locator("#training")).to_contain_text(f"20 / {total}", timeout=SLOW)
+            expect(page.locator("#training")).to_contain_text(left)
+            expect(page.locator("#samples")).to_contain_text(NAME)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        expect(chinese.locator("#training")).to_contain_text("停在第 20", timeout=SLOW)
+        expect(english.locator("#training code")).to_have_text("make train")
+        for page in (english, chinese):
+            page.context.close()
+    assert "Traceback" not in server.screen
+
+
+def test_a_visitor_reads_the_page_in_the_browser_s_language_and_a_finished_training_on_it(server, visit):
+    page = visit(server, locale="zh-CN")
+    assert page.get_by_role("tab").all_inner_texts() == ["对话", "并排对比", "评测", "训练"]
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.get_by_role("tab", name="评测").click()
+    page.locator("#questions .body-cell", has_text="浦语").first.wait_for()
+    assert page.locator("#statistics .body-cell", has_text="行数").count() == 1, "what a click gives is Chinese too"
+    assert not [url for url in requests if url.endswith("/predict")], "nobody looks at the training"
+    page.get_by_role("tab", name="训练").click()
+    expect(page.locator("#training")).to_contain_text("已完成")
+    expect(page.locator("#training code")).to_have_text("make eval")
+    expect(page.locator("#samples")).to_contain_text("训练前")

@@ -98,6 +98,8 @@ def test_without_a_checkpoint_going_on_is_beginning_anew():
 
 def test_samples_are_rows_of_text_and_names_of_folders_are_escaped():
     assert make_sample_rows(GOING) == [["50", "Who?", "<b>Me</b>"], ["before training", "–", "InternLM"]]
+    ((*_, soon),) = make_sample_rows(Training())
+    assert "at each checkpoint" in soon
     hostile = Training(Run(Path("runs/<script>x")), watching.STOPPED)
     assert "<script>" not in make_figures_html(hostile, talks=False)
 
