@@ -230,7 +230,7 @@ def _parse_columns(row: dict) -> tuple[str, tuple[str, ...], int]:
         found = tr(f"no {missing[0]}, but {have}", f"没有 {missing[0]}，只有 {have}")
         if unanswered:
             found += tr("; C-Eval's test files have no answers, val has", "；C-Eval 的 test 没有答案，val 有")
-        raise Unsuitable("$", found)
+        raise Unsuitable(tr("columns", "列"), found)
     options = tuple(_text(cells[letter.casefold()], letter, empty=True) for letter in LETTERS)
     if sum(map(bool, options)) < 2:
         raise Unsuitable("A", tr("fewer than two options", "选项不足两个"))

@@ -1,12 +1,15 @@
 """Multiple-choice questions as the harnesses score them: the option that the model finds likeliest is its answer.
 
-Both rules are those of EleutherAI's lm-evaluation-harness, without examples before the question, so that figures stand
-beside published ones (lm_eval/tasks/arc, ceval and cmmlu; MultipleChoice in lm_eval/api/task.py):
+Both rules are those of EleutherAI's lm-evaluation-harness, without examples before the question (lm_eval/tasks/arc, ceval
+and cmmlu; process_results in lm_eval/api/task.py):
 
 - "letter" (ceval-valid, cmmlu; acc): the question, its options behind their letters, and 答案： or Answer:. The answer is
-  the letter with the highest log-likelihood.
+  the letter with the highest log-likelihood. The line that names the subject there is left out: files do not tell it.
 - "text" (arc_easy; acc_norm): Question: and Answer: with no options shown. The answer is the option whose log-likelihood,
   divided by its length in characters, is highest. Undivided sums would favour short options.
+
+lm_eval 0.4.9 and this module, with SmolLM2-135M in float32 and the same prompts: 380 log-likelihoods within 0.00003 of each
+other, and the same 95 answers.
 
 There is no chat template, no system prompt and no token that begins a text, as there: what is measured is what the weights
 know, not how they speak. A text that is too long for the model loses its beginning, as there.

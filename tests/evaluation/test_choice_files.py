@@ -165,7 +165,7 @@ def test_any_row_is_a_question_with_one_right_answer_or_refused_with_a_place(row
     ("row", "place"),
     [
         ([], "$: not an object"),
-        ({"a": 1}, "$: no question, but a"),
+        ({"a": 1}, "columns: no question, but a"),
         (arc(""), "$.question.stem: empty"),
         (arc(options=("a", " ")), "$.question.choices[1].text: empty"),
         (arc(options=("a",)), "$.question.choices: 1 options, not 2 to 26"),
@@ -198,7 +198,9 @@ def test_hostile_files_are_refused_with_a_place(tmp_path, monkeypatch):
     assert refused(tmp_path, "").startswith(": the file is empty")
     assert refused(tmp_path, "\n\n").startswith(": no question in it")
     test_split = refused(tmp_path, "id,question,A,B,C,D\n0,q,1,2,3,4\n", "x_test.csv")
-    assert test_split.startswith(":2: $: no answer, but id, question, A, B, C, D; C-Eval's test files have no answers")
+    assert test_split.startswith(
+        ":2: columns: no answer, but id, question, A, B, C, D; C-Eval's test files have no answers"
+    )
     assert refused(tmp_path, 'id,question,A,B,C,D,answer\n0,q,1, "2,3",4,5,A\n', "x.csv").startswith(":2: answer: '5'")
     assert refused(tmp_path, 'id,question,A,B,C,D,answer\n0,"' + "q" * (2 << 20), "x.csv").startswith(":2: CSV: ")
     monkeypatch.setattr(choice_files, "LARGEST_DOCUMENT", 100)

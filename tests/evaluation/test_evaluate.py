@@ -125,7 +125,7 @@ def test_forgotten_multiple_choice_questions_fail_only_far_beyond_chance(run, ch
 def test_files_of_choices_are_read_before_anything_is_asked(run, choosing, monkeypatch):
     monkeypatch.setattr(evaluate, "get_base_answers", lambda *_: pytest.fail("asked"))
     Path(choosing.choices).write_text("{}\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"arc.jsonl:1: \$: no question"):
+    with pytest.raises(UserError, match=r"arc.jsonl:1: columns: no question"):
         evaluate_run(choosing, io.StringIO())
 
 
