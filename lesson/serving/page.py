@@ -27,6 +27,11 @@ CSS = """
 #question textarea {border: 1px solid var(--border-color-primary); border-radius: var(--radius-lg);}
 #question textarea:focus-visible {border-color: var(--color-accent);}
 .dark .token.highlighted {color: #fff !important;}
+/* The chosen tab's colour alone has a contrast of 4.3 to 1; and gradio's second row of tabs, which it measures with, took the
+   keyboard's focus. */
+button[role=tab].selected {color: var(--body-text-color) !important;}
+.tab-container.visually-hidden button {visibility: hidden;}
+@media (max-width: 480px) {.tab-container button {padding: 0 .45rem !important;}}
 """
 CSS += TRAINING_CSS
 

@@ -28,7 +28,10 @@ CSS = """
 #training progress::-webkit-progress-value {background: var(--color-accent);}
 #training progress::-moz-progress-bar {background: var(--color-accent);}
 #training code {font-family: var(--font-mono);}
-@media (max-width: 480px) {.tab-container button {padding: 0 .45rem !important;}}
+#samples div {max-height: 26rem; overflow: auto;}
+#samples table {width: 100%; border-collapse: collapse;}
+#samples th, #samples td {text-align: start; vertical-align: top; padding: .4rem .6rem; white-space: pre-wrap;
+  overflow-wrap: anywhere; border: 1px solid var(--border-color-primary) !important;}
 """
 
 
@@ -174,6 +177,17 @@ def make_sample_rows(training: Training) -> list[list[str]]:
     ]
 
 
+def make_samples_html(training: Training) -> str:
+    """The sample answers as an HTML table; what the model said is escaped. Gradio's own table is a grid to edit and to drop
+    files on, which screen readers stumble over."""
+    headings = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in list_sample_headings())
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+        for row in make_sample_rows(training)
+    )
+    return f'<div tabindex="0"><table><thead><tr>{headings}</tr></thead><tbody>{rows}</tbody></table></div>'
+
+
 def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
     """Everything about the training, read anew every INTERVAL seconds once a visitor has opened the tab."""
     import pandas
@@ -190,16 +204,7 @@ def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
         height=260,
         buttons=[],
     )
-    samples = gr.Dataframe(
-        make_sample_rows(now),
-        headers=list_sample_headings(),
-        datatype="str",
-        interactive=False,
-        wrap=True,
-        max_height=420,
-        elem_id="samples",
-        column_widths=["18%", "30%", "52%"],
-    )
+    samples = gr.HTML(make_samples_html(now), elem_id="samples")
     shown = gr.State(None)
 
     def show(before: object):
@@ -210,7 +215,7 @@ def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
         return (
             make_figures_html(training, talks),
             gr.skip() if same else pandas.DataFrame(make_curve_columns(training)),
-            gr.skip() if same else make_sample_rows(training),
+            gr.skip() if same else make_samples_html(training),
             drawn,
         )
 
