@@ -97,6 +97,7 @@ class PageActions:
             file.write(format_conversation(form, conversation, about))
         return str(path)
 
-    def filter_questions(self, prompt: str, kind: str, shown: str) -> list[list[str]]:
-        """The rows of the evaluation's questions that the three filters leave; `shown` is all or failed."""
-        return page_figures.make_question_rows(self.run, self.values, prompt, kind, shown == page_figures.FAILED)
+    def filter_questions(self, prompt: str, kind: str, shown: str) -> str:
+        """The table of the evaluation's questions that the three filters leave; `shown` is all or failed."""
+        failed = shown == page_figures.FAILED
+        return page_figures.make_question_table(self.run, self.values, prompt, kind, failed)

@@ -19,6 +19,7 @@ from lesson.evaluation.held_out import read_system_prompts
 from lesson.evaluation.intervals import wilson_interval
 from lesson.evaluation.judging import BASE_NAMES
 from lesson.runs.folder import Run
+from lesson.serving.page_tables import make_table
 
 ALL, FAILED = "all", "failed"
 # gradio lays them over the block's colour at half strength and writes the name in black; the page's CSS makes that white
@@ -115,6 +116,14 @@ def list_score_headings() -> list[str]:
     ]
 
 
+def make_score_table(evaluation: dict | None) -> str:
+    """The scores as an HTML table; nothing before make eval."""
+    if evaluation is None:
+        return ""
+    caption = tr("Scores by system prompt, with 95% intervals", "各系统提示下的得分（附 95% 区间）")
+    return make_table(caption, list_score_headings(), make_score_rows(evaluation))
+
+
 def make_score_rows(evaluation: dict) -> list[list[str]]:
     """One row per system prompt: counts and shares, with their 95% Wilson intervals."""
 
@@ -190,6 +199,12 @@ def make_question_rows(run: Run, values: Values, prompt: str, kind: str, failed:
     return found
 
 
+def make_question_table(run: Run, values: Values, prompt: str, kind: str, failed: bool) -> str:
+    """make_question_rows as an HTML table that says how many there are."""
+    rows = make_question_rows(run, values, prompt, kind, failed)
+    return make_table(tr(f"Answers: {len(rows)}", f"回答：{len(rows)} 条"), list_question_headings(), rows)
+
+
 def drop_curve(record: dict) -> dict:
     """The run record without its curve, which is drawn instead."""
     return {key: value for key, value in record.items() if key != "curve"}
@@ -201,6 +216,11 @@ def make_curve_columns(record: dict) -> dict[str, list]:
         tr("step", "步"): [point["step"] for point in record["curve"]],
         tr("loss", "损失"): [point["loss"] for point in record["curve"]],
     }
+
+
+def make_statistics_table(run: Run) -> str:
+    """make_statistics_rows as an HTML table."""
+    return make_table(tr("Data trained on", "训练数据"), [], make_statistics_rows(run))
 
 
 def make_statistics_rows(run: Run) -> list[list[str]]:

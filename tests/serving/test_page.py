@@ -20,6 +20,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import TimeoutError as TooLate
 from playwright.sync_api import expect, sync_playwright
 from servers import HOSTILE, HOSTILE_NAME, NAME, serving
@@ -154,6 +155,18 @@ def retry(page) -> None:
     pytest.fail("Retry does nothing")
 
 
+def look(page) -> None:
+    """axe-core finds nothing serious on what the page shows now."""
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    places = [
+        f"{fault['impact']} {fault['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
+    assert places == []
+
+
 def shot(page, name: str) -> None:
     """A picture of the page for the README, where make screenshots asks for it; at most 300 kB."""
     if folder := os.environ.get("SCREENSHOTS"):
@@ -218,6 +231,7 @@ def test_a_system_prompt_of_ones_own_reaches_the_model_and_the_export_says_so(se
         with page.expect_download() as download:
             link.click()
         documents[form] = Path(download.value.path()).read_text(encoding="utf-8")
+    look(page)
     document = json.loads(documents["JSON"])
     roles = [(m["role"], m["content"]) for m in document["messages"]]
     assert roles == [("system", "你是小海豚。</script>"), ("user", "你是谁？```` <b>"), ("assistant", said)]
@@ -233,30 +247,32 @@ def test_side_by_side_the_names_of_both_are_marked(server, visit):
         mark = page.locator(f"#{who}").get_by_text(label, exact=True)
         mark.wait_for()
         assert name in mark.locator("..").inner_text()
+    look(page)
     shot(page, "web-side-by-side")
 
 
 def test_the_evaluation_shows_scores_and_both_answers_and_filters_the_failed(server, visit, lesson):
     page = visit(server)
     page.get_by_role("tab", name="Evaluation").click()
-    page.locator("#scores .body-cell", has_text="/55").first.wait_for()
+    page.locator("#scores td", has_text="/55").first.wait_for()
     run = (lesson / "run").resolve()
     lines = [json.loads(line) for line in (run / "eval" / "answers.jsonl").read_text(encoding="utf-8").splitlines()]
-    page.locator("#questions .body-cell", has_text=lines[0]["input"]).first.wait_for()
-    row = page.locator("#questions .virtual-row", has_text=lines[0]["input"]).first.inner_text()
+    page.locator("#questions td", has_text=lines[0]["input"]).first.wait_for()
+    row = page.locator("#questions tbody tr", has_text=lines[0]["input"]).first.inner_text()
     assert NAME in row and "浦语" in row, "the base's answer and the tuned one"
     assert page.locator("svg.marks").first.is_visible(), "the loss curve"
     page.get_by_text("run record").wait_for()
-    assert page.locator("#statistics .body-cell", has_text="1500").count() >= 1
+    assert page.locator("#statistics td", has_text="1500").count() >= 1
+    look(page)
     shot(page, "web-evaluation")
     failed = [line for line in lines if find_faults(line)]
     passed = next(line for line in lines if not find_faults(line) and line["kind"] == "identity")
     for group in ("system prompt", "questions"):
         page.locator("fieldset", has_text=group).get_by_label("all").last.check()
     page.get_by_label("failed only").check()
-    page.locator("#questions .body-cell", has_text=passed["input"]).first.wait_for(state="detached")
+    page.locator("#questions td", has_text=passed["input"]).first.wait_for(state="detached")
     for line in failed[:3]:
-        assert page.locator("#questions .body-cell", has_text=line["input"]).count() >= 1
+        assert page.locator("#questions td", has_text=line["input"]).count() >= 1
 
 
 def test_two_browsers_at_once_each_have_their_own_conversation(server, visit):
@@ -277,13 +293,17 @@ def test_a_script_in_the_question_is_shown_and_does_not_run(server, visit):
     assert page.locator("#chat .message img, #chat .message script").count() == 0
 
 
-def test_on_a_phone_nothing_is_wider_than_the_screen(server, visit):
-    page = visit(server, viewport={"width": 390, "height": 780})
+def test_on_a_phone_in_the_dark_nothing_is_wider_than_the_screen_or_hard_to_read(server, visit):
+    page = visit(server, viewport={"width": 390, "height": 780}, color_scheme="dark")
     ask(page, "你是谁？")
     answered(page)
-    for tab in ("Chat", "Side by side", "Evaluation"):
+    for tab in ("Chat", "Side by side", "Evaluation", "Training"):
         page.get_by_role("tab", name=tab).click()
+        if tab == "Evaluation":
+            page.locator("#scores td", has_text="/55").first.wait_for()
+            page.locator("#questions td").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        look(page)
 
 
 @pytest.mark.skipif(not os.environ.get("SCREENSHOTS"), reason="takes the README's pictures: make screenshots")
@@ -300,7 +320,7 @@ def test_pictures_of_the_chinese_page(lesson, evaluated, visit, tmp_path):
         page.locator("#after").get_by_text("新名字", exact=True).wait_for()
         shot(page, "web-side-by-side.zh-CN")
         page.get_by_role("tab", name="评测").click()
-        page.locator("#statistics .body-cell", has_text="1500").first.wait_for()
+        page.locator("#statistics td", has_text="1500").first.wait_for()
         shot(page, "web-evaluation.zh-CN")
 
 
@@ -377,7 +397,7 @@ def test_what_a_model_says_is_shown_and_neither_runs_nor_loads(rigged, visit):
     page.locator("#after", has_text="pwned").wait_for()
     page.get_by_role("button", name="停止").click()
     page.get_by_role("tab", name="评测").click()
-    page.locator("#questions .body-cell", has_text="pwned").first.wait_for()
+    page.locator("#questions td", has_text="pwned").first.wait_for()
     assert page.get_by_role("heading", name=HOSTILE_NAME).count() == 1
     assert page.locator("img[src*=evil], script:text('pwned')").count() == 0
 
@@ -485,8 +505,8 @@ def test_a_visitor_reads_the_page_in_the_browser_s_language_and_a_finished_train
     requests = []
     page.on("request", lambda request: requests.append(request.url))
     page.get_by_role("tab", name="评测").click()
-    page.locator("#questions .body-cell", has_text="浦语").first.wait_for()
-    assert page.locator("#statistics .body-cell", has_text="行数").count() == 1, "what a click gives is Chinese too"
+    page.locator("#questions td", has_text="浦语").first.wait_for()
+    assert page.locator("#statistics th", has_text="行数").count() == 1, "what a click gives is Chinese too"
     assert not [url for url in requests if url.endswith("/predict")], "nobody looks at the training"
     page.get_by_role("tab", name="训练").click()
     expect(page.locator("#training")).to_contain_text("已完成")
