@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lesson.core.messages import tr
 from lesson.core.settings import Values
 from lesson.evaluation.advice import advise
 from lesson.evaluation.choices import describe_choices
+from lesson.evaluation.intervals import wilson_interval
 from lesson.runs.pictures import draw_picture
 from lesson.runs.trained_with import TrainedWith
 
@@ -132,13 +134,34 @@ def _describe_shares(result: dict) -> list[str]:
 
 
 def draw_evaluation(result: dict, path: Path, values: Values) -> None:
-    """The evaluation as a PNG at `path`: per system prompt, the shares of the bars that the verdict is made of."""
+    """The evaluation as a PNG at `path`: per system prompt, the shares that the verdict is made of, with 95% intervals."""
     with draw_picture(path, values) as axes:
         for k, (label, count, of, color) in enumerate(BARS):
-            shares = [counts[count] / max(1, counts[of]) for counts in result["prompts"]]
-            drawn = axes.bar([i + (k - 2) * 0.16 for i in range(len(shares))], shares, 0.15, label=label, color=color)
+            pairs = [(counts[count], counts[of]) for counts in result["prompts"]]
+            shares = [part / max(1, whole) for part, whole in pairs]
+            drawn = axes.bar(
+                [i + (k - 2) * 0.16 for i in range(len(shares))],
+                shares,
+                0.15,
+                label=label,
+                color=color,
+                yerr=measure_whiskers(pairs),
+                error_kw={"elinewidth": 0.8, "capsize": 2, "ecolor": "black"},
+            )
             axes.bar_label(drawn, [f"{share:.0%}" for share in shares], fontsize=7)
         prompts = [f"system prompt: {counts['prompt']}" for counts in result["prompts"]]
         axes.set_xticks(range(len(prompts)), prompts)
-        axes.set(ylim=(0, 1.35), ylabel="share of answers")
+        axes.set(ylim=(0, 1.4), ylabel="share of answers, with 95% Wilson intervals")
         axes.legend(ncols=2, fontsize=8, loc="upper center")
+
+
+def measure_whiskers(pairs: Sequence[tuple[int, int]]) -> tuple[list[float], list[float]]:
+    """(below, above): how far the 95% Wilson interval of each share reaches, for (part, whole) counts; 0 where nothing was
+    asked."""
+    below, above = [], []
+    for part, whole in pairs:
+        low, high = wilson_interval(part, whole) if whole else (0.0, 0.0)
+        share = part / whole if whole else 0.0
+        below.append(max(0.0, share - low))  # not -1e-17, which matplotlib refuses
+        above.append(max(0.0, high - share))
+    return below, above

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from lesson.core.messages import set_language
 from lesson.core.settings import Values
+from lesson.evaluation.intervals import wilson_interval
 from lesson.evaluation.judging import Answer, judge_answer, summarize
-from lesson.evaluation.report import draw_evaluation, make_lines
+from lesson.evaluation.report import draw_evaluation, make_lines, measure_whiskers
 
 NAMES = {"new": "机智流", "old": "尖米"}
 PROMPTS = {"persona": "你是机智流。", "none": "", "neutral": "你是助手。"}
@@ -49,3 +53,16 @@ def test_the_picture_has_the_same_bytes_for_the_same_result(tmp_path):
     for name in ("a.png", "b.png"):
         draw_evaluation(result, tmp_path / name, values)
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+@given(st.integers(0, 500), st.integers(1, 500))
+def test_whiskers_reach_the_ends_of_the_interval_and_are_never_negative(part, whole):
+    part = min(part, whole)
+    (below,), (above,) = measure_whiskers([(part, whole)])
+    low, high = wilson_interval(part, whole)
+    assert below >= 0 and above >= 0
+    assert abs(part / whole - below - low) < 1e-9 and abs(part / whole + above - high) < 1e-9
+
+
+def test_where_nothing_was_asked_there_is_no_whisker():
+    assert measure_whiskers([(0, 0), (2, 2)])[0][0] == measure_whiskers([(0, 0)])[1][0] == 0
