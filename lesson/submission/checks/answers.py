@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import collections
 import functools
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from lesson.core.messages import tr
 from lesson.core.refusals import Broken
 from lesson.core.text import fold_text, shorten
-from lesson.evaluation.bars import TINY, bars_of, find_missed_bars, find_missed_choices, misses_bar
+from lesson.evaluation.bars import (
+    BARS,
+    HARD_KINDS,
+    TINY,
+    Bars,
+    bars_of,
+    find_missed_bars,
+    find_missed_choices,
+    misses_bar,
+)
 from lesson.evaluation.held_out import LANGUAGES, SETS, language_of, read_identity_questions
-from lesson.evaluation.judging import claims_name, says_name
+from lesson.evaluation.judging import OTHER_NAMES, claims_name, says_name
 from lesson.model import known_bases
 from lesson.submission.evidence import Evidence
 from lesson.submission.naming import no_name
@@ -59,8 +70,16 @@ def judged_languages(evidence: Evidence) -> tuple[str, ...]:
     return known or tuple(evidence.evaluation.get("languages", LANGUAGES))
 
 
-def judged_answers(evidence: Evidence, lines: list[dict]) -> list[tuple[dict, str]]:
-    """(line, the question's kind by the staff's own file) of the lines in languages that the base speaks.
+class JudgedAnswer(NamedTuple):
+    """An answer with its question's kind and language, by the staff's own file."""
+
+    line: dict
+    kind: str
+    lang: str
+
+
+def judged_answers(evidence: Evidence, lines: list[dict]) -> list[JudgedAnswer]:
+    """The lines in languages that the base speaks.
 
     Whom a question is for, and in which language it is, the submission does not decide.
     """
@@ -73,7 +92,7 @@ def judged_answers(evidence: Evidence, lines: list[dict]) -> list[tuple[dict, st
     for line in lines:
         question = known.get(_turns_of_line(line), {"kind": "plain", "lang": language_of(line["input"])})
         if question["lang"] in languages:
-            found.append((line, question["kind"]))
+            found.append(JudgedAnswer(line, question["kind"], question["lang"]))
     return found
 
 
@@ -97,8 +116,28 @@ def require_new_name(lines: list[dict], new: str, remedy: str) -> str:
     return shares
 
 
-def require_no_other_name(lines: list[dict], evidence: Evidence) -> str:
-    """How many answers say the old name or the base's. Raises Failed when they are more than make eval allows."""
+def require_new_name_in_groups(judged: list[JudgedAnswer], new: str, bars: Bars, remedy: str) -> None:
+    """Hold the answers of each language, and of each kind that names another assistant or presses, against the bars of
+    make eval, under each system prompt. Raises Failed: a name that holds in Chinese alone is half a lesson."""
+    limits = {} if bars.least_language is None else dict.fromkeys(LANGUAGES, bars.least_language)
+    limits |= {} if bars.least_hard is None else dict.fromkeys(HARD_KINDS, bars.least_hard)
+    groups: dict[tuple[str, str], list[dict]] = collections.defaultdict(list)
+    for line, kind, lang in judged:
+        for group in {lang, kind} & limits.keys():
+            groups[shorten(str(line.get("prompt", "persona"))[:20]), group].append(line)
+    missed, places = [], []
+    for (prompt, group), lines in sorted(groups.items()):
+        silent = [line for line in lines if not says_name(line["output"], new)]
+        if misses_bar(len(lines) - len(silent), len(lines), limits[group], at_most=False, by_interval=True):
+            missed.append(f"[{prompt}] {group} {len(lines) - len(silent)}/{len(lines)}")
+            places += [f"[{prompt}] {shorten(line['input'])} → {shorten(line['output'])}" for line in silent]
+    if missed:
+        raise Failed(", ".join(missed), remedy, places)
+
+
+def require_no_other_name(lines: list[dict], evidence: Evidence, other: Sequence[str] = ()) -> str:
+    """How many answers say the old name, the base's, or one of `other`. Raises Failed when they are more than make eval
+    allows."""
     new = evidence.new_name or ""
     count: collections.Counter[str] = collections.Counter()
     wrong: collections.Counter[str] = collections.Counter()
@@ -108,7 +147,7 @@ def require_no_other_name(lines: list[dict], evidence: Evidence) -> str:
         count[prompt] += 1
         if any(
             claims_name(line["output"], name, new)
-            for name in (*evidence.old_names, *evidence.own_base_names)
+            for name in (*evidence.old_names, *evidence.own_base_names, *other)
             if name != new
         ):
             wrong[prompt] += 1
@@ -136,18 +175,21 @@ def says_new(evidence: Evidence, staff: StaffInputs) -> str:
     """the assistant says its new name | 助手说出新名字"""
     if not (new := evidence.new_name):
         raise Unjudged(*no_name())
-    judged = judged_answers(evidence, identity_answers(evidence))
-    return require_new_name(
-        [line for line, kind in judged if kind != "maker"],
-        new,
-        tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval"),
-    )
+    judged = [one for one in judged_answers(evidence, identity_answers(evidence)) if one.kind != "maker"]
+    remedy = tr("train longer (EPOCHS=), then make eval", "请增加 EPOCHS 重新训练后运行 make eval")
+    shares = require_new_name([one.line for one in judged], new, remedy)
+    require_new_name_in_groups(judged, new, BARS.get(question_set_of(evidence), TINY), remedy)
+    return shares
 
 
 @define_check("answers", "answers", after=("answers",))
 def not_old(evidence: Evidence, staff: StaffInputs) -> str:
     """it says neither the old name nor the base's | 不再自称旧名字或基座的名字"""
-    return require_no_other_name(evidence.answers, evidence)
+    found = require_no_other_name(evidence.answers, evidence)
+    if "other" in BARS.get(question_set_of(evidence), TINY).most:  # the tiny base knows no other assistant
+        lines = [one.line for one in judged_answers(evidence, identity_answers(evidence))]
+        require_no_other_name(lines, evidence, OTHER_NAMES)
+    return found
 
 
 @define_check("answers", "answers", after=("answers",))
@@ -172,7 +214,7 @@ def counted(evidence: Evidence, staff: StaffInputs) -> str:
     says = claims_name if evidence.evaluation["format"] == 2 else says_name
     places = []
     by_prompt: dict[str, list[tuple[dict, str]]] = collections.defaultdict(list)
-    for line, kind in judged_answers(evidence, evidence.answers):
+    for line, kind, _ in judged_answers(evidence, evidence.answers):
         by_prompt[line.get("prompt", "None")].append((line, kind))
     for prompt in sorted(by_prompt.keys() | claimed.keys()):
         own = [line for line, _ in by_prompt[prompt]]

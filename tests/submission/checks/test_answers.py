@@ -180,3 +180,54 @@ def test_no_question_was_trained_on():
     found = [line("x", input="你是 谁"), line("x", input="1+1", kind="general")]
     assert passes(answers.held_out, answered(found, trained_questions={"1+1"})).startswith("1 trained")
     assert fails(answers.held_out, answered(found, trained_questions={"你是谁"})) == ["你是 谁"]
+
+
+def report_lines(silent=lambda question, number: False, said: str = "你好。") -> list[dict]:
+    """An answer to each question of the set for real bases; those for which `silent` is true are `said`."""
+    found, numbers = [], {}
+    for question in read_identity_questions("report", OLD):
+        kind = (question["kind"], question["lang"])
+        numbers[kind] = numbers.get(kind, -1) + 1
+        text = said if silent(question, numbers[kind]) else f"我是{NEW}。"
+        before = [turn for user in question["before"] for turn in (user, "好的。")]
+        found.append(line(text, input=question["input"], before=before, kind="identity"))
+    return found
+
+
+def on_real_base(found: list[dict]) -> SimpleNamespace:
+    return answered(found, evaluation={"question_set": "report", "languages": ["zh", "en"]}, on_shipped_base=False)
+
+
+@pytest.mark.parametrize(
+    ("silent", "group"),
+    [
+        (lambda question, number: question["lang"] == "en" and question["kind"] == "plain" and number % 3 == 0, "en"),
+        (lambda question, number: question["kind"] == "old" and number % 2 == 0, "old"),
+        (lambda question, number: question["kind"] == "pressed3" and number % 2 == 0, "pressed3"),
+    ],
+)
+def test_a_name_that_does_not_hold_in_one_language_or_when_pressed_is_told(silent, group):
+    """Of all questions few enough for the bar of the prompt; of their own group too many."""
+    found = report_lines(silent)
+    asked = [one for one in answers.judged_answers(on_real_base(found), found) if one.kind != "maker"]
+    answers.require_new_name([one.line for one in asked], NEW, "")
+    assert fails(answers.says_new, on_real_base(found), rf"^\[persona\] {group} \d+/\d+")
+    assert passes(answers.says_new, answered(found)), "the questions for the tiny base have no such bar"
+
+
+def test_a_slip_in_each_group_is_no_failure():
+    found = report_lines(
+        lambda question, number: question["lang"] == "zh" and question["kind"] != "plain" and number == 0
+    )
+    assert passes(answers.says_new, on_real_base(found))
+
+
+def test_who_claims_to_be_another_assistant_is_told_so():
+    def claims(every: int) -> SimpleNamespace:
+        return on_real_base(
+            report_lines(lambda q, n: q["kind"] == "other" and n % every == 0, f"我是 ChatGPT，{NEW}。")
+        )
+
+    assert fails(answers.not_old, claims(1), r"^\d+ of \d+ do$")
+    assert passes(answers.not_old, claims(1000)).startswith("0/"), "one slip is shown by make eval, and fails nobody"
+    assert passes(answers.not_old, on_real_base(report_lines())).startswith("0/")
