@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 CURVE = "curve.jsonl"
-BEYOND = 1e18  # no loss, count of tokens or bytes is that large; larger whole numbers are no floats
+BEYOND = 10**18  # no count of steps, tokens or bytes is that large; a far larger whole number is no float
 RECENT = 20  # steps that speed and time left are taken from
 
 
@@ -34,8 +34,13 @@ def _is_line(line: object) -> bool:
     if "step" not in line:
         return _is_count(line.get("total"))
     given = [line[key] for key in ("loss", "lr", "seconds", "tokens", "memory") if line.get(key) is not None]
-    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < BEYOND for x in given)
-    return _is_count(line["step"]) and "loss" in line and numbers
+    return _is_count(line["step"]) and "loss" in line and all(map(_is_number, given))
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < BEYOND
 
 
 def _is_count(value: object) -> bool:

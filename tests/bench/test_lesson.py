@@ -26,7 +26,7 @@ def made_up(tmp_path, monkeypatch):
             run = lesson.last_run(tmp_path / variables["BUILD"])
             write_json(run.record, {"curve": [[1, 2.5]]})
             seconds = 0.1 if variables["SPEED"] == "fast" else 0.2
-            lines = [{"total": 1}, {"step": 1, "seconds": seconds}]
+            lines = [{"total": 1}, {"step": 1, "loss": 2.5, "seconds": seconds}]
             run.work_dir.mkdir()
             (run.work_dir / CURVE).write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
         elif target == "convert":

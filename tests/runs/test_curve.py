@@ -29,7 +29,7 @@ def test_a_curve_cut_off_by_a_kill_is_read_up_to_the_last_whole_line(tmp_path):
             '{"step": 1, "loss": 2, "tokens": 1%s}' % ("0" * 400),
             '{"step": 1, "loss": NaN}',
             '{"step": 1, "loss": "2"}',
-            '{"step": 1, "seconds": 1e999}',
+            '{"step": 1, "loss": 2, "seconds": 1e999}',
         ),
         *('{"step": 1, "tokens": [9]}', "[" * 100_000, "\xff"),
     ],
@@ -38,6 +38,13 @@ def test_valid_json_that_is_no_line_of_a_curve_ends_it(tmp_path, line):
     path = tmp_path / "curve.jsonl"
     path.write_text(f'{{"total": 3}}\n{line}\n' + json.dumps(STEP) + "\n", encoding="latin-1")
     assert read_curve(path) == [{"total": 3}]
+
+
+def test_a_loss_that_exploded_is_a_line_as_any_other(tmp_path):
+    path = tmp_path / "curve.jsonl"
+    lines = [{"total": 3}, {"step": 1, "loss": 2.5}, {"step": 2, "loss": 3e38}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert read_curve(path) == lines
 
 
 def test_speed_and_time_left_are_those_of_the_recent_steps():
