@@ -98,7 +98,7 @@ web: export RECIPE_UNFINISHED = $(if $(USE),,1)
 web: export RECIPE_LANG_CHOSEN = $(if $(filter command,$(origin LANG)),$(if $(LANG),1))
 web: $(if $(filter base,$(USE)),model,$(if $(filter merged,$(USE)),merge,convert)) ## chat, comparison, evaluation and training on a page | 网页：对话、对比、评测、训练进度 | USE HOST PORT ALLOW_HOST ROOT_PATH RUN
 	@$(PY) -m recipe.web
-serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE PROMPT HOST PORT ALLOW_HOST RUN
+serve: $(if $(filter base,$(USE)),model,merge) ## an OpenAI-compatible endpoint of the model | OpenAI 兼容接口 | USE PROMPT HOST PORT ALLOW_HOST ROOT_PATH RUN
 	@$(PY) -m recipe.serve
 submission: | $(PY) ## pack the finished run to hand it in | 打包训练结果以便提交 | NAME OUT RUBRIC SOURCE PUBLISHED FORCE RUN
 	@$(PY) -m recipe.submission

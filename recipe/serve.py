@@ -16,7 +16,7 @@ from lesson.core.settings import Values
 from lesson.runs.chosen import lines_of_choice
 from lesson.serving import endpoint
 
-SETTINGS = ("PROFILE", "BUILD", "RUN", "USE", "PROMPT", "HOST", "PORT", "ALLOW_HOST")
+SETTINGS = ("PROFILE", "BUILD", "RUN", "USE", "PROMPT", "HOST", "PORT", "ALLOW_HOST", "ROOT_PATH")
 
 
 def stage(values: Values) -> int:

@@ -26,6 +26,7 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import litserve
 from fastapi import HTTPException, Request
@@ -202,6 +203,8 @@ def build_endpoint(values: Values) -> Endpoint:
         disable_openapi_url=True,
     )
     add_routes(server.app, model)
+    # Some proxies take their own path away from a request, some leave it: with it the application knows either.
+    server.app.root_path = urlsplit(values.root_path).path
     # What it would print, with a traceback, is what it sends to the client: a request that was refused.
     logging.getLogger("litserve.specs.openai").setLevel(logging.CRITICAL)
     return Endpoint(model, host, port, server)

@@ -24,13 +24,14 @@ from lesson.serving.request_limits import LARGEST_REQUEST
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 WHO = [{"role": "user", "content": "你是谁？"}]
+UNDER = "/user/anna/proxy/8000"
 
 
 @pytest.fixture(scope="module")
 def server(lesson, tmp_path_factory):
-    """The trained model, as base and adapter."""
+    """The trained model, as base and adapter; a proxy may give it on under UNDER."""
     log = tmp_path_factory.mktemp("serve") / "log"
-    with serving(lesson, "serve", "/health", log, USE="adapter") as running:
+    with serving(lesson, "serve", "/health", log, USE="adapter", ROOT_PATH=UNDER) as running:
         yield running
     assert "Traceback" not in running.screen, running.screen
 
@@ -116,7 +117,7 @@ def test_killed_it_leaves_neither_a_listener_nor_a_taken_port(lesson, tmp_path):
         command, cwd=ROOT, env=environment(lesson, USE="base"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300
     while True:
         assert process.poll() is None and time.monotonic() < give_up
         with contextlib.suppress(OSError), direct.open(f"http://127.0.0.1:{port}/health", timeout=5):
@@ -124,7 +125,7 @@ def test_killed_it_leaves_neither_a_listener_nor_a_taken_port(lesson, tmp_path):
         time.sleep(0.1)
     process.kill()
     process.wait()
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 60
     while True:
         try:
             require_free_port("127.0.0.1", port)
@@ -134,6 +135,15 @@ def test_killed_it_leaves_neither_a_listener_nor_a_taken_port(lesson, tmp_path):
             time.sleep(0.1)
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def test_a_proxy_s_path_is_known_where_the_proxy_leaves_it_in_the_request(server):
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    for path in (f"{UNDER}/v1/models", "/v1/models"):
+        with direct.open(server.url + path, timeout=30) as reply:
+            assert NAME in reply.read().decode()
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        direct.open(f"{server.url}/user/bob/v1/models", timeout=30)
 
 
 def test_a_stream_that_cannot_begin_tells_the_client_why(server):
