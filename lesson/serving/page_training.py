@@ -120,7 +120,9 @@ def list_commands(training: Training, talks: bool) -> list[str]:
         "To talk to it: end this page with Ctrl-C in its terminal, and start `make web` again.",
         "与它对话：在本页面的终端按 Ctrl-C 结束，再运行 `make web`。",
     )
-    tested = tr("Next: `make eval`", "下一步：`make eval`")
+    evaluated = training.run is not None and (training.run.evaluation / "evaluation.json").is_file()
+    following = "make submission NAME=…" if evaluated else "make eval"
+    tested = tr(f"Next: `{following}`", f"下一步：`{following}`")
     return {
         watching.NONE: [tr("To start one: `make data NEW_NAME=…`, then `make train`.", "开始训练：先 `make data NEW_NAME=…`，再 `make train`。")],
         watching.STARTING: [stop, again],

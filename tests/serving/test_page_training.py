@@ -129,3 +129,11 @@ def test_many_visitors_cost_one_look_at_the_files(tmp_path, monkeypatch):
 
 def test_a_named_run_that_went_away_is_no_training(tmp_path):
     assert TrainingWatch(Values({"BUILD": str(tmp_path), "RUN": "abc"}, {})).look() == Training()
+
+
+def test_a_run_that_is_evaluated_is_handed_in_next(tmp_path):
+    run = Run(tmp_path)
+    assert "make eval" in list_commands(Training(run, watching.FINISHED), True)[-1]
+    run.evaluation.mkdir()
+    (run.evaluation / "evaluation.json").write_text("{}")
+    assert "make submission NAME=" in list_commands(Training(run, watching.FINISHED), True)[-1]
