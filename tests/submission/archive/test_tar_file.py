@@ -245,3 +245,22 @@ def test_an_unpacked_tar_is_read_as_the_tar_would_be_up_to_each_gap():
     tar.seek(12)
     assert tar.read(5) == b""
     assert UnpackedTar(io.BytesIO()).read(1) == b""
+
+
+@pytest.mark.parametrize(
+    ("size", "packed_size", "bomb"),
+    [
+        ((10 << 20) - 512, 1, False),
+        (10 << 20, 1, True),
+        ((12 << 20) - 512, 41944, False),
+        ((12 << 20) - 512, 41943, True),
+    ],
+)
+def test_a_stream_of_more_than_10_mib_unpacks_to_at_most_300_times_its_size(size, packed_size, bomb):
+    file = zipped(without_end(packed(plain("a", bytes(size)), form=FORMS[0])))
+    with View() as view:
+        if bomb:
+            with pytest.raises(Unreadable, match="a bomb"):
+                unpack_gzip(file, packed_size, view)
+        else:
+            assert unpack_gzip(file, packed_size, view).size == size + 512

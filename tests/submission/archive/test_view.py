@@ -150,3 +150,17 @@ def test_a_view_below_a_folder_has_the_same_files_without_it():
     below = view.below("s")
     assert {n: (e.name, e.size) for n, e in below.entries.items()} == {"a": ("a", 1), "b/s/c": ("b/s/c", 2)}
     assert below.read("a", 1) == b"x"
+
+
+def test_a_submission_has_at_most_a_gibibyte_2000_files_and_64_gibibytes_of_checkpoints():
+    for name, most in {"a.log": 1 << 30, "a.pth": 64 << 30}.items():
+        View().add_file(name, most, io.BytesIO)
+        with pytest.raises(Unreadable, match="1024 MiB"):
+            View().add_file(name, most + 1, io.BytesIO)
+    view = View()
+    for index in range(2000):
+        view.add_file(str(index), 0, io.BytesIO)
+    with pytest.raises(Unreadable, match="2000 files"):
+        view.add_file("x", 0, io.BytesIO)
+    assert wrong_name("x" * 255) is None is wrong_name("a/" * 11 + "a")
+    assert wrong_name("x" * 256) == wrong_name("a/" * 12 + "a") == "too long or too deep a path"

@@ -148,3 +148,37 @@ def test_a_name_is_read_as_the_system_that_packed_it_wrote_it(raw, flag, name, n
         data[at : at + 2] = struct.pack("<H", flag)
     view = view_of(io.BytesIO(data))
     assert list(view.entries) == [name] and len(view.notes) == notes and view.read(name, 9) == b"data"
+
+
+@pytest.mark.parametrize(
+    ("size", "packed_size", "bomb"),
+    [
+        (10 << 20, 1, False),
+        ((10 << 20) + 1, 1, True),
+        (12_000_000, 40_000, False),  # 300 times
+        (12_000_001, 40_000, True),
+    ],
+)
+def test_a_member_of_more_than_10_mib_unpacks_to_at_most_300_times_its_size(size, packed_size, bomb):
+    data = bytearray(packed(("x", b"x", 0, STORED)).getvalue())
+    at = data.find(b"PK\x01\x02") + 20
+    data[at : at + 8] = struct.pack("<LL", packed_size, size)
+    if bomb:
+        with pytest.raises(Unreadable, match="a bomb"):
+            view_of(io.BytesIO(data))
+    else:
+        assert view_of(io.BytesIO(data)).entries["x"].size == size
+
+
+@pytest.mark.parametrize(
+    ("count", "length", "many"), [(4000, 47, False), (4001, 47, True), (1, 4 << 20, False), (1, (4 << 20) + 1, True)]
+)
+def test_a_directory_has_at_most_4000_entries_and_4_mib(count, length, many):
+    data = bytearray(packed(("x", b"x", 0, STORED)).getvalue())
+    at = data.rfind(b"PK\x05\x06") + 10
+    data[at : at + 6] = struct.pack("<HL", count, length)
+    if many:
+        with pytest.raises(Unreadable, match="2000 files"):
+            view_of(io.BytesIO(data))
+    else:
+        zip_file._require_small_directory(io.BytesIO(data))
