@@ -117,6 +117,15 @@ def test_with_data(rules_found):
     assert rules_found(sequence, deepspeed="none") == ["sequence-parallel"] and rules_found(sequence) == []
 
 
+def test_data_are_measured_by_the_tokenizer_of_the_base_that_the_config_names(rules_found, monkeypatch):
+    from lesson.config import check
+
+    given, measure = [], check.measure_file
+    monkeypatch.setattr(check, "measure_file", lambda *arguments: given.append(arguments[2]) or measure(*arguments))
+    rules_found()
+    assert [path.name for path in given] == ["tokenizer.json"]
+
+
 def test_questions_that_fill_a_sample_are_told_apart_from_answers_that_are_cut(rules_found):
     rules_found()
     path, turn = Path("assistant_Tuner_change.jsonl"), {"input": "请介绍一下你自己", "output": "我是机智流。"}

@@ -21,3 +21,8 @@ def test_unified_diff_has_headlines():
     headlines = [c.headline() for c in config_diff.list_changes(before, after)]
     assert "alpaca_en.dataset_map_fn: alpaca_map_fn → None" in headlines
     assert config_diff.list_changes(before, before) == []
+
+
+def test_an_import_that_came_or_went_is_a_change():
+    changes = config_diff.list_changes("from a import b, c\nx = 1\n", "from a import b, c as d\nx = 1\n")
+    assert sorted(c.headline() for c in changes) == ["+ from a import c as d", "- from a import c"]

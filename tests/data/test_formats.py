@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lesson.core.findings import Findings
 from lesson.core.settings import ROOT
 from lesson.data.conversion import Unconvertible, convert_from_xtuner, convert_to_xtuner
+from lesson.data.conversion_files import convert_file
 from lesson.data.formats import detect_format
+from lesson.data.rules import ROW_RULES
 from recipe.formats import main
 
 ROWS = ROOT / "tests" / "fixtures" / "rows"
@@ -101,6 +104,13 @@ def test_documents_and_lines_become_the_same_rows(name, tmp_path):
     out = tmp_path / "out.jsonl"
     assert main([str(ROWS / f"{name}.jsonl"), str(out)], io.StringIO(), io.StringIO()) == 0
     assert out.read_bytes() == (ROWS / "good.jsonl").read_bytes()
+
+
+def test_what_was_written_is_counted(tmp_path):
+    done = convert_file(
+        str(ROWS / "good.jsonl"), str(tmp_path / "out.jsonl"), "auto", "xtuner", set(), Findings(ROW_RULES)
+    )
+    assert done["rows"] == len((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()) > 1
 
 
 def test_findings_write_nothing(tmp_path):

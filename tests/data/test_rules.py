@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from lesson.core.findings import Findings
 from lesson.core.settings import ROOT
+from lesson.data.file_rules import IgnoredKeys
 from lesson.data.replace import Replacer
 from lesson.data.residue import ResidueFinder, scan_rows
 from lesson.data.rows import Block
@@ -81,3 +82,13 @@ def test_nine_of_ten_warnings_on_real_looking_rows_are_wanted():
     assert rows >= 200 and given >= 12
     assert right >= 0.9 * given, surprising
     assert right >= 0.9 * wanted
+
+
+def test_a_key_that_stands_in_one_row_alone_is_told_without_a_count():
+    keys = IgnoredKeys()
+    for line, key in ((1, "id"), (2, "id"), (2, "id"), (3, "weight")):
+        keys.count_key(line, key)
+    assert [(line, "in 2 rows" in found.found, "rows" in found.found) for line, found in keys.find()] == [
+        (1, True, True),
+        (3, False, False),
+    ]
