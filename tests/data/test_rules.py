@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 
 from lesson.core.findings import Findings
 from lesson.core.settings import ROOT
+from lesson.core.text import display_width
 from lesson.data.file_rules import IgnoredKeys
 from lesson.data.replace import Replacer
 from lesson.data.residue import ResidueFinder, scan_rows
 from lesson.data.rows import Block
-from lesson.data.rules import PLACEHOLDER, PLACEHOLDER_STARTS, ROW_RULES, TABLE_FILE
+from lesson.data.rules import LONGEST_ASKING, PLACEHOLDER, PLACEHOLDER_STARTS, ROW_RULES, TABLE_FILE, asks_name
 from lesson.data.validator import Validator, validate_stream
 
 TABLE = json.loads(TABLE_FILE.read_text(encoding="utf-8"))
@@ -92,3 +93,11 @@ def test_a_key_that_stands_in_one_row_alone_is_told_without_a_count():
         (1, True, True),
         (3, False, False),
     ]
+
+
+def test_a_question_of_at_most_90_columns_may_ask_for_the_name():
+    for question in ("what is your name?", "你叫什么名字？"):
+        width = display_width(question)
+        longest = "a" * (88 - width) + ", " + question
+        assert display_width(longest) == LONGEST_ASKING and asks_name(longest)
+        assert not asks_name("a" + longest)
