@@ -510,5 +510,5 @@ def test_a_visitor_reads_the_page_in_the_browser_s_language_and_a_finished_train
     assert not [url for url in requests if url.endswith("/predict")], "nobody looks at the training"
     page.get_by_role("tab", name="训练").click()
     expect(page.locator("#training")).to_contain_text("已完成")
-    expect(page.locator("#training code")).to_have_text("make eval")
+    expect(page.locator("#training code")).to_have_text("make submission NAME=…")  # it is evaluated
     expect(page.locator("#samples")).to_contain_text("训练前")
