@@ -150,6 +150,14 @@ def test_a_name_is_read_as_the_system_that_packed_it_wrote_it(raw, flag, name, n
     assert list(view.entries) == [name] and len(view.notes) == notes and view.read(name, 9) == b"data"
 
 
+def claiming(record: bytes, offset: int, claim: bytes) -> io.BytesIO:
+    """A zip of one byte with `claim` written `offset` bytes into the last record of this signature."""
+    data = bytearray(packed(("x", b"x", 0, STORED)).getvalue())
+    at = data.rfind(record) + offset
+    data[at : at + len(claim)] = claim
+    return io.BytesIO(data)
+
+
 @pytest.mark.parametrize(
     ("size", "packed_size", "bomb"),
     [
@@ -160,25 +168,21 @@ def test_a_name_is_read_as_the_system_that_packed_it_wrote_it(raw, flag, name, n
     ],
 )
 def test_a_member_of_more_than_10_mib_unpacks_to_at_most_300_times_its_size(size, packed_size, bomb):
-    data = bytearray(packed(("x", b"x", 0, STORED)).getvalue())
-    at = data.find(b"PK\x01\x02") + 20
-    data[at : at + 8] = struct.pack("<LL", packed_size, size)
+    file = claiming(b"PK\x01\x02", 20, struct.pack("<LL", packed_size, size))
     if bomb:
         with pytest.raises(Unreadable, match="a bomb"):
-            view_of(io.BytesIO(data))
+            view_of(file)
     else:
-        assert view_of(io.BytesIO(data)).entries["x"].size == size
+        assert view_of(file).entries["x"].size == size
 
 
 @pytest.mark.parametrize(
     ("count", "length", "many"), [(4000, 47, False), (4001, 47, True), (1, 4 << 20, False), (1, (4 << 20) + 1, True)]
 )
 def test_a_directory_has_at_most_4000_entries_and_4_mib(count, length, many):
-    data = bytearray(packed(("x", b"x", 0, STORED)).getvalue())
-    at = data.rfind(b"PK\x05\x06") + 10
-    data[at : at + 6] = struct.pack("<HL", count, length)
+    file = claiming(b"PK\x05\x06", 10, struct.pack("<HL", count, length))
     if many:
         with pytest.raises(Unreadable, match="2000 files"):
-            view_of(io.BytesIO(data))
+            view_of(file)
     else:
-        zip_file._require_small_directory(io.BytesIO(data))
+        zip_file._require_small_directory(file)
