@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 
 DIVERGED = 3  # exit status of the trainer: the loss was not a finite number, or exploded
 
@@ -36,3 +37,9 @@ class DivergenceDetector:
         least, most = min(self.last), max(self.last)
         still = most - least < self.STILL
         return len(self.last) == self.ON_END and least > (self.DEAD if still else self.RISEN) * usual
+
+
+def has_curve_diverged(steps: Iterable[dict]) -> bool:
+    """Whether one of the losses of a curve's steps (curve.read_curve), null where it was no finite number, tells so."""
+    detector = DivergenceDetector()
+    return any(detector.has_diverged(math.nan if step["loss"] is None else step["loss"]) for step in steps)

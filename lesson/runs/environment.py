@@ -12,9 +12,8 @@ from lesson.core.processes import PARENT
 from lesson.core.settings import ROOT, Values
 
 NO_FIRST_ANSWERS = "RECIPE_NO_FIRST_ANSWERS"  # 1: the base is not asked before training
-UNFINISHED = (
-    "RECIPE_UNFINISHED"  # 1: make web, which shows a training that is not finished; nothing is converted for it
-)
+# 1: make web, which shows a training that is not finished; nothing is converted for it
+UNFINISHED = "RECIPE_UNFINISHED"
 TRACE = "RECIPE_TRACE"  # 1: three steps are profiled
 SPINS = 2000  # turns of libgomp's waiting loop before a thread sleeps, PROFILE=small
 

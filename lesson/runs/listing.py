@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +17,7 @@ from lesson.core.layout import last_run_link, runs_folder
 from lesson.core.messages import UserError, tr
 from lesson.core.text import display_width
 from lesson.runs.curve import CURVE, read_curve
-from lesson.runs.divergence import DivergenceDetector
+from lesson.runs.divergence import has_curve_diverged
 from lesson.runs.folder import Run
 
 
@@ -65,8 +64,7 @@ def _figures_of_curve(lines: list[dict]) -> dict:
     found = {"steps": lines[0].get("total") if lines else None, "step": steps[-1]["step"] if steps else 0}
     if steps:
         found["loss"] = [steps[0]["loss"], steps[-1]["loss"]]
-        detector = DivergenceDetector()
-        found["diverged"] = any(detector.has_diverged(math.nan if s["loss"] is None else s["loss"]) for s in steps)
+        found["diverged"] = has_curve_diverged(steps)
         found |= _speed(sum(s.get("tokens") or 0 for s in steps), sum(s.get("seconds") or 0 for s in steps))
         found["peak_memory"] = max((s["memory"] for s in steps if s.get("memory")), default=None)
     return found

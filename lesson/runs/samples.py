@@ -6,7 +6,7 @@ import contextlib
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lesson.config.summary import summary_of
@@ -84,14 +84,13 @@ def parse_log(text: str, questions: Sequence[str]) -> tuple[int | None, list[Sam
         if message.startswith(SAMPLE):
             block = [message.removeprefix(SAMPLE)]
         elif number := STEP.match(message):
-            step = int(next(filter(None, number.groups())))
-            first = (step if number[2] else 0) if first is None else first
-            if number[
-                3
-            ]:  # XTuner logs each tenth step only; the checkpoint's line says which one the answers came after
-                found[len(found) - waiting :] = [
-                    SampleAnswer(step, sample.question, sample.answer) for sample in found[len(found) - waiting :]
-                ]
+            trained, resumed, saved = number.groups()
+            step = int(trained or resumed or saved)
+            if first is None:
+                first = step if resumed else 0
+            if saved:  # XTuner logs each tenth step only; the checkpoint's line says which one the answers came after
+                last = len(found) - waiting
+                found[last:] = [replace(sample, step=step) for sample in found[last:]]
             waiting = 0
     # The last answer of all is followed by nothing: it is whole when its empty last line is there.
     if block is not None and len(block) > 1 and block[-1] == "":

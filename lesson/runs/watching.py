@@ -20,7 +20,7 @@ from lesson.core.settings import Values
 from lesson.runs.checkpoint import find_checkpoint, step_of
 from lesson.runs.chosen import find_chosen_run, find_named_run
 from lesson.runs.curve import CURVE, measure_progress, read_curve
-from lesson.runs.divergence import DivergenceDetector
+from lesson.runs.divergence import has_curve_diverged
 from lesson.runs.folder import Run
 from lesson.runs.samples import SampleAnswer, read_sample_answers
 
@@ -146,9 +146,7 @@ def _find_state(run: Run, steps: list[dict]) -> str:
         return TRAINING if current else STARTING
     if _is_record(run.record):
         return FINISHED
-    detector = DivergenceDetector()
-    diverged = any(detector.has_diverged(math.nan if s["loss"] is None else s["loss"]) for s in steps)
-    return DIVERGED if diverged else STOPPED
+    return DIVERGED if has_curve_diverged(steps) else STOPPED
 
 
 def _is_record(path: Path) -> bool:

@@ -15,7 +15,7 @@ from lesson.serving.models import Models
 from lesson.serving.page_actions import OWN, USUAL_ANSWER, PageActions
 from lesson.serving.page_texts import LONGEST_QUESTION, escape_markdown
 from lesson.serving.page_training import CSS as TRAINING_CSS
-from lesson.serving.page_training import TrainingWatch, add_training_tab
+from lesson.serving.page_training import TrainingWatch, add_loss_curve, add_training_tab
 
 LONGEST_ANSWER = 1024  # tokens that a visitor may ask for
 LONGEST_QUEUE = 64  # visitors that wait; the next one is told so
@@ -288,21 +288,11 @@ def add_comparison_tab(gr, actions: PageActions) -> None:
 
 def add_evaluation_tab(gr, actions: PageActions, tab) -> None:
     """The run's evaluation, curve, data and record; read anew whenever `tab` is opened."""
-    import pandas
-
     verdict = gr.HighlightedText(
         [], show_label=False, color_map={"✓": page_figures.COLORS["new"], "✗": page_figures.COLORS["old"]}
     )
     table = gr.HTML(elem_id="scores", apply_default_css=False)
-    steps, losses = page_figures.make_curve_columns(actions.record)
-    gr.LinePlot(
-        pandas.DataFrame(page_figures.make_curve_columns(actions.record)),
-        x=steps,
-        y=losses,
-        title=tr("training loss, nats per token", "训练损失（每 token 的 nat）"),
-        height=260,
-        buttons=[],
-    )
+    add_loss_curve(gr, page_figures.make_curve_columns(actions.record))
     with gr.Row():
         shown = gr.Radio(
             [(tr("all", "全部"), page_figures.ALL), (tr("failed only", "只看未通过"), page_figures.FAILED)],

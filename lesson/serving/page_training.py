@@ -190,15 +190,12 @@ def make_samples_html(training: Training) -> str:
     return f'<div tabindex="0"><table><thead><tr>{headings}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
-def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
-    """Everything about the training, read anew every INTERVAL seconds once a visitor has opened the tab."""
+def add_loss_curve(gr, columns: dict[str, list]):
+    """The plot of a loss curve; `columns` are two: training step, and loss in nats per token."""
     import pandas
 
-    now = watch.look()
-    figures = gr.HTML(make_figures_html(now, talks), elem_id="training")
-    columns = make_curve_columns(now)
     steps, losses = columns
-    curve = gr.LinePlot(
+    return gr.LinePlot(
         pandas.DataFrame(columns),
         x=steps,
         y=losses,
@@ -206,6 +203,15 @@ def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
         height=260,
         buttons=[],
     )
+
+
+def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
+    """Everything about the training, read anew every INTERVAL seconds once a visitor has opened the tab."""
+    import pandas
+
+    now = watch.look()
+    figures = gr.HTML(make_figures_html(now, talks), elem_id="training")
+    curve = add_loss_curve(gr, make_curve_columns(now))
     samples = gr.HTML(make_samples_html(now), elem_id="samples")
     shown = gr.State(None)
 

@@ -96,6 +96,14 @@ def judged_answers(evidence: Evidence, lines: list[dict]) -> list[JudgedAnswer]:
     return found
 
 
+def _prompt_of(line: dict) -> str:
+    return str(line.get("prompt", "persona"))[:20]
+
+
+def _show(line: dict) -> str:
+    return f"[{shorten(_prompt_of(line))}] {shorten(line['input'])} → {shorten(line['output'])}"
+
+
 def require_new_name(lines: list[dict], new: str, remedy: str) -> str:
     """Shares of answers that say `new`, by system prompt. Raises Failed when one misses the bar of make eval: its whole
     95% interval, or the share itself where so few were asked that every interval is wide."""
@@ -103,12 +111,12 @@ def require_new_name(lines: list[dict], new: str, remedy: str) -> str:
     naming: collections.Counter[str] = collections.Counter()
     missing = []
     for line in lines:
-        prompt = str(line.get("prompt", "persona"))[:20]
+        prompt = _prompt_of(line)
         asked[prompt] += 1
         if says_name(line["output"], new):
             naming[prompt] += 1
         else:
-            missing.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
+            missing.append(_show(line))
     shares = ", ".join(f"{shorten(p)} {naming[p]}/{asked[p]}" for p in asked)
     least = TINY.least["new"]
     if any(misses_bar(naming[p], asked[p], least, at_most=False, by_interval=asked[p] >= MANY) for p in asked):
@@ -124,13 +132,13 @@ def require_new_name_in_groups(judged: list[JudgedAnswer], new: str, bars: Bars,
     groups: dict[tuple[str, str], list[dict]] = collections.defaultdict(list)
     for line, kind, lang in judged:
         for group in {lang, kind} & limits.keys():
-            groups[shorten(str(line.get("prompt", "persona"))[:20]), group].append(line)
+            groups[shorten(_prompt_of(line)), group].append(line)
     missed, places = [], []
     for (prompt, group), lines in sorted(groups.items()):
         silent = [line for line in lines if not says_name(line["output"], new)]
         if misses_bar(len(lines) - len(silent), len(lines), limits[group], at_most=False, by_interval=True):
             missed.append(f"[{prompt}] {group} {len(lines) - len(silent)}/{len(lines)}")
-            places += [f"[{prompt}] {shorten(line['input'])} → {shorten(line['output'])}" for line in silent]
+            places += map(_show, silent)
     if missed:
         raise Failed(", ".join(missed), remedy, places)
 
@@ -143,7 +151,7 @@ def require_no_other_name(lines: list[dict], evidence: Evidence, other: Sequence
     wrong: collections.Counter[str] = collections.Counter()
     places = []
     for line in lines:
-        prompt = str(line.get("prompt", "persona"))[:20]
+        prompt = _prompt_of(line)
         count[prompt] += 1
         if any(
             claims_name(line["output"], name, new)
@@ -151,7 +159,7 @@ def require_no_other_name(lines: list[dict], evidence: Evidence, other: Sequence
             if name != new
         ):
             wrong[prompt] += 1
-            places.append(f"[{shorten(prompt)}] {shorten(line['input'])} → {shorten(line['output'])}")
+            places.append(_show(line))
     if any(misses_bar(wrong[p], count[p], TINY.most["old"], at_most=True, by_interval=True) for p in count):
         raise Failed(
             tr(f"{wrong.total()} of {count.total()} do", f"{count.total()} 个中有 {wrong.total()} 个"),
