@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +60,9 @@ def run_forked(act: Callable[[], int], folder: Path, fault: str | None, moment: 
         status, screen = 70, io.StringIO()
         try:
             os.close(reading)
+            if "tqdm" in sys.modules:
+                # tqdm's lock is shared by all that are forked: one killed inside it would leave it taken for ever.
+                sys.modules["tqdm"].tqdm.set_lock(threading.RLock())
             seen, below = 0, str(folder)
 
             def watch(event: str, arguments: tuple) -> None:
