@@ -1,7 +1,8 @@
 """Tokens per second, memory and model FLOP utilisation at 7B on this machine's GPU, side by side.
 
 One random base of the real shape, the shipped rows in packs of 2048 tokens, batch 1. Trained through make's own stages:
-stock as the lesson has it (DeepSpeed ZeRO-2), stock without DeepSpeed, fast in 24 GB, fast in 16 GB. With the packages
+stock as the lesson has it (DeepSpeed ZeRO-2), stock without DeepSpeed, fast in 24 GB, in 16 GB, with the base in 8 bits, and
+with a whole card. With the packages
 of requirements-bench.txt on PYTHONPATH also TRL and LLaMA-Factory (lesson/bench/rivals.py) on the same base, rows, LoRA
 and batch.
 """
@@ -39,6 +40,15 @@ VARIANTS: dict[str, dict[str, str]] = {
     "stock, no DeepSpeed": {"SPEED": "stock", "DEEPSPEED": "none"},
     "fast, 24 GB": {"SPEED": "fast"},
     "fast, 16 GB (NF4)": {"SPEED": "fast", "QUANT": "nf4"},
+    "fast, 24 GB (fp8)": {"SPEED": "fast", "BASE_DTYPE": "fp8"},
+    "fast, 24 GB (int8)": {"SPEED": "fast", "BASE_DTYPE": "int8"},
+    "fast, 80 GB (fp8, 4 packs)": {
+        "SPEED": "fast",
+        "BASE_DTYPE": "fp8",
+        "GPU_MEMORY": "80",
+        "BATCH": "4",
+        "EPOCHS": "4",
+    },
 }
 RIVALS = ("trl", "llamafactory")
 
@@ -89,10 +99,10 @@ def measure_trainers(values: Values, report: Callable[[str], object]) -> GpuFigu
 def add_ratios(trainers: dict[str, dict], rate: float) -> None:
     """Add to each trainer's figures how many times the first's tokens per second it has, and its FLOP utilisation."""
     first = next(iter(trainers.values()))["tokens_per_second"]
-    flops = count_model_flops(smoke.SHAPE, LENGTH)
+    flops = count_model_flops(smoke.SHAPE, 1)
     for figures in trainers.values():
         figures["over_stock"] = figures["tokens_per_second"] / first
-        figures["mfu"] = flops / figures["seconds"] / rate
+        figures["mfu"] = flops * figures["tokens_per_second"] / rate
 
 
 def lines_of(found: GpuFigures) -> list[str]:
@@ -164,7 +174,7 @@ def train_variant(build: Path, base: Path, variables: dict[str, str]) -> dict:
     seconds = statistics.median(s["seconds"] for s in steps[len(steps) // 2 :])
     return {
         "seconds": seconds,
-        "tokens_per_second": LENGTH / seconds,
+        "tokens_per_second": LENGTH * int(variables.get("BATCH", "1")) / seconds,
         "peak": max(s["memory"] for s in steps),
         "used": smoke.used_memory(run),
         "first_step": first,

@@ -14,7 +14,7 @@ from lesson.config.diff import Change, ast_hash, list_changes
 from lesson.config.drift import list_stock_changes
 from lesson.config.kept import keep_values, kept_line
 from lesson.config.parsed import Ref
-from lesson.config.profiles import load_profile, patch_config, training_parameters
+from lesson.config.profiles import load_profile, names_in_edits, patch_config, training_parameters
 from lesson.config.reading import parse_config
 from lesson.config.schedule import measure_file, world_size
 from lesson.config.stock import stock_config
@@ -38,6 +38,7 @@ PLACES = {
     "WARMUP": "warmup_ratio",
     "SAVE_STEPS": "save_steps",
 }
+MOST_PACKS = 4  # at once with GPU_MEMORY=: at 7B, more tokens a step than 8192 gain little
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def _make_config(values: Values, name: str, base: BaseSizes, output: Path) -> Ma
             tr("lesson/training/fast.py computes InternLM2 only", "lesson/training/fast.py 只支持 InternLM2"),
             tr("use SPEED=stock", "请用 SPEED=stock"),
         )
+    _refuse_unused(values, profile)
     stock, fixed = stock_config(name), lesson_values(values)
     source, given = stock.read_text(encoding="utf-8"), training_parameters(values)
     chosen = choose_for_config(values, patch_config(name, source, profile, given | fixed), base)
@@ -157,7 +159,30 @@ def choose_for_config(values: Values, text: str, base: BaseSizes) -> ChosenValue
         return None
     given = {s.name: s.parse(values.text(s.name)) for s in TRAINING if s.name in CHOSEN and values.given(s.name)}
     packed = lookup(config, "pack_to_max_length")[0] is not False
-    return choose_values(data, base, usual, given, Setup(batch, packed, world_size(values), parallel))
+    several = MOST_PACKS if values.gpu_memory and values.speed == "fast" and not values.given("BATCH") else 1
+    setup = Setup(batch, packed, world_size(values), parallel, several)
+    return choose_values(data, base, usual | {"BATCH": batch}, given, setup)
+
+
+def _refuse_unused(values: Values, profile: dict) -> None:
+    """Raise UserError for a given value that no edit of the profile takes, and for two that say how the base is kept."""
+    taken = names_in_edits(profile)
+    unused = [setting.name for setting in TRAINING if values.given(setting.name) and setting.name not in taken]
+    if unused:
+        raise UserError(
+            " ".join(f"{name}={values.text(name)}" for name in unused),
+            tr(
+                f"PROFILE={values.profile} SPEED={values.speed} has no use for it",
+                f"PROFILE={values.profile} SPEED={values.speed} 用不到它",
+            ),
+            tr("SPEED=fast at PROFILE=7b has; or leave it out", "PROFILE=7b SPEED=fast 才用到；或去掉它"),
+        )
+    if values.quant == "nf4" and values.base_dtype in ("fp8", "int8"):
+        raise UserError(
+            f"QUANT=nf4 BASE_DTYPE={values.base_dtype}",
+            tr("the base is kept in 4 bits or in 8", "基座要么用 4 位，要么用 8 位"),
+            tr("leave one of the two out", "请去掉其中一个"),
+        )
 
 
 def _refuse_edited(record: Record, force: bool) -> None:

@@ -58,26 +58,35 @@ def training_parameters(values: Values) -> dict[str, object]:
     return {s.name: result[s.name] for s in TRAINING if s.name in result}
 
 
+def names_in_edits(profile: dict) -> set[str]:
+    """The variables that some edit of the profile takes."""
+    return set().union(*(_names_in(edit) for edit in profile["edits"]))
+
+
+def _names_in(edit: dict) -> set[str]:
+    return set(re.findall(r"\$\$?([A-Z][A-Z0-9_]*)", edit.get("value", ""))) | edit.get("when", {}).keys()
+
+
 def lesson_edits(profile: dict, config: str, given: dict[str, object]) -> list[edits.Edit]:
     """The profile's edits that apply to the stock config named `config`, with the values in `given` filled in."""
     names = next(n for n in profile["names"] if fnmatchcase(config, n["configs"]))
     result = []
     for edit in profile["edits"]:
-        wanted = set(re.findall(r"\$\$?([A-Z][A-Z0-9_]*)", edit.get("value", ""))) | edit.get("when", {}).keys()
         if (
-            wanted <= given.keys()
-            and all(str(given[key]) in accepted for key, accepted in edit.get("when", {}).items())
-            and _for_config(edit.get("configs", ["*"]), config)
+            _names_in(edit) <= given.keys()
+            and all(_fits(accepted, str(given[key])) for key, accepted in edit.get("when", {}).items())
+            and _fits(edit.get("configs", ["*"]), config)
         ):
             target, value = (_filled(edit.get(part, ""), names, given) for part in ("target", "value"))
             result.append(edits.Edit(edit["name"], target, value, edit.get("op", "set")))
     return result
 
 
-def _for_config(globs: list[str], config: str) -> bool:
+def _fits(globs: list[str], text: str) -> bool:
+    """Whether `text` (a config's name, a value) is one of `globs` and none of those behind a "!"."""
     excluded = [g[1:] for g in globs if g.startswith("!")]
     included = [g for g in globs if not g.startswith("!")] or ["*"]
-    return any(fnmatchcase(config, g) for g in included) and not any(fnmatchcase(config, g) for g in excluded)
+    return any(fnmatchcase(text, g) for g in included) and not any(fnmatchcase(text, g) for g in excluded)
 
 
 def _filled(text: str, names: dict[str, str], given: dict[str, object]) -> str:

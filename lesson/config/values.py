@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -67,6 +67,7 @@ class Setup:
     pack: bool = True
     world_size: int = 1
     sequence_parallel: int = 1
+    most_batch: int = 1  # samples that a step may take at once, where the global batch stays what it is
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ def choose_values(
     choice = _Choice(data, base, usual, given, setup)
     choice.choose_length()
     choice.choose_passes()
+    choice.choose_batch()
     choice.choose_rate()
     plan = choice.plan(choice.values["MAX_LENGTH"])
     choice.choose_warmup(plan)
@@ -238,6 +240,28 @@ class _Choice:
         updates = math.ceil(each * epochs / accumulate)
         self.take(
             "EPOCHS", epochs, tr(f"{each} steps a pass make {updates} updates", f"每轮 {each} 步，共 {updates} 次更新")
+        )
+
+    def choose_batch(self) -> None:
+        """Samples at once instead of one after the other, as many as memory holds and ACCUM has: the same global batch."""
+        most = min(self.setup.most_batch, (self.base.tokens or 0) // self.values["MAX_LENGTH"])
+        if self.setup.batch > 1 or most < 2:
+            return
+        accumulate = self.values["ACCUM"]
+        batch = max(n for n in range(1, most + 1) if accumulate % n == 0)
+        if batch > 1 and "ACCUM" not in self.given:
+            self.setup = replace(self.setup, batch=batch)
+            self.values["BATCH"], self.values["ACCUM"] = batch, accumulate // batch
+            self.reasons["BATCH"] = tr(
+                f"at once, for ACCUM={accumulate} one after the other: as many to an update",
+                f"同时算，代替 ACCUM={accumulate} 逐个累积：每次更新的样本数不变",
+            )
+            return
+        self.notes.append(
+            tr(
+                f"memory holds {most} samples at once, but one makes an update (ACCUM={accumulate}): BATCH={most} is faster, with {most} times the global batch",
+                f"显存可同时放 {most} 个样本，但每次更新只用 ACCUM={accumulate} 个：BATCH={most} 更快，总批量变为 {most} 倍",
+            )
         )
 
     def _why_accumulate(self, each: int, accumulate: int) -> str:

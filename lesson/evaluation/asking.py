@@ -19,6 +19,8 @@ Chat = list[dict[str, str]]  # messages: {"role": system, user or assistant, "co
 TURN_ENDS = ("<|im_end|>", "<|eot_id|>")  # of ChatML (InternLM2, Qwen) and of Llama 3
 LONGEST_ANSWER = 128  # tokens; the lesson's answers have at most about 60
 BRIEF = 32  # tokens that most answers have at most
+BATCH = 48  # chats at once on a CPU, and at least on a GPU
+MOST_AT_ONCE = 256  # on a GPU, where a step takes as long for one as for a hundred, as far as memory goes
 
 
 @dataclass(frozen=True)
@@ -66,14 +68,14 @@ def answer_chats(
     tokenizer,
     model,
     chats: Sequence[Chat],
-    batch: int = 48,
+    batch: int | None = None,
     report: Callable[[int], None] | None = None,
     sampling: Sampling = GREEDY,
 ) -> list[Answer]:
     """Answers, one per chat, in order: greedy ones unless `sampling`. Chats of like length share a batch, padded left.
 
     A batch takes as long as its longest answer. So all are asked for BRIEF tokens first, and the few answers that are
-    longer go on together. `report` is called after each batch with the number of answers that are done.
+    longer go on together. `batch` is how many share one; unless it is given, what suits the device. `report` is called after each batch with the number of answers that are done.
     """
     ends = find_end_tokens(tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
@@ -83,8 +85,10 @@ def answer_chats(
     parts = (BRIEF, sampling.max_tokens - BRIEF) if sampling.max_tokens > 2 * BRIEF else (sampling.max_tokens,)
     for number, tokens in enumerate(parts, 1):
         waiting.sort(key=lambda i: len(prompts[i]) + len(said[i]))
-        for start in range(0, len(waiting), batch):
-            group = waiting[start : start + batch]
+        longest = len(prompts[waiting[-1]]) + len(said[waiting[-1]]) + tokens if waiting else 0
+        at_once = batch or choose_batch(model, longest)
+        for start in range(0, len(waiting), at_once):
+            group = waiting[start : start + at_once]
             asked = [prompts[i] + said[i] for i in group]
             for i, new in zip(
                 group, continue_texts(model, asked, replace(sampling, max_tokens=tokens), ends, pad), strict=True
@@ -97,6 +101,25 @@ def answer_chats(
         waiting = [i for i in waiting if not whole[i]]
     texts = [tokenizer.decode(tokens, skip_special_tokens=True).strip() for tokens in said]
     return [Answer(text, ended) for text, ended in zip(texts, whole, strict=True)]
+
+
+def choose_batch(model, tokens: int) -> int:
+    """How many chats of `tokens` a batch may have: BATCH on a CPU; on a GPU up to MOST_AT_ONCE, in half of the memory that
+    is free.
+
+    A chat takes the keys and values of all layers in 2 bytes each, and its prompt's logits in 2 bytes and again in float32
+    (modelling code that does not know which of them is asked for makes all).
+    """
+    import torch
+
+    if model.device.type != "cuda":
+        return BATCH
+    config = model.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    each = tokens * (config.num_hidden_layers * 2 * heads * size * 2 + config.vocab_size * 6)
+    free = torch.cuda.mem_get_info(model.device)[0]
+    return max(min(MOST_AT_ONCE, free // 2 // each), BATCH)
 
 
 def continue_texts(model, texts: list[list[int]], sampling: Sampling, ends: list[int], pad: int) -> list[list[int]]:

@@ -66,6 +66,8 @@ def estimate_training(values: Values) -> dict:
         small=small,
         bytes_each=4 if _read_name(config, "torch_dtype") == "float32" else 2,
         kept=config.get("model.kept_bytes", 0) if fast else 0,
+        eight_bits=bool(config.get("model.base_dtype", "")) if fast else False,
+        fill=config.get("model.gpu_memory", 0) * GB if fast else 0,
     )
     parts = estimate_memory(shape, work)
     device = _describe_device(values, parts["peak"])

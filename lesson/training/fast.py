@@ -3,7 +3,7 @@
 The config names it (`model.type = FastFinetune`), so a config still says all that is trained. Data, sampler, loop,
 optimizer, hooks, checkpoints and the adapter's names stay XTuner's and PEFT's; only how one step is computed differs:
 
-    base      bfloat16 (or NF4), never copied to float32; LoRA weights stay float32 and are used in bfloat16
+    base      bfloat16 (or NF4, or in 8 bits: lesson/training/fast_base.py), never copied to float32; LoRA weights stay float32 and are used in bfloat16
     attention torch's fused kernels, causal over the pack as stock computes it, keys and values not repeated
     kernels   RMSNorm, SwiGLU, RoPE and cross entropy from liger-kernel
     loss      logits only at positions that have a label, turned into their gradient in place
@@ -25,6 +25,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from xtuner.model import SupervisedFinetune
 from xtuner.model.utils import find_all_linear_names
 
+from lesson.training.fast_base import BASE_DTYPES, FP8
 from lesson.training.fast_layers import (
     IGNORED,
     MLP,
@@ -35,6 +36,7 @@ from lesson.training.fast_layers import (
     NormLinear,
     Seed,
 )
+from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB
 
 STREAMS = 5  # linear layers of a decoder layer: each draws its dropout from a stream of its own
 
@@ -42,13 +44,17 @@ STREAMS = 5  # linear layers of a decoder layer: each draws its dropout from a s
 class Layer:
     """A decoder layer of InternLM2 with LoRA on all its linear layers."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: torch.nn.Module, base_dtype: torch.dtype | None = None) -> None:
         attention, mlp = module.attention, module.feed_forward
-        self.qkv, self.out = LoraLinear(attention.wqkv), LoraLinear(attention.wo)
-        self.mlp = LoraLinear(mlp.w1), LoraLinear(mlp.w3), LoraLinear(mlp.w2)
+        self.qkv, self.out = LoraLinear(attention.wqkv, base_dtype), LoraLinear(attention.wo, base_dtype)
+        self.mlp = tuple(LoraLinear(linear, base_dtype) for linear in (mlp.w1, mlp.w3, mlp.w2))
         self.norms = Norm(module.attention_norm), Norm(module.ffn_norm)
         self.heads, self.groups, self.size = attention.num_heads, attention.num_key_value_groups, attention.head_dim
         self.linears = (self.qkv, self.out, *self.mlp)
+        # A token's bytes: gate and up in 2 bytes each, where they are kept; what is always kept, and one MLP in full.
+        wide, hidden = self.mlp[2].parameters[0].shape[1], len(self.out.parameters[1])
+        self.kept_bytes, self.mlp_bytes = 4 * wide, 10 * wide
+        self.stored_bytes = 2 * (3 * hidden + len(self.qkv.parameters[1]))
 
     def __call__(self, x: Tensor, rope: tuple[Tensor, Tensor], shape: torch.Size, seed: Seed, keep: bool) -> Tensor:
         """x (batch·length, hidden) → the same; `shape` is (batch, length)."""
@@ -70,8 +76,7 @@ class Stack:
 
     def __init__(self, layers: list[Layer], shape: torch.Size, kept_bytes: int) -> None:
         self.layers, self.shape = layers, shape
-        wide = layers[0].mlp[2].parameters[0].shape[1]  # of the MLP; gate and up are kept in 2 bytes each
-        self.kept = min(len(layers), kept_bytes // (4 * wide * shape.numel()))
+        self.kept = min(len(layers), kept_bytes // (layers[0].kept_bytes * shape.numel()))
         self.linears = [linear for layer in layers for linear in layer.linears]
         self.parameters = [p for linear in self.linears for p in linear.parameters]
 
@@ -144,11 +149,18 @@ class FastFinetune(SupervisedFinetune):
     """SupervisedFinetune for InternLM2 with LoRA on every linear layer, on a CUDA GPU.
 
     kept_bytes: memory for gate and up projections that are kept for the backward pass instead of computed again; a
-    layer takes 4 · intermediate size bytes per token. Raises NotImplementedError for another architecture.
+    layer takes 4 · intermediate size bytes per token.
+    base_dtype: "fp8" or "int8" for the decoder layers' frozen weights (lesson/training/fast_base.py); the output layer
+    stays as it is, as in torchao's float8 recipes: its products are few, and its rounding would go straight into the loss.
+    gpu_memory: GB to fill instead of `kept_bytes`: with gates and ups first, then with weights that are turned around
+    once. Raises NotImplementedError for another architecture, or a GPU that cannot multiply the format.
     """
 
-    def __init__(self, *arguments, kept_bytes: int = 0, **keywords) -> None:
-        self.kept_bytes = kept_bytes
+    def __init__(self, *arguments, kept_bytes: int = 0, base_dtype: str = "", gpu_memory: int = 0, **keywords) -> None:
+        self.kept_bytes, self.gpu_memory = kept_bytes, gpu_memory
+        self.base_dtype = BASE_DTYPES[base_dtype] if base_dtype else None
+        if self.base_dtype == FP8 and torch.cuda.get_device_capability() < (8, 9):
+            raise NotImplementedError("BASE_DTYPE=fp8 needs a GPU of 2022 or later (Ada, Hopper): use BASE_DTYPE=int8")
         super().__init__(*arguments, use_activation_checkpointing=False, **keywords)
         if self.use_varlen_attn:
             raise NotImplementedError("SPEED=fast computes attention over the whole pack, as the lesson does")
@@ -169,7 +181,9 @@ class FastFinetune(SupervisedFinetune):
         if type(model).__name__ != "InternLM2ForCausalLM":
             raise NotImplementedError(f"SPEED=fast computes InternLM2, not {type(model).__name__}")
         # Beside the module tree: these hold no weights of their own.
-        self.__dict__["_layers"] = [Layer(layer) for layer in model.model.layers]
+        self.__dict__["_layers"] = [Layer(layer, self.base_dtype) for layer in model.model.layers]
+        if self.base_dtype:
+            torch.cuda.empty_cache()  # of the weights as they were
         self.__dict__["_head"] = Norm(model.model.norm), LoraLinear(model.output)
         self.__dict__["_graphs"] = {}
 
@@ -207,6 +221,8 @@ class FastFinetune(SupervisedFinetune):
         One graph holds one step's activations for good, so only the first shape that comes twice gets one (packs all
         have the same).
         """
+        if self.gpu_memory and not self._graphs:
+            self.kept_bytes = self._fill_memory(shape.numel())
         stack = Stack(self._layers, shape, self.kept_bytes)
         if shape not in self._graphs:
             self._graphs.setdefault(shape, None)
@@ -214,3 +230,22 @@ class FastFinetune(SupervisedFinetune):
         if not any(self._graphs.values()):
             self._graphs[shape] = Graphed(stack)
         return self._graphs[shape] or stack
+
+    def _fill_memory(self, tokens: int) -> int:
+        """The bytes for gates and ups of a step of `tokens`; of what they leave, weights in 8 bits are turned around.
+
+        The sum is that of lesson/training/memory.py, from the weights as they are in memory.
+        """
+        layers, first = self._layers, self._layers[0]
+        trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        used = torch.cuda.memory_allocated() + 8 * trained  # Adam's moments come with the first update
+        used += tokens * (len(layers) * first.stored_bytes + first.mlp_bytes)
+        used += tokens * 2 * len(self._head[1].parameters[1])
+        spare = max(int((self.gpu_memory * GB - CUDA_CONTEXT) / FRAGMENTS - used), 0)
+        kept = min(spare // (first.kept_bytes * tokens), len(layers)) * first.kept_bytes * tokens
+        if self.base_dtype:
+            size = sum(linear.frozen.numbers.numel() for linear in first.linears)
+            for layer in layers[: (spare - kept) // size]:
+                for linear in layer.linears:
+                    linear.frozen.keep_turned()
+        return kept

@@ -14,6 +14,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor
 from torch.autograd import Function
 
+from lesson.training.fast_base import keep_weight
+
 IGNORED = -100  # the label of a position that is not trained
 
 
@@ -64,46 +66,30 @@ def _multiply_in_float32(a: Tensor, b: Tensor) -> Tensor:
     return a @ b if a.dtype == torch.float32 else torch.mm(a, b, out_dtype=torch.float32)
 
 
-def _dtype_of(weight: Tensor) -> torch.dtype:
-    """The number format that a frozen weight is multiplied in."""
-    return weight.quant_state.dtype if getattr(weight, "quant_state", None) is not None else weight.dtype
-
-
 class LoraLinear:
     """PEFT's LoRA layer around a frozen linear layer, as arithmetic: y = x Wᵀ + s·dropout(x) Aᵀ Bᵀ.
 
-    Shapes: x (n, in), W (out, in), A (r, in), B (out, r), y (n, out). x, W and y are bfloat16; A and B float32.
+    Shapes: x (n, in), W (out, in), A (r, in), B (out, r), y (n, out). x, W and y are bfloat16, and W may be
+    kept in fewer bits (lesson/training/fast_base.py); A and B are float32.
     """
 
-    def __init__(self, layer: LoraLayer) -> None:
+    def __init__(self, layer: LoraLayer, base_dtype: torch.dtype | None = None) -> None:
         (name,) = layer.active_adapters
-        self.base = layer.base_layer
-        if self.base.bias is not None:
+        if layer.base_layer.bias is not None:
             raise NotImplementedError("SPEED=fast knows no linear layer with a bias")
         self.parameters = (layer.lora_A[name].weight, layer.lora_B[name].weight)
-        self.half = [p.detach().to(_dtype_of(self.base.weight)) for p in self.parameters]  # as they are multiplied
+        self.frozen = keep_weight(layer, base_dtype)
+        self.half = [p.detach().to(self.frozen.dtype) for p in self.parameters]  # as they are multiplied
         self.scale = layer.scaling[name]
         self.p = getattr(layer.lora_dropout[name], "p", 0.0)
-
-    def weight(self) -> Tensor:
-        """W (out, in); from NF4 when the base is quantised."""
-        weight = self.base.weight
-        state = getattr(weight, "quant_state", None)
-        if state is None:
-            return weight
-        from bitsandbytes.functional import dequantize_4bit
-
-        return dequantize_4bit(weight.data, state)
 
     def down(self, x: Tensor, seed: Seed) -> Tensor:
         """s·dropout(x) Aᵀ, (n, r): small, kept for the backward pass."""
         return (dropout(x, seed, self.p) @ self.half[0].t()).mul_(self.scale)
 
-    def up(self, x: Tensor, low: Tensor, residual: Tensor | None = None) -> Tensor:
-        """y (n, out) of x and `low` = down(x), plus `residual` (n, out) if given."""
-        weight = self.weight()
-        y = x @ weight.t() if residual is None else torch.addmm(residual, x, weight.t())
-        return y.addmm_(low, self.half[1].t())
+    def up(self, x: Tensor | tuple, low: Tensor, residual: Tensor | None = None) -> Tensor:
+        """y (n, out) of `low` = down(x) and x, which `frozen.prepare` may have seen; plus `residual` (n, out) if given."""
+        return self.frozen.multiply(x, residual).addmm_(low, self.half[1].t())
 
     def backward(
         self, dy: Tensor, x: Tensor, low: Tensor, seed: Seed, onto: Tensor | None = None
@@ -112,8 +98,7 @@ class LoraLinear:
         db = _multiply_in_float32(dy.t(), low)
         dlow = (dy @ self.half[1]).mul_(self.scale)
         da = _multiply_in_float32(dlow.t(), dropout(x, seed, self.p))
-        weight = self.weight()
-        dx = dy @ weight if onto is None else torch.addmm(onto, dy, weight)
+        dx = self.frozen.multiply_back(dy, onto)
         return dropout(dlow @ self.half[0], seed, self.p, onto=dx), da, db
 
 
@@ -184,7 +169,8 @@ class MLP(Function):
         gate, up, down = linears
         normed, rstd = norm.forward(x)
         low_gate, low_up = gate.down(normed, seed), up.down(normed, seed.next())
-        g, u = gate.up(normed, low_gate), up.up(normed, low_up)
+        prepared = gate.frozen.prepare(normed)
+        g, u = gate.up(prepared, low_gate), up.up(prepared, low_up)
         active = swiglu_forward(g, u)[2]
         low_down = down.down(active, seed.next(2))
         ctx.save_for_backward(x, rstd, low_gate, low_up, low_down, *((g, u) if keep else ()))
@@ -196,7 +182,11 @@ class MLP(Function):
         x, rstd, low_gate, low_up, low_down, *kept = ctx.saved_tensors
         norm, (gate, up, down), seed = ctx.rest
         normed, _ = norm.forward(x)
-        g, u = kept or (gate.up(normed, low_gate), up.up(normed, low_up))
+        if kept:
+            g, u = kept
+        else:
+            prepared = gate.frozen.prepare(normed)
+            g, u = gate.up(prepared, low_gate), up.up(prepared, low_up)
         active = swiglu_forward(g, u)[2]
         dactive, dad, dbd = down.backward(dy, active, low_down, seed.next(2))
         del active

@@ -8,19 +8,29 @@ from lesson.core.machine import first_gpu, multiplies_bfloat16, total_memory
 from lesson.core.settings import Values
 from lesson.model.shape import Shape, lora_parameters
 from lesson.model.sizes import BaseSizes, read_base_sizes
-from lesson.training.memory import CUDA_CONTEXT, LIBRARIES, Workload, estimate_memory
+from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, LIBRARIES, Workload, estimate_memory
 
 SHARE = 0.8  # of the memory; the rest is the system's
 USUAL_RANK = 64  # of LoRA in the stock configs
 
 
 def read_sizes_and_room(values: Values) -> BaseSizes:
-    """As read_base_sizes. At PROFILE=small without another SPEED, `tokens` is told by lesson/training/memory.py; it is
-    None elsewhere, where it was measured what fits."""
+    """As read_base_sizes. `tokens` is told by lesson/training/memory.py at PROFILE=small without another SPEED, and where
+    GPU_MEMORY= names the memory; it is None elsewhere, where it was measured what fits."""
     sizes = read_base_sizes(values)
-    if sizes.shape is None or values.profile != "small" or values.speed != "fast":
+    if sizes.shape is None or values.speed != "fast":
         return sizes
-    return replace(sizes, tokens=count_tokens_that_fit(sizes.shape, values.lora_r or USUAL_RANK))
+    rank = values.lora_r or USUAL_RANK
+    if values.profile == "small":
+        return replace(sizes, tokens=count_tokens_that_fit(sizes.shape, rank))
+    if values.profile == "7b" and values.gpu_memory:
+        eight_bits, quantized = values.base_dtype in ("fp8", "int8"), values.quant == "nf4"
+        work = Workload(0, lora_parameters(sizes.shape, rank), quantized=quantized, fast=True, eight_bits=eight_bits)
+        memory = (values.gpu_memory * GB - CUDA_CONTEXT) / FRAGMENTS
+        # So many tokens that what would be computed twice is kept: filling the memory with more gains nothing.
+        work = replace(work, kept=2**62)
+        return replace(sizes, tokens=_fit(sizes.shape, work, memory))
+    return sizes
 
 
 def count_tokens_that_fit(shape: Shape, rank: int) -> int:
@@ -29,6 +39,11 @@ def count_tokens_that_fit(shape: Shape, rank: int) -> int:
     memory, libraries = (gpu, CUDA_CONTEXT) if gpu else (total_memory(), LIBRARIES)
     each = 2 if multiplies_bfloat16() else 4
     work = Workload(0, lora_parameters(shape, rank), small=True, bytes_each=each)
-    nothing = estimate_memory(shape, work)["peak"] + libraries
-    one = estimate_memory(shape, replace(work, tokens=1))["peak"] + libraries
-    return max(int((SHARE * memory - nothing) / (one - nothing)), 1)
+    return _fit(shape, work, SHARE * memory - libraries)
+
+
+def _fit(shape: Shape, work: Workload, memory: float) -> int:
+    """Tokens of an iteration of `work` whose peak is `memory` bytes; at least 1."""
+    some = 1024  # the peak grows by as much with each token
+    nothing, more = (estimate_memory(shape, replace(work, tokens=tokens))["peak"] for tokens in (0, some))
+    return max(int((memory - nothing) / (more - nothing) * some), 1)

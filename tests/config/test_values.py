@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from configs import BASES, measured
@@ -46,6 +48,26 @@ def test_whatever_the_rows_what_was_given_holds_and_the_rest_fits(lengths, base,
     warmup = int(chosen.values["WARMUP"] * chosen.schedule.iterations)
     assert warmup != 1 or chosen.notes, chosen
     assert chosen.values["MAX_LENGTH"] <= max(sizes.positions, usual["MAX_LENGTH"])
+
+
+def test_samples_are_taken_at_once_where_that_leaves_the_global_batch():
+    """ACCUM=2 becomes BATCH=2, as many samples to an update; ACCUM=1 and a given ACCUM stay, and the note says what would."""
+    usual, sizes, setup = BASES["7b"]
+    usual, sizes, setup = (
+        usual | {"BATCH": 1},
+        SimpleNamespace(**vars(sizes) | {"tokens": 4 * 2048}),
+        replace(setup, most_batch=4),
+    )
+    rows = measured([700] * 6000)
+    alone, several = (choose_values(rows, sizes, usual, {}, s) for s in (replace(setup, most_batch=1), setup))
+    accumulate = alone.values["ACCUM"]
+    assert accumulate > 1 and "BATCH" not in alone.values
+    assert several.values["BATCH"] * several.values["ACCUM"] == accumulate and several.values["BATCH"] > 1
+    assert several.schedule.optimizer_steps == pytest.approx(alone.schedule.optimizer_steps, abs=1)
+    assert several.schedule.effective_batch == alone.schedule.effective_batch
+    for given in ({}, {"ACCUM": 2}):
+        few = choose_values(measured([700] * (100 if not given else 6000)), sizes, usual, given, setup)
+        assert "BATCH" not in few.values and any("at once" in note and "BATCH=" in note for note in few.notes)
 
 
 def test_a_longer_rate_for_a_smaller_base():

@@ -33,7 +33,7 @@ def test_no_variable_stands_twice_and_named_lists_are_used():
 
 
 def test_parameters_of_training_are_settings_and_unset_by_default():
-    assert len(TRAINING) == 22 and all(SETTINGS[s.name] is s and s.parse("") is None for s in TRAINING)
+    assert len(TRAINING) == 24 and all(SETTINGS[s.name] is s and s.parse("") is None for s in TRAINING)
 
 
 def test_help_with_a_range_names_the_range_that_is_checked():

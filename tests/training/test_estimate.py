@@ -63,6 +63,32 @@ def test_a_fast_config_is_estimated_as_fast(call, build):
         assert found == status, out + err
 
 
+@pytest.mark.parametrize("kind", ["fp8", "int8"])
+def test_a_base_in_8_bits_fills_the_memory_that_it_is_given(call, build, kind):
+    """24 GB unless GPU_MEMORY names more; the frozen weights take half of bfloat16's, and as much again turned around."""
+    arguments = ("--build", str(build), "--profile", "7b", "--speed", "fast")
+    peaks, weights = [], []
+    for memory in ("0", "16", "80"):
+        given = ("--base-dtype", kind, "--gpu-memory", memory, "--max-length", "2048")
+        status, out, err = call(config, *arguments, *given)
+        assert status == 0, err
+        status, out, err = call(estimate, *arguments, "--gpu", "80", "--format", "json")
+        assert status == 0, out + err
+        found = json.loads(out)
+        peaks.append(found["device"]["need"] / 1e9)
+        weights.append(found["memory"]["weights"] / 6.979e9)
+    assert 23 < peaks[0] <= 24 and peaks[1] <= 16 and weights == pytest.approx([1.6, 1.0, 2.0], abs=0.11)
+
+
+def test_two_ways_to_keep_the_base_and_values_without_a_use_are_refused(call, build):
+    arguments = ("--build", str(build), "--profile", "7b")
+    status, _, err = call(config, *arguments, "--speed", "fast", "--base-dtype", "fp8", "--quant", "nf4")
+    assert status == 2 and "QUANT=nf4 BASE_DTYPE=fp8" in err and "leave one" in err
+    for given in (("--base-dtype", "fp8"), ("--gpu-memory", "80")):
+        status, _, err = call(config, *arguments, *given)
+        assert status == 2 and "SPEED=stock has no use for it" in err and err.count("\n") == 1
+
+
 def test_report(call, build):
     arguments = ("--build", str(build), "--profile", "7b")
     status, out, _ = call(estimate, *arguments, "--gpu", "A100-30%")

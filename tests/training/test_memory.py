@@ -46,6 +46,15 @@ def test_memory_of_fast_is_within_15_percent_of_what_was_measured():
         assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.05)
 
 
+def test_memory_of_8_bits_is_within_5_percent_of_what_was_measured():
+    """torch's peak on one H200 with BASE_DTYPE=fp8: 24 GB filled with one pack, and four packs with room for everything."""
+    sizes, lora = shape(INTERNLM2_7B), 157_179_904
+    for tokens, fill, measured in [(2048, 24e9, 21.8), (8192, 78e9, 43.8)]:
+        parts = estimate_memory(sizes, Workload(tokens, lora, False, fast=True, eight_bits=True, fill=fill))
+        assert parts.pop("peak") == pytest.approx(sum(parts.values()))
+        assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.05)
+
+
 def test_memory_moves_the_right_way():
     sizes, lora = shape(INTERNLM2_7B), 157_179_904
 

@@ -36,6 +36,22 @@ def test_a_laptop_holds_a_few_thousand_tokens_of_a_half_billion(machine):
     assert room.count_tokens_that_fit(shape_of(QWEN, ""), 64) == 1
 
 
+def test_named_gpu_memory_tells_how_many_packs_fit_at_7b(tmp_path):
+    """In 80 GB some ten packs of 2048 tokens, in 24 GB one and a half with the base in 8 bits and none in bfloat16."""
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps(BASE_SIZES["internlm2_5", "7"]))
+    given = {"PROFILE": "7b", "SPEED": "fast", "BUILD": str(tmp_path)}
+
+    def tokens(**more: str) -> int:
+        return room.read_sizes_and_room(Values(given | more, {})).tokens
+
+    assert 2048 <= tokens(GPU_MEMORY="24", BASE_DTYPE="fp8") < 4096
+    assert (
+        tokens(GPU_MEMORY="24") < 2048 < 4 * 2048 < tokens(GPU_MEMORY="80") < tokens(GPU_MEMORY="80", BASE_DTYPE="int8")
+    )
+    assert room.read_sizes_and_room(Values(given, {})).tokens is None
+
+
 @pytest.mark.parametrize(("profile", "told"), [("small", True), ("tiny", False), ("7b", False)])
 def test_it_is_told_at_small_only(profile, told, machine, tmp_path):
     machine(8)
