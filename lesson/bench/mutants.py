@@ -13,6 +13,7 @@ import os
 import random
 import shlex
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -20,9 +21,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 from lesson.core.messages import UserError, tr
+from lesson.core.processes import PARENT, die_with_parent
 from lesson.core.settings import ROOT
 
 TABLE_FILE = Path(__file__).with_name("mutants.json")  # its form: schemas/mutants.schema.json
@@ -48,6 +51,11 @@ class Mutant:
         for entry in _TABLE["survivors"]:
             if (entry["file"], entry["before"], entry["after"]) == (self.file, self.before, self.after):
                 return entry["why"]
+        for kind in _TABLE["kinds"]:
+            parts = self.before.split(kind["before"])
+            for n in range(1, len(parts)):
+                if kind["before"].join(parts[:n]) + kind["after"] + kind["before"].join(parts[n:]) == self.after:
+                    return kind["why"]
         return None
 
     def __str__(self) -> str:
@@ -170,23 +178,26 @@ def _commands(module: str) -> list[list[str]]:
     return [*own, [*python, room, "-m", NOT_SLOW]]
 
 
-def _script(module: str, folder: Path) -> Path:
-    """The tests of a module as a script: the first that fails ends it."""
-    path = folder / f"{module.removesuffix('.py').replace('/', '.')}.sh"
-    path.write_text("set -e\n" + "\n".join(map(shlex.join, _commands(module))) + "\n", encoding="utf-8")
-    return path
-
-
 def _settings(module: str, folder: Path) -> str:
-    command = f"/bin/sh {shlex.quote(str(_script(module, folder)))}"
+    commands = folder / f"{module.removesuffix('.py').replace('/', '.')}.json"
+    commands.write_text(json.dumps(_commands(module), indent=1), encoding="utf-8")
+    command = shlex.join([sys.executable, "-m", "lesson.bench.mutant_tests", str(commands)])
     values = {"module-path": module, "timeout": float(TIMEOUT), "excluded-modules": [], "test-command": command}
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     return "\n".join(["[cosmic-ray]", *lines, "[cosmic-ray.distributor]", 'name = "local"', ""])
 
 
 def _run(command: Sequence[object], folder: Path) -> None:
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
-    done = subprocess.run(list(map(str, command)), cwd=folder, env=environment, capture_output=True, text=True)
+    """Run `command` in `folder`, and let it end with this process: else its last test would run on when this is killed."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", PARENT))}
+    done = subprocess.run(
+        list(map(str, command)),
+        cwd=folder,
+        env=environment,
+        preexec_fn=partial(die_with_parent, signal.SIGKILL),
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         remedy = tr("make test-fast shows it", "请运行 make test-fast 查看")
         last = "\n".join((done.stdout + done.stderr).splitlines()[-20:])

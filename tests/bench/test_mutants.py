@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import sqlite3
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -84,6 +88,20 @@ def test_the_share_leaves_out_what_has_a_reason(monkeypatch):
     assert share_found([excused, found]) == 1 and share_found([excused, found, missed]) == 0.5 and share_found([]) == 1
     lines = lines_of([excused, found, missed])
     assert lines == ["1 of 3 changes found, 1 with a reason: 50%", "  x.py:1: a  →  c"]
+
+
+def test_a_kind_of_change_is_excused_wherever_it_stands_but_not_together_with_another(monkeypatch):
+    monkeypatch.setitem(mutants._TABLE, "survivors", [])
+    monkeypatch.setitem(mutants._TABLE, "kinds", [{"before": "is None", "after": "== None", "why": "the same"}])
+    line = "if a is None and b is None and c > 1:"
+    for after, why in (
+        ("if a == None and b is None and c > 1:", "the same"),
+        ("if a is None and b == None and c > 1:", "the same"),
+        ("if a == None and b == None and c > 1:", None),
+        ("if a is None and b is None and c > 2:", None),
+        ("if a == None and b is None and c > 2:", None),
+    ):
+        assert Mutant("x.py", 1, line, after, False).excused == why
 
 
 def test_the_table_has_the_form_of_its_schema_and_names_files_that_there_are():
@@ -176,3 +194,55 @@ def test_every_judging_module_has_tests_and_a_part_of_a_path_chooses(tmp_path):
     assert {"lesson/data/replace.py", "lesson/submission/scoring.py", "lesson/runs/loss_band.py"} <= set(modules)
     with pytest.raises(UserError, match="MODULES=nothing"):
         judging_modules(["nothing"])
+
+
+@pytest.mark.slow
+def test_the_tests_of_a_change_run_in_their_order_until_one_fails(tmp_path):
+    note = "import sys; open('ran', 'a').write(sys.argv[1]); sys.exit(int(sys.argv[1]) > 1)"
+    commands = tmp_path / "c.json"
+    for last, status in ((3, 1), (2, 1), (1, 0)):
+        numbers = [n for n in (0, 1, 2, 3) if n <= last]
+        commands.write_text(json.dumps([[sys.executable, "-c", note, str(n)] for n in numbers]))
+        done = subprocess.run(
+            [sys.executable, "-m", "lesson.bench.mutant_tests", commands],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert done.returncode == status
+    assert (tmp_path / "ran").read_text() == "012" + "012" + "01"
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_test_running(tmp_path):
+    """The tool starts the tests in a process group of their own: once the last of them ran on for its five minutes."""
+    note = "import os, subprocess, sys, time; open('pid%s' % len(sys.argv), 'w').write(str(os.getpid()))"
+    sleep = f"{note}; time.sleep(60)"
+    nested = f"{note}; subprocess.run([sys.executable, '-c', {sleep!r}])"
+    (tmp_path / "c.json").write_text(json.dumps([[sys.executable, "-c", nested, "x"]]))
+    tool = (
+        "import subprocess, sys; "
+        "subprocess.Popen([sys.executable, '-m', 'lesson.bench.mutant_tests', 'c.json'], start_new_session=True).wait()"
+    )
+    run = f"import sys; from pathlib import Path; from lesson.bench import mutants; mutants._run([sys.executable, '-c', {tool!r}], Path('.'))"
+    ours = subprocess.Popen([sys.executable, "-c", run], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    files = [tmp_path / "pid2", tmp_path / "pid1"]
+    wait_until(lambda: all(file.exists() and file.read_text() for file in files))
+    pids = [int(file.read_text()) for file in files]
+    assert all(map(runs, pids))
+    ours.kill()
+    ours.wait()
+    wait_until(lambda: not any(map(runs, pids)))
+
+
+def runs(pid: int) -> bool:
+    """Whether a process is there and has not ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def wait_until(happened, most: float = 30) -> None:
+    end = time.monotonic() + most
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
