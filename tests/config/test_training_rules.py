@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from configs import DONE, measured
 
@@ -181,3 +183,76 @@ def test_values_that_make_a_warm_up():
     )
     few = steps(config(warmup_ratio=0.01, save_steps=1), planned(3, warmup_ratio=0.01))
     assert few["warmup-empty"] == "EPOCHS=14 WARMUP=0.05 gives 2 steps"
+
+
+def test_lora_s_rank_may_be_a_thousand_and_one():
+    for rank, alpha, found in (
+        (1, 8, []),
+        (1024, 64, []),
+        (1024, 63, ["lora"]),
+        (1025, 2000, ["lora"]),
+        (0, 0, ["lora"]),
+    ):
+        source = DONE.replace("        r=64", f"        r={rank}").replace("lora_alpha=16", f"lora_alpha={alpha}")
+        assert broken(parse_config(source.encode(), "x.py")) == found, (rank, alpha)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("lr = 2e-4", "lr = 0.5", ("lr", 54, "lr = 0.5")),
+        ("        r=64", "        r=2000", ("lora", 100, "r = 2000")),
+        ("lora_alpha=16", "lora_alpha=1", ("lora", 101, "lora_alpha / r = 1 / 64")),
+        ("lora_dropout=0.1", "lora_dropout=0.75", ("lora", 102, "lora_dropout = 0.75")),
+        ("randomness = dict(seed=42", "randomness = dict(seed=None", ("seed", 231, "randomness.seed = None")),
+        ("sequence_parallel_size = 1", "sequence_parallel_size = 4", ("sequence-parallel", 45, "sequence_parallel_size = 4")),
+        ("use_varlen_attn = False", "use_varlen_attn = True", ("varlen", 36, "use_varlen_attn = True, flash-attn not installed, batch_size = 1, pack = True")),
+        ("torch_dtype=torch.float16", "torch_dtype=torch.bfloat16", ("loss-scale", 142, "loss_scale='dynamic'")),
+        ('    loss_scale="dynamic",\n    dtype="float16"', '    dtype="bfloat16"', ("loss-scale", 137, "loss_scale='dynamic'")),
+        ('    loss_scale="dynamic",\n    dtype="float16"', '    loss_scale=dict(enabled=False),\n    dtype="bfloat16"', ("dtype-mixed", 143, "torch_dtype=float16, dtype=bfloat16")),
+    ],
+)  # fmt: skip
+def test_what_is_found_stands_at_its_line(old, new, found):
+    context = ConfigContext(files=False, flash_attn=False, deepspeed="none")
+    given = [tuple(violation)[:3] for violation in check_training(edited(old, new), None, context)]
+    assert found in given and len(given) <= 2
+
+
+def test_without_autocast_no_format_is_judged():
+    source = DONE.replace("AmpOptimWrapper", "OptimWrapper").replace('dtype="float16"', 'dtype="bfloat16"')
+    assert broken(parse_config(source.encode(), "x.py")) == []
+    text = DONE.replace("type=AmpOptimWrapper", "type='AmpOptimWrapper'").replace('dtype="float16"', 'dtype="bfloat16"')
+    assert broken(parse_config(text.encode(), "x.py")) == ["loss-scale", "dtype-mixed"]
+
+
+def test_what_is_said_of_rows_that_are_cut():
+    def said(longest: int, data) -> list[tuple]:
+        return [tuple(v) for v in check_training(config(max_length=longest), data, CONTEXT)]
+
+    file = "/root/lesson/data/assistant_Tuner_change.jsonl:1"
+    keep = "MAX_LENGTH=256 keeps them, or shorten them"
+    assert said(100, measured([200, 150, 50], prompt=120)) == [
+        ("question-long", 41, f"100 < 200 ({file}): 2 of 3 rows are left out", keep)
+    ]
+    both = measured([200, 150, 300], prompt=120)
+    both = replace(both, prompts=(120, 10, 10), exact=False)
+    keep = "MAX_LENGTH=320 keeps them, or shorten them"
+    assert said(100, both) == [
+        ("question-long", 41, f"100 < about 300 ({file}): 1 of 3 rows are left out", keep),
+        ("max-length", 41, f"100 < about 300 ({file}): 2 of 3 rows are cut", keep),
+    ]
+    assert said(20, measured([300, 200])) == [("nothing-left", 41, f"20 < 300 ({file})", keep)]
+    assert said(-5, measured([300, 200])) == said(0, measured([300, 200])) == []
+
+
+def test_what_is_said_of_few_steps_and_of_a_late_checkpoint():
+    plan = planned(10, accumulate=2, batch=1, warmup_ratio=0.3)
+    found = [tuple(v) for v in check_steps(config(accumulative_counts=2, warmup_ratio=0.3, save_steps=11), plan)]
+    assert found == [
+        ("few-steps", 50, "10 samples, batch 2, 5 steps", "ACCUM=1 EPOCHS=6 gives 60 updates, or bring more rows"),
+        ("save-late", 61, "save_steps = 11 > 10", "SAVE_STEPS=5"),
+    ]
+    found = [tuple(v) for v in check_steps(config(warmup_ratio=0.01, save_steps=1), planned(100, warmup_ratio=0.01))]
+    assert found == [("warmup-one", 58, "warmup_ratio = 0.01, 100 iterations", "WARMUP=0.05 gives 5 steps")]
+    found = [tuple(v) for v in check_steps(config(warmup_ratio=0.75), None)]
+    assert found == [("warmup-long", 58, "warmup_ratio = 0.75", None)]

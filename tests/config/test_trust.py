@@ -156,3 +156,54 @@ def test_a_checkpoint_that_is_loaded_is_told_at_its_line(load_from, found):
 )
 def test_a_text_that_names_a_dangerous_module_is_told_and_a_sentence_is_not(value, told):
     assert len(parse_config(f"x = {value!r}".encode(), "x").problems) == told
+
+
+def problems(source: str) -> list[tuple[str, int, str]]:
+    return [(p.kind, p.line, p.found) for p in parse_config(source.encode(), "x.py").problems]
+
+
+def test_what_is_found_is_shown_up_to_its_border():
+    long = "a" * 300
+    assert problems(f"import {long}") == [("trust-import", 1, f"import {long}"[:200])]
+    assert problems("\nx = '{{" + long + "'") == [("trust-template", 2, ("{{" + long)[:200])]
+    assert problems(f"\nx = dict(type='{long}')") == [("trust-type", 2, f"type={long[:100]!r}")]
+    assert problems(f"\nx = dict(type='os.{long}')") == [("trust-type", 2, f"type={('os.' + long)[:100]!r}")]
+    assert problems(f"x = 1\ny = dict(a='os.{long}')") == [("trust-type", 2, f"a={('os.' + long)[:100]!r}")]
+    name = "_" * 2 + "b" * 300 + "_" * 2
+    assert problems(f"{name} = 1") == [("trust-name", 1, f"{name} = …"[:200])]
+
+
+def test_no_more_than_fifty_problems_are_told():
+    assert len(problems("import os\n" * 50)) == len(problems("import os\n" * 51)) == 50
+    assert len(problems("import os\n" * 49)) == 49
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import a.b as c", [("trust-import", 1, "import a.b")]),
+        ("\nfrom ..a import b as c", [("trust-import", 2, "from ..a import b")]),
+        ("x = eval", [("trust-name", 1, "eval")]),
+        ("x = unknown_name", [("undefined", 1, "unknown_name")]),
+        ("print = 1", [("trust-name", 1, "print = …")]),
+        ("__x__ = 1", [("trust-name", 1, "__x__ = …")]),
+        ("__x = 1\nx__ = 2\n_y_ = 3", []),
+        ("x = len('a')", []),
+        ("x = dict\ny = len", []),
+        ("import torch\nx = dict(a=torch)", [("trust-attribute", 2, "torch")]),
+        ("import torch\nx = torch.load", [("trust-attribute", 2, "torch.load")]),
+        ("x = (1).real", [("trust-attribute", 1, "(1).real")]),
+        ("x = dict(path='pandas')", [("trust-type", 1, "path='pandas'")]),
+        ("x = dict(other='pandas')", []),
+        ("x = dict(a='os.system now')", []),
+        ("x = dict(a='os')", []),
+        ("x = dict(a='os.system')", [("trust-type", 1, "a='os.system'")]),
+        ("custom_imports = 1", [("trust-import", 1, "custom_imports")]),
+        ("x = 1\nload_from = 'a.pth'", [("loads-pickle", 2, "a.pth")]),
+        ("load_from = None", []),
+        ("model_resource = None", []),
+        ("\nmodel_resource = dict(a=1)", [("trust-type", 2, "model_resource")]),
+    ],
+)
+def test_each_problem_has_its_kind_line_and_text(source, found):
+    assert problems(source) == found
