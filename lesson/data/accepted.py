@@ -8,8 +8,8 @@ from lesson.core.messages import UserError, tr
 from lesson.data.rows import open_bytes, read_lines
 
 MOST_PLACES = 100_000
-# FILE:LINE: PATH, perhaps with the rest of the finding behind it; FILE may hold colons.
-_PLACE = re.compile(r"(?:.*:)?(\d+)(?::\d+)?:? (\$\S*)(?: (.*))?")
+# FILE:LINE: PATH or FILE:LINE:COLUMN: PATH, perhaps with the rest of the finding behind it; FILE may hold colons.
+_PLACE = re.compile(r"(?:.*?:)?(\d+)(?::\d+)?:? (\$\S*)(?: (.*))?")
 
 
 class AcceptedPlaces:
