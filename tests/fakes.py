@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import io
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import pytest
 
 from lesson.config.parsed import FoldedDict, ParsedConfig
 from lesson.config.summary import SUMMARY
-from lesson.submission.registry import Check, Failed, Skipped
+from lesson.submission.archive.view import View
+from lesson.submission.registry import Check, Failed, Skipped, Unjudged
 from lesson.submission.staff import StaffInputs
 
 
@@ -46,3 +50,20 @@ def fails(
 def skips(check: Check, evidence: SimpleNamespace, staff: StaffInputs | None = None) -> None:
     with pytest.raises(Skipped):
         check.function(evidence, staff or StaffInputs())
+
+
+def view_of(files: Mapping[str, bytes]) -> View:
+    """A view of files that lie in memory."""
+    view = View()
+    for name, data in files.items():
+        view.add_file(name, len(data), functools.partial(io.BytesIO, data))
+    return view
+
+
+def unjudged(
+    check: Check, evidence: SimpleNamespace, match: str | None = None, staff: StaffInputs | None = None
+) -> str:
+    """What the staff are told to do when the check cannot tell."""
+    with pytest.raises(Unjudged, match=match) as raised:
+        check.function(evidence, staff or StaffInputs())
+    return raised.value.remedy
