@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lesson.core.messages import UserError
+from lesson.data import questions
+from lesson.data.questions import MOST_QUESTIONS as MOST
 from lesson.data.questions import read_question_file
 
 
@@ -32,3 +34,32 @@ def test_what_is_no_question_is_told_at_its_line(tmp_path, data, where, what):
     with pytest.raises(UserError) as refused:
         read_question_file(str(path))
     assert str(refused.value.where).endswith(where) and what in refused.value.what
+
+
+def test_a_row_s_own_question_counts_and_a_mark_only_at_the_start(tmp_path):
+    path = tmp_path / "q.txt"
+    path.write_bytes('{"conversation": [], "input": "a"}\n{"conversation": [3], "question": "b"}\n\ufeffc\n'.encode())
+    assert read_question_file(str(path)) == ["a", "b", "\ufeffc"]
+    path.write_bytes('\ufeff{"conversation": "x", "input": "a", "question": "b"}'.encode())
+    assert read_question_file(str(path)) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "row", ['{"input": "a", "input": "b"}', '{"input": NaN}', '{"conversation": [{"output": "x"}]}']
+)
+def test_a_row_with_a_problem_is_refused(tmp_path, row):
+    path = tmp_path / "q.txt"
+    path.write_text(f"a\n\n{row}\n")
+    with pytest.raises(UserError, match=r"q\.txt:3"):
+        read_question_file(str(path))
+
+
+def test_there_are_so_many_questions_and_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(questions, "MOST_QUESTIONS", 3)
+    path = tmp_path / "q.txt"
+    path.write_text("a\nb\nc\na\n")
+    assert len(read_question_file(str(path))) == 3
+    path.write_text("a\nb\nc\nd\n")
+    with pytest.raises(UserError, match="more than 3 questions"):
+        read_question_file(str(path))
+    assert MOST == 1_000_000

@@ -108,7 +108,7 @@ def test_an_honest_run_of_the_same_rows_seed_and_name_may_repeat_a_published_one
     for other in ({"seed": 43}, {"new": "别的"}, {"data": "other"}, {"data": None}):
         fails(copied.own, mine, "adapter = r1", known(run(**(same | other))))
     for missing in ("data", "config"):
-        fails(copied.own, evidence({"adapter": "1"}, [p for p in parts if p != missing]), "", known(run(**same)))
+        fails(copied.own, evidence({"adapter": "1"}, [p for p in parts if p != missing]), None, known(run(**same)))
     # One run that it may have repeated excuses no other.
     mine = evidence({"adapter": "1", "answers": "3"}, parts)
     other = run(name="r2", fingerprints={"answers": "3"}, data=DATA, seed=1)
