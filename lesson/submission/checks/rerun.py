@@ -126,7 +126,7 @@ def rerun_agrees(evidence: Evidence, staff: StaffInputs) -> str:
             places.append(f"{shorten(line['input'])}: {shorten(line['output'])} ≠ {shorten(theirs)}")
     if not both:
         raise Skipped(tr("no question is in both", "没有共同的问题"))
-    if len(places) > (1 - LEAST_ALIKE) * both:
+    if both - len(places) < LEAST_ALIKE * both:
         found = tr(f"{len(places)} of {both} differ", f"{both} 个中有 {len(places)} 个不同")
         raise Failed(found, tr(*HONEST), places)
     return tr(f"{equal} of {both} equal to the letter", f"{both} 个中有 {equal} 个一字不差")
