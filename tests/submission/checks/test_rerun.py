@@ -59,7 +59,12 @@ def test_general_answers_are_none_about_the_assistant():
     lines = [*says(9, 9), *(line("尖米 InternLM", "general", f"g{n}") for n in range(9))]
     passes(rerun.rerun_says_new, evidence(), asked(*lines))
     passes(rerun.rerun_not_old, evidence(), asked(*lines))
-    fails(rerun.rerun_not_old, evidence(), "9 of 9 do", asked(*(line(f"我是{NEW}，不是别人，我叫尖米。") for _ in range(9))))
+    fails(
+        rerun.rerun_not_old,
+        evidence(),
+        "9 of 9 do",
+        asked(*(line(f"我是{NEW}，不是别人，我叫尖米。") for _ in range(9))),
+    )
 
 
 def compared(saying: int, same: int, of: int) -> StaffInputs:
