@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 
 from lesson.core import messages as say
+from lesson.core.machine import has_nvidia_driver
+
+if not has_nvidia_driver():
+    # Triton's kernels run on the CPU. It is read where triton is imported.
+    os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_ignore_collect(collection_path: Path, config) -> bool | None:

@@ -6,7 +6,7 @@ import difflib
 import json
 
 from lesson.config import diff as config_diff
-from lesson.config.profiles import load_profile, patch_config
+from lesson.config.profiles import computes_fast, load_profile, patch_config
 from lesson.core.layout import base_model, changed_rows
 from lesson.core.settings import ROOT, Values
 
@@ -38,7 +38,7 @@ def patch_by_default(name: str, source: str, profile: str) -> str:
 
 def profiles_of(name: str) -> list[str]:
     """The files in profiles/ that apply to the stock config `name`."""
-    fast = ["7b_fast"] if name.startswith("internlm2_") else []
+    fast = ["7b_fast"] if computes_fast(name) else []
     tiny, small = ["tiny", "tiny_fast"], ["small", "small_fast"]
     return ["7b", *fast, *(tiny if name in TINY else []), *(small if name in SMALL else [])]
 

@@ -14,7 +14,14 @@ from lesson.config.diff import Change, ast_hash, list_changes
 from lesson.config.drift import list_stock_changes
 from lesson.config.kept import keep_values, kept_line
 from lesson.config.parsed import Ref
-from lesson.config.profiles import load_profile, names_in_edits, patch_config, training_parameters
+from lesson.config.profiles import (
+    FAST,
+    computes_fast,
+    load_profile,
+    names_in_edits,
+    patch_config,
+    training_parameters,
+)
 from lesson.config.reading import parse_config
 from lesson.config.schedule import measure_file, world_size
 from lesson.config.stock import stock_config
@@ -87,10 +94,11 @@ def _make_config(values: Values, name: str, base: BaseSizes, output: Path) -> Ma
     kept = keep_values(values, output)
     values = kept.values
     profile = load_profile(values.profile_file)
-    if values.speed == "fast" and values.profile == "7b" and not name.startswith("internlm2_"):
+    if values.speed == "fast" and values.profile == "7b" and not computes_fast(name):
+        known = ", ".join(FAST)
         raise UserError(
             f"SPEED=fast BASE_CONFIG={name}",
-            tr("lesson/training/fast.py computes InternLM2 only", "lesson/training/fast.py 只支持 InternLM2"),
+            tr(f"lesson/training/fast.py computes {known} only", f"lesson/training/fast.py 只支持 {known}"),
             tr("use SPEED=stock", "请用 SPEED=stock"),
         )
     _refuse_unused(values, profile)

@@ -16,6 +16,7 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, SETTINGS, TRAINING, Values
 
 PROFILES = ROOT / "profiles"
+FAST = ("internlm2_*", "qwen1_5_*", "llama3_*")  # stock configs of the bases that lesson/training/fast.py computes
 
 
 @functools.cache
@@ -44,6 +45,11 @@ def load_profile(name: str) -> dict:
         "edits": [*base.get("edits", []), *document.get("edit", [])],
         "files": [*base.get("files", []), path],
     }
+
+
+def computes_fast(config: str) -> bool:
+    """Whether SPEED=fast at 7b computes what the stock config called `config` trains."""
+    return any(fnmatchcase(config, pattern) for pattern in FAST)
 
 
 def training_parameters(values: Values) -> dict[str, object]:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lesson.core.messages import UserError
 from lesson.core.processes import die_with_parent
 from lesson.runs.divergence import DIVERGED, Diverged
 
@@ -61,6 +62,9 @@ def main(arguments: list[str]) -> int:
     except Diverged as error:
         print(f"recipe: diverged at {error}", file=sys.stderr)
         return DIVERGED
+    except UserError as error:
+        print(f"recipe: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

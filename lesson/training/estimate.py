@@ -23,7 +23,15 @@ from lesson.model.choice import chosen_base_config
 from lesson.model.known_bases import BASE_SIZES, family_and_size
 from lesson.model.shape import Shape, lora_parameters, shape_of
 from lesson.training.inputs import values_of_config
-from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, LIBRARIES, Workload, estimate_memory
+from lesson.training.memory import (
+    CUDA_CONTEXT,
+    FRAGMENTS,
+    GB,
+    KEEP_ALL,
+    LIBRARIES,
+    Workload,
+    estimate_memory,
+)
 
 # Stock config, random weights of InternLM2.5-7B, one H100: 0.66 s for a step of 2048 tokens (0.60 s with ZeRO-2).
 MEASURED_PARAMETERS, MEASURED_TOKENS_PER_SECOND = 7.74e9, 2048 / 0.66
@@ -53,19 +61,20 @@ def estimate_training(values: Values) -> dict:
     model = config.get("model.type")
     fast = isinstance(model, Ref) and model.name in ("recipe.fast.FastFinetune", "lesson.training.fast.FastFinetune")
     small = isinstance(model, Ref) and model.name == "lesson.training.small.SmallFinetune"
+    small_on_gpu = small and bool(values.gpu or has_nvidia_driver())
     work = Workload(
         tokens,
         trained,
-        quantized=lookup(config, "load_in_4bit")[0] is True,
+        quantized=lookup(config, "load_in_4bit")[0] is True and not small,  # which unpacks them
         half=_read_name(config, "optim_wrapper") == "AmpOptimWrapper",
         checkpointing=config.get("model.use_activation_checkpointing", True) is not False,
         zero=_zero_stage(values),
         world_size=processes,
         optimizer_bytes=2 if "8bit" in _read_name(config, "optimizer") else 8,
-        fast=fast,
-        small=small,
+        fast=fast or small_on_gpu,
+        small=small and not small_on_gpu,
         bytes_each=4 if _read_name(config, "torch_dtype") == "float32" else 2,
-        kept=config.get("model.kept_bytes", 0) if fast else 0,
+        kept=KEEP_ALL if small_on_gpu else config.get("model.kept_bytes", 0) if fast else 0,
         eight_bits=bool(config.get("model.base_dtype", "")) if fast else False,
         fill=config.get("model.gpu_memory", 0) * GB if fast else 0,
     )

@@ -1,74 +1,33 @@
-"""SPEED=fast on a GPU: XTuner's SupervisedFinetune with a training pass of its own, for InternLM2 with LoRA.
+"""SPEED=fast on a GPU: a training pass of its own for InternLM2, Llama and Qwen2 with LoRA.
 
-The config names it (`model.type = FastFinetune`), so a config still says all that is trained. Data, sampler, loop,
-optimizer, hooks, checkpoints and the adapter's names stay XTuner's and PEFT's; only how one step is computed differs:
+The config names it (`model.type = FastFinetune`, or SmallFinetune at PROFILE=small), so a config still says all that is
+trained. Data, sampler, loop, optimizer, hooks, checkpoints and the adapter's names stay XTuner's and PEFT's; only how one
+step is computed differs:
 
-    base      bfloat16 (or NF4, or in 8 bits: lesson/training/fast_base.py), never copied to float32; LoRA weights stay float32 and are used in bfloat16
+    base      bfloat16 (or NF4), never copied to float32; LoRA weights stay float32 and are used in bfloat16
     attention torch's fused kernels, causal over the pack as stock computes it, keys and values not repeated
     kernels   RMSNorm, SwiGLU, RoPE and cross entropy from liger-kernel
     loss      logits only at positions that have a label, turned into their gradient in place
     memory    a layer keeps its residual stream, queries, keys, values and attention output; the MLP is computed again
               in the backward pass, up to its down projection, whose output nothing needs
 
-The gradient of y = x Wᵀ + s·dropout(x) Aᵀ Bᵀ, W frozen, is written out in `LoraLinear.backward`; tests hold it
+The gradient of y = x Wᵀ + b + s·dropout(x) Aᵀ Bᵀ, W and b frozen, is written out in `LoraLinear.backward`; tests hold it
 against autograd. Dropout draws from Philox by a seed and is drawn again in the backward pass instead of being stored.
 """
 
 from __future__ import annotations
 
 import torch
-from liger_kernel.ops.rope import LigerRopeFunction
 from peft import get_peft_model
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
-from torch.nn.functional import scaled_dot_product_attention
 from xtuner.model import SupervisedFinetune
 from xtuner.model.utils import find_all_linear_names
 
-from lesson.training.fast_base import BASE_DTYPES, FP8
-from lesson.training.fast_layers import (
-    IGNORED,
-    MLP,
-    HeadLoss,
-    LinearResidual,
-    LoraLinear,
-    Norm,
-    NormLinear,
-    Seed,
-)
+from lesson.training.fast_base import BASE_DTYPES, FP8, EightBitWeight
+from lesson.training.fast_layers import IGNORED, HeadLoss, Seed
+from lesson.training.fast_shapes import Layer, read_parts
 from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB
-
-STREAMS = 5  # linear layers of a decoder layer: each draws its dropout from a stream of its own
-
-
-class Layer:
-    """A decoder layer of InternLM2 with LoRA on all its linear layers."""
-
-    def __init__(self, module: torch.nn.Module, base_dtype: torch.dtype | None = None) -> None:
-        attention, mlp = module.attention, module.feed_forward
-        self.qkv, self.out = LoraLinear(attention.wqkv, base_dtype), LoraLinear(attention.wo, base_dtype)
-        self.mlp = tuple(LoraLinear(linear, base_dtype) for linear in (mlp.w1, mlp.w3, mlp.w2))
-        self.norms = Norm(module.attention_norm), Norm(module.ffn_norm)
-        self.heads, self.groups, self.size = attention.num_heads, attention.num_key_value_groups, attention.head_dim
-        self.linears = (self.qkv, self.out, *self.mlp)
-        # A token's bytes: gate and up in 2 bytes each, where they are kept; what is always kept, and one MLP in full.
-        wide, hidden = self.mlp[2].parameters[0].shape[1], len(self.out.parameters[1])
-        self.kept_bytes, self.mlp_bytes = 4 * wide, 10 * wide
-        self.stored_bytes = 2 * (3 * hidden + len(self.qkv.parameters[1]))
-
-    def __call__(self, x: Tensor, rope: tuple[Tensor, Tensor], shape: torch.Size, seed: Seed, keep: bool) -> Tensor:
-        """x (batch·length, hidden) → the same; `shape` is (batch, length)."""
-        qkv = NormLinear.apply(x, *self.qkv.parameters, self.norms[0], self.qkv, seed)
-        # InternLM2 keeps each key-value head beside the query heads that share it.
-        qkv = qkv.view(*shape, -1, self.groups + 2, self.size)
-        q = qkv[..., : self.groups, :].reshape(*shape, self.heads, self.size).transpose(1, 2)
-        k, v = (qkv[..., i, :].contiguous().transpose(1, 2) for i in (-2, -1))
-        q, k = LigerRopeFunction.apply(q, k, *rope)
-        attended = scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
-        attended = attended.transpose(1, 2).reshape(len(x), -1)
-        x = LinearResidual.apply(attended, x, *self.out.parameters, self.out, seed.next())
-        weights = (p for linear in self.mlp for p in linear.parameters)
-        return MLP.apply(x, *weights, self.norms[1], self.mlp, seed.next(2), keep)
 
 
 class Stack:
@@ -77,12 +36,15 @@ class Stack:
     def __init__(self, layers: list[Layer], shape: torch.Size, kept_bytes: int) -> None:
         self.layers, self.shape = layers, shape
         self.kept = min(len(layers), kept_bytes // (layers[0].kept_bytes * shape.numel()))
-        self.linears = [linear for layer in layers for linear in layer.linears]
+        self.linears = [linear for layer in layers for linear in layer.linears if linear.half]
+        self.streams = len(layers[0].linears)
         self.parameters = [p for linear in self.linears for p in linear.parameters]
 
     def __call__(self, x: Tensor, cos: Tensor, sin: Tensor, step: Tensor) -> Tensor:
         for number, layer in enumerate(self.layers):
-            x = layer(x, (cos, sin), self.shape, Seed(step, STREAMS * number), number >= len(self.layers) - self.kept)
+            x = layer(
+                x, (cos, sin), self.shape, Seed(step, self.streams * number), number >= len(self.layers) - self.kept
+            )
         return x
 
 
@@ -145,15 +107,97 @@ class _Replay(Function):
         return None, None, *(gradient.detach() for gradient in graphed.gradients)
 
 
-class FastFinetune(SupervisedFinetune):
-    """SupervisedFinetune for InternLM2 with LoRA on every linear layer, on a CUDA GPU.
+class FastPass:
+    """The training pass of a causal language model of transformers with PEFT's LoRA in it, on a GPU.
 
-    kept_bytes: memory for gate and up projections that are kept for the backward pass instead of computed again; a
-    layer takes 4 · intermediate size bytes per token.
-    base_dtype: "fp8" or "int8" for the decoder layers' frozen weights (lesson/training/fast_base.py); the output layer
-    stays as it is, as in torchao's float8 recipes: its products are few, and its rounding would go straight into the loss.
+    kept_bytes: memory for gate and up projections that are kept for the backward pass instead of computed again; a layer
+    takes 4 · intermediate size bytes per token.
+    base_dtype: as in read_parts.
     gpu_memory: GB to fill instead of `kept_bytes`: with gates and ups first, then with weights that are turned around
-    once. Raises NotImplementedError for another architecture, or a GPU that cannot multiply the format.
+    once. Raises UserError as read_parts does.
+    """
+
+    def __init__(
+        self, llm: nn.Module, kept_bytes: int, base_dtype: torch.dtype | None = None, gpu_memory: int = 0
+    ) -> None:
+        self.llm, self.kept_bytes, self.gpu_memory = llm, kept_bytes, gpu_memory
+        self.parts = read_parts(llm.base_model.model, base_dtype)
+        if base_dtype:
+            torch.cuda.empty_cache()  # of the weights as they were
+        self.graphs: dict[torch.Size, Graphed | None] = {}
+
+    def compute_loss(self, data: dict) -> dict[str, Tensor]:
+        """{"loss": scalar} of `data`: input_ids, labels, position_ids (batch, length).
+
+        Padding comes behind the tokens of a row and has no label, so a causal pass needs no mask.
+        """
+        parts, ids = self.parts, data["input_ids"]
+        targets = nn.functional.pad(data["labels"][:, 1:], (0, 1), value=IGNORED).reshape(-1)
+        chosen = (targets != IGNORED).nonzero().squeeze(1)
+        positions = data.get("position_ids")
+        if positions is None:
+            positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
+        # From the CPU's generator, whose state checkpoints keep.
+        seed = Seed(torch.randint(2**62, (1,)).to(ids.device))
+        with torch.autocast(ids.device.type, enabled=False):
+            with torch.no_grad():
+                torch._foreach_copy_(
+                    [h for linear in parts.linears for h in linear.half],
+                    [p for linear in parts.linears for p in linear.parameters],
+                )
+                x = parts.embed(ids).view(ids.numel(), -1)
+                cos, sin = parts.rotary(x, positions)
+            stack = self.stack(ids.shape)
+            x = stack(x, cos, sin, seed.step)
+            head = parts.head
+            stream = seed.next(len(parts.layers) * len(parts.layers[0].linears))
+            loss = HeadLoss.apply(x[chosen], *head.parameters, parts.norm, head, targets[chosen], stream)
+        return {"loss": loss}
+
+    def stack(self, shape: torch.Size) -> Stack | Graphed:
+        """All layers for inputs of this shape: launched one by one the first time, from then on as a CUDA graph.
+
+        One graph holds one step's activations for good, so only the first shape that comes twice gets one (packs all
+        have the same).
+        """
+        if self.gpu_memory and not self.graphs:
+            self.kept_bytes = self._fill_memory(shape.numel())
+        stack = Stack(self.parts.layers, shape, self.kept_bytes)
+        if shape not in self.graphs:
+            self.graphs.setdefault(shape, None)
+            return stack
+        if not any(self.graphs.values()) and torch.cuda.is_available():
+            self.graphs[shape] = Graphed(stack)
+        return self.graphs[shape] or stack
+
+    def _fill_memory(self, tokens: int) -> int:
+        """The bytes for gates and ups of a step of `tokens`; of what they leave, weights in 8 bits are turned around.
+
+        The sum is that of lesson/training/memory.py, from the weights as they are in memory.
+        """
+        layers, first = self.parts.layers, self.parts.layers[0]
+        trained = sum(p.numel() for p in self.llm.parameters() if p.requires_grad)
+        used = torch.cuda.memory_allocated() + 8 * trained  # Adam's moments come with the first update
+        used += tokens * (len(layers) * first.stored_bytes + first.mlp_bytes)
+        used += tokens * 2 * self.parts.head.outputs
+        spare = max(int((self.gpu_memory * GB - CUDA_CONTEXT) / FRAGMENTS - used), 0)
+        kept = min(spare // (first.kept_bytes * tokens), len(layers)) * first.kept_bytes * tokens
+        for layer in layers:
+            weights = [linear.frozen for linear in layer.linears if isinstance(linear.frozen, EightBitWeight)]
+            spare -= sum(weight.numbers.numel() for weight in weights)
+            if spare < kept:
+                break
+            for weight in weights:
+                weight.keep_turned()
+        return kept
+
+
+class FastFinetune(SupervisedFinetune):
+    """SupervisedFinetune for InternLM2, Llama or Qwen2 with LoRA, on a CUDA GPU.
+
+    kept_bytes, gpu_memory: as in FastPass. base_dtype: "fp8" or "int8", or "" for the base's own. Raises UserError for a
+    base or an adapter that FastPass does not compute, and NotImplementedError for `use_varlen_attn` or a GPU that cannot
+    multiply the format.
     """
 
     def __init__(self, *arguments, kept_bytes: int = 0, base_dtype: str = "", gpu_memory: int = 0, **keywords) -> None:
@@ -167,8 +211,9 @@ class FastFinetune(SupervisedFinetune):
 
     def _dispatch_lm_model_cfg(self, cfg, *arguments):
         cfg = super()._dispatch_lm_model_cfg(cfg, *arguments)
-        cfg.attn_implementation = "sdpa"  # for the answers during training; the training pass below asks torch itself
-        cfg.device_map = {"": torch.cuda.current_device()}  # shards go straight to the GPU
+        cfg.attn_implementation = "sdpa"  # for the answers during training; the training pass asks torch itself
+        if torch.cuda.is_available():
+            cfg.device_map = {"": torch.cuda.current_device()}  # shards go straight to the GPU
         return cfg
 
     def _prepare_for_lora(self, peft_model=None, use_activation_checkpointing=False) -> None:
@@ -177,75 +222,9 @@ class FastFinetune(SupervisedFinetune):
         if self.lora.target_modules is None:
             self.lora.target_modules = find_all_linear_names(self.llm)
         self.llm = get_peft_model(self.llm, self.lora)
-        model = self.llm.base_model.model
-        if type(model).__name__ != "InternLM2ForCausalLM":
-            raise NotImplementedError(f"SPEED=fast computes InternLM2, not {type(model).__name__}")
-        # Beside the module tree: these hold no weights of their own.
-        self.__dict__["_layers"] = [Layer(layer, self.base_dtype) for layer in model.model.layers]
-        if self.base_dtype:
-            torch.cuda.empty_cache()  # of the weights as they were
-        self.__dict__["_head"] = Norm(model.model.norm), LoraLinear(model.output)
-        self.__dict__["_graphs"] = {}
+        # Beside the module tree: it holds no weights of its own.
+        self.__dict__["fast_pass"] = FastPass(self.llm, self.kept_bytes, self.base_dtype, self.gpu_memory)
 
     def compute_loss(self, data: dict, data_samples=None) -> dict[str, Tensor]:
-        """{"loss": scalar} of `data`: input_ids, labels, position_ids (batch, length).
-
-        Padding comes behind the tokens of a row and has no label, so a causal pass needs no mask.
-        """
-        model = self.llm.base_model.model.model
-        ids = data["input_ids"]
-        targets = torch.nn.functional.pad(data["labels"][:, 1:], (0, 1), value=IGNORED).reshape(-1)
-        chosen = (targets != IGNORED).nonzero().squeeze(1)
-        positions = data.get("position_ids")
-        if positions is None:
-            positions = torch.arange(ids.shape[1], device=ids.device).expand_as(ids)
-        # From the CPU's generator, whose state checkpoints keep.
-        seed = Seed(torch.randint(2**62, (1,)).to(ids.device))
-        linears = [*(linear for layer in self._layers for linear in layer.linears), self._head[1]]
-        with torch.autocast("cuda", enabled=False):
-            with torch.no_grad():
-                torch._foreach_copy_(
-                    [h for linear in linears for h in linear.half], [p for linear in linears for p in linear.parameters]
-                )
-                x = model.tok_embeddings(ids).view(ids.numel(), -1)
-                cos, sin = model.layers[0].attention.rotary_emb(x, positions)
-            x = self._stack(ids.shape)(x, cos, sin, seed.step)
-            norm, head = self._head
-            stream = seed.next(STREAMS * len(self._layers))
-            loss = HeadLoss.apply(x[chosen], *head.parameters, norm, head, targets[chosen], stream)
-        return {"loss": loss}
-
-    def _stack(self, shape: torch.Size) -> Stack | Graphed:
-        """All layers for inputs of this shape: launched one by one the first time, from then on as a CUDA graph.
-
-        One graph holds one step's activations for good, so only the first shape that comes twice gets one (packs all
-        have the same).
-        """
-        if self.gpu_memory and not self._graphs:
-            self.kept_bytes = self._fill_memory(shape.numel())
-        stack = Stack(self._layers, shape, self.kept_bytes)
-        if shape not in self._graphs:
-            self._graphs.setdefault(shape, None)
-            return stack
-        if not any(self._graphs.values()):
-            self._graphs[shape] = Graphed(stack)
-        return self._graphs[shape] or stack
-
-    def _fill_memory(self, tokens: int) -> int:
-        """The bytes for gates and ups of a step of `tokens`; of what they leave, weights in 8 bits are turned around.
-
-        The sum is that of lesson/training/memory.py, from the weights as they are in memory.
-        """
-        layers, first = self._layers, self._layers[0]
-        trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
-        used = torch.cuda.memory_allocated() + 8 * trained  # Adam's moments come with the first update
-        used += tokens * (len(layers) * first.stored_bytes + first.mlp_bytes)
-        used += tokens * 2 * len(self._head[1].parameters[1])
-        spare = max(int((self.gpu_memory * GB - CUDA_CONTEXT) / FRAGMENTS - used), 0)
-        kept = min(spare // (first.kept_bytes * tokens), len(layers)) * first.kept_bytes * tokens
-        if self.base_dtype:
-            size = sum(linear.frozen.numbers.numel() for linear in first.linears)
-            for layer in layers[: (spare - kept) // size]:
-                for linear in layer.linears:
-                    linear.frozen.keep_turned()
-        return kept
+        """{"loss": scalar} of `data`: as FastPass.compute_loss."""
+        return self.fast_pass.compute_loss(data)

@@ -114,7 +114,7 @@ class PlainWeight:
         return x
 
     def multiply(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
-        """x Wᵀ (n, out), plus `onto` (n, out) if given."""
+        """x Wᵀ (n, out), plus `onto` (n, out) or (out,) if given."""
         weight = self.weight()
         return x @ weight.t() if onto is None else torch.addmm(onto, x, weight.t())
 
@@ -138,14 +138,14 @@ class Nf4Weight(PlainWeight):
 
 
 class EightBitWeight(nn.Module):
-    """W (out, in) in 8 bits with a scale a row, and its products with inputs in 8 bits.
+    """W (out, in) in 8 bits with a scale a row, and its products with inputs in 8 bits; the layer's bias stays as it is.
 
     A module, so that it takes the linear layer's place below PEFT's layer: called with x (…, in), as for the answers
     during training, it multiplies with W unpacked. `turned` is Qᵀ, or None where it is made in each backward pass.
     Numbers that come out are of W's own format before, `dtype`.
     """
 
-    def __init__(self, weight: Tensor, kind: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, kind: torch.dtype, bias: nn.Parameter | None = None) -> None:
         super().__init__()
         self.dtype, self.kind = weight.dtype, kind
         numbers, scales = quantise_rows(weight.detach(), kind)
@@ -153,7 +153,7 @@ class EightBitWeight(nn.Module):
         self.register_buffer("scales", scales.squeeze(1), persistent=False)
         self.register_buffer("ones", torch.ones_like(numbers[0], dtype=torch.float32), persistent=False)
         self.turned: Tensor | None = None
-        self.bias = None
+        self.bias = bias
 
     @property
     def shape(self) -> torch.Size:
@@ -168,7 +168,8 @@ class EightBitWeight(nn.Module):
         return (self.numbers.to(torch.float32) * self.scales.unsqueeze(1)).to(self.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.weight().to(x.dtype).t()
+        y = x @ self.weight().to(x.dtype).t()
+        return y if self.bias is None else y + self.bias.to(x.dtype)
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return quantise_rows(x, self.kind)
@@ -183,8 +184,9 @@ class EightBitWeight(nn.Module):
         return self._product(numbers, rows, turned, None, onto)
 
     def _product(self, x: Tensor, rows: Tensor, weight: Tensor, columns: Tensor | None, onto: Tensor | None) -> Tensor:
-        """diag(rows) x weightᵀ diag(columns), plus `onto`; x (n, k), weight (m, k)."""
+        """diag(rows) x weightᵀ diag(columns), plus `onto` (n, m) or (m,); x (n, k), weight (m, k)."""
         if self.kind == INT8:
+            onto = onto if onto is None else onto.expand(len(x), -1).contiguous()
             return scale_sums(torch._int_mm(x, weight.t()), rows, columns, onto, self.dtype)
         columns = self.ones if columns is None else columns
         out = torch._scaled_mm(
@@ -197,11 +199,13 @@ BASE_DTYPES = {"fp8": FP8, "int8": INT8}
 
 
 def keep_weight(layer: nn.Module, kind: torch.dtype | None) -> PlainWeight | EightBitWeight:
-    """The frozen weight below PEFT's LoRA layer: as it is, or brought to 8 bits, which takes its place and frees it."""
-    base = layer.base_layer
-    if kind is None:
+    """The frozen weight below PEFT's LoRA layer: as it is, or brought to 8 bits, which takes its place and frees it.
+
+    A layer without LoRA keeps its weight as it is."""
+    base = getattr(layer, "base_layer", layer)
+    if kind is None or base is layer:
         quantised = getattr(base.weight, "quant_state", None) is not None
         return (Nf4Weight if quantised else PlainWeight)(base.weight)
     if not isinstance(base, EightBitWeight):
-        layer.base_layer = EightBitWeight(base.weight, kind)
+        layer.base_layer = EightBitWeight(base.weight, kind, base.bias)
     return layer.base_layer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -67,34 +68,47 @@ def _multiply_in_float32(a: Tensor, b: Tensor) -> Tensor:
 
 
 class LoraLinear:
-    """PEFT's LoRA layer around a frozen linear layer, as arithmetic: y = x Wᵀ + s·dropout(x) Aᵀ Bᵀ.
+    """PEFT's LoRA layer around a frozen linear layer, as arithmetic: y = x Wᵀ + b + s·dropout(x) Aᵀ Bᵀ.
 
-    Shapes: x (n, in), W (out, in), A (r, in), B (out, r), y (n, out). x, W and y are bfloat16, and W may be
-    kept in fewer bits (lesson/training/fast_base.py); A and B are float32.
+    Shapes: x (n, in), W (out, in), b (out,) or None, A (r, in), B (out, r), y (n, out). x, W, b and y are bfloat16, and W
+    may be kept in fewer bits (lesson/training/fast_base.py); A and B are float32. Of a frozen layer without LoRA, such as
+    Llama's lm_head, A and B are None, and W stays as it is.
     """
 
-    def __init__(self, layer: LoraLayer, base_dtype: torch.dtype | None = None) -> None:
-        (name,) = layer.active_adapters
-        if layer.base_layer.bias is not None:
-            raise NotImplementedError("SPEED=fast knows no linear layer with a bias")
-        self.parameters = (layer.lora_A[name].weight, layer.lora_B[name].weight)
-        self.frozen = keep_weight(layer, base_dtype)
-        self.half = [p.detach().to(self.frozen.dtype) for p in self.parameters]  # as they are multiplied
-        self.scale = layer.scaling[name]
-        self.p = getattr(layer.lora_dropout[name], "p", 0.0)
+    parameters: tuple[Tensor | None, Tensor | None] = (None, None)
+    half: tuple[Tensor, ...] | list[Tensor] = ()
 
-    def down(self, x: Tensor, seed: Seed) -> Tensor:
-        """s·dropout(x) Aᵀ, (n, r): small, kept for the backward pass."""
+    def __init__(self, layer: LoraLayer | torch.nn.Linear, base_dtype: torch.dtype | None = None) -> None:
+        self.inputs, self.outputs = layer.in_features, layer.out_features
+        self.frozen, self.bias = keep_weight(layer, base_dtype), getattr(layer, "base_layer", layer).bias
+        self.p = 0.0
+        if isinstance(layer, LoraLayer):
+            (name,) = layer.active_adapters
+            self.parameters = (layer.lora_A[name].weight, layer.lora_B[name].weight)
+            self.half = [p.detach().to(self.frozen.dtype) for p in self.parameters]  # as they are multiplied
+            self.scale = layer.scaling[name]
+            self.p = getattr(layer.lora_dropout[name], "p", 0.0)
+
+    def down(self, x: Tensor, seed: Seed) -> Tensor | None:
+        """s·dropout(x) Aᵀ, (n, r): small, kept for the backward pass. None without LoRA."""
+        if not self.half:
+            return None
         return (dropout(x, seed, self.p) @ self.half[0].t()).mul_(self.scale)
 
-    def up(self, x: Tensor | tuple, low: Tensor, residual: Tensor | None = None) -> Tensor:
-        """y (n, out) of `low` = down(x) and x, which `frozen.prepare` may have seen; plus `residual` (n, out) if given."""
-        return self.frozen.multiply(x, residual).addmm_(low, self.half[1].t())
+    def up(self, x: Tensor | tuple, low: Tensor | None, residual: Tensor | None = None) -> Tensor:
+        """y (n, out) of `low` = down(x) and x, which `prepare` may have seen; plus `residual` (n, out) if given."""
+        onto = residual
+        if self.bias is not None:
+            onto = self.bias if residual is None else residual + self.bias
+        y = self.frozen.multiply(x, onto)
+        return y if low is None else y.addmm_(low, self.half[1].t())
 
     def backward(
-        self, dy: Tensor, x: Tensor, low: Tensor, seed: Seed, onto: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, dy: Tensor, x: Tensor, low: Tensor | None, seed: Seed, onto: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Gradients by x (plus `onto`, if given), A and B from dy (n, out)."""
+        if low is None:
+            return self.frozen.multiply_back(dy, onto), None, None
         db = _multiply_in_float32(dy.t(), low)
         dlow = (dy @ self.half[1]).mul_(self.scale)
         da = _multiply_in_float32(dlow.t(), dropout(x, seed, self.p))
@@ -102,8 +116,14 @@ class LoraLinear:
         return dropout(dlow @ self.half[0], seed, self.p, onto=dx), da, db
 
 
+def prepare(linears: Sequence[LoraLinear], x: Tensor) -> Tensor | tuple:
+    """x (n, in) as every one of `linears` multiplies it: brought to 8 bits once where all of them want that."""
+    same = len({type(linear.frozen) for linear in linears}) == 1
+    return linears[0].frozen.prepare(x) if same else x
+
+
 class Norm:
-    """InternLM2's RMSNorm with a frozen weight: x (n, hidden) → the same shape."""
+    """The RMSNorm of Llama and InternLM2 with a frozen weight: x (n, hidden) → the same shape."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
@@ -123,24 +143,31 @@ class Norm:
         ]
 
 
-class NormLinear(Function):
-    """linear(norm(x)); of its inputs, only x and a number a row are kept."""
+class NormLinears(Function):
+    """linear(norm(x)) of each linear layer, one tensor each; of its inputs, only x and a number a row are kept.
+
+    `weights` are A and B of each layer in turn.
+    """
 
     @staticmethod
-    def forward(ctx, x, a, b, norm: Norm, linear: LoraLinear, seed: Seed):
+    def forward(ctx, x, norm: Norm, linears: tuple[LoraLinear, ...], seed: Seed, *weights):
         normed, rstd = norm.forward(x)
-        low = linear.down(normed, seed)
-        ctx.save_for_backward(x, rstd, low)
-        ctx.rest = norm, linear, seed
-        return linear.up(normed, low)
+        lows = [linear.down(normed, seed.next(number)) for number, linear in enumerate(linears)]
+        ctx.save_for_backward(x, rstd, *lows)
+        ctx.rest = norm, linears, seed
+        prepared = prepare(linears, normed)
+        return tuple(linear.up(prepared, low) for linear, low in zip(linears, lows, strict=True))
 
     @staticmethod
-    def backward(ctx, dy):
-        x, rstd, low = ctx.saved_tensors
-        norm, linear, seed = ctx.rest
+    def backward(ctx, *dys):
+        x, rstd, *lows = ctx.saved_tensors
+        norm, linears, seed = ctx.rest
         normed, _ = norm.forward(x)
-        dnormed, da, db = linear.backward(dy, normed, low, seed)
-        return norm.backward(dnormed, x, rstd), da, db, None, None, None
+        dnormed, gradients = None, []
+        for number, (linear, dy, low) in enumerate(zip(linears, dys, lows, strict=True)):
+            dnormed, *of_lora = linear.backward(dy, normed, low, seed.next(number), onto=dnormed)
+            gradients += of_lora
+        return norm.backward(dnormed, x, rstd), None, None, None, *gradients
 
 
 class LinearResidual(Function):
@@ -169,7 +196,7 @@ class MLP(Function):
         gate, up, down = linears
         normed, rstd = norm.forward(x)
         low_gate, low_up = gate.down(normed, seed), up.down(normed, seed.next())
-        prepared = gate.frozen.prepare(normed)
+        prepared = prepare((gate, up), normed)
         g, u = gate.up(prepared, low_gate), up.up(prepared, low_up)
         active = swiglu_forward(g, u)[2]
         low_down = down.down(active, seed.next(2))
@@ -185,7 +212,7 @@ class MLP(Function):
         if kept:
             g, u = kept
         else:
-            prepared = gate.frozen.prepare(normed)
+            prepared = prepare((gate, up), normed)
             g, u = gate.up(prepared, low_gate), up.up(prepared, low_up)
         active = swiglu_forward(g, u)[2]
         dactive, dad, dbd = down.backward(dy, active, low_down, seed.next(2))
@@ -228,4 +255,5 @@ class HeadLoss(Function):
     @staticmethod
     def backward(ctx, dloss):
         dx, da, db = ctx.saved_tensors
-        return dx * dloss.to(dx.dtype), da * dloss, db * dloss, None, None, None, None
+        da, db = (None if gradient is None else gradient * dloss for gradient in (da, db))
+        return dx * dloss.to(dx.dtype), da, db, None, None, None, None

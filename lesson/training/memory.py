@@ -10,6 +10,7 @@ GB = 1e9
 CUDA_CONTEXT = 0.7 * GB  # the CUDA context and cuBLAS' workspaces, which torch's own peak does not count
 FRAGMENTS = 1.05  # the caching allocator holds a little more than is used
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight, as `estimate_memory` says
+KEEP_ALL = 1 << 62  # bytes: no limit
 HEAD_CELLS = 16 << 20  # logits that lesson/training/passes.py makes at a time
 LIBRARIES = 0.9 * GB  # resident memory of Python, torch and transformers on a CPU
 
@@ -30,7 +31,7 @@ class Workload:
     kept: int = 0  # bytes that it may keep of MLPs
     eight_bits: bool = False  # its frozen layers are in 8 bits
     fill: float = 0  # bytes of GPU memory that it fills instead of `kept`
-    small: bool = False  # lesson/training/small.py computes it
+    small: bool = False  # lesson/training/small.py computes it, on a CPU
     bytes_each: int = 2  # of a number in its format
 
 
@@ -92,8 +93,9 @@ def _estimate_memory_of_fast(shape: Shape, work: Workload) -> dict[str, float]:
 
     One H100, InternLM2.5-7B, 2048 tokens: 21.5 measured, 21.7 here; with NF4 12.4 measured, 12.6 here (GB, torch's peak).
     """
-    sizes = {name: (i, o) for name, i, o in shape.linears}
-    inner, qkv = sizes["w1"][1], sizes["wqkv"][1]
+    sizes = {name: o for name, _, o in shape.linears}
+    inner = sizes["w1"] if "w1" in sizes else sizes["gate_proj"]
+    qkv = sum(sizes.get(name, 0) for name in ("wqkv", "q_proj", "k_proj", "v_proj"))
     layer = max(work.tokens, 1) * 4 * inner
     kept = min(shape.layers, work.kept // layer) * layer
     widest = inner * shape.hidden * 2 if work.quantized else 0

@@ -67,6 +67,12 @@ def refuse_impossible_ranks(values: Values, summary: dict, source: Path, deepspe
         )
     if parallel == 1:
         return
+    if values.speed == "fast":
+        raise UserError(
+            f"{source}: sequence_parallel_size = {parallel}",
+            tr("with SPEED=fast each GPU computes whole sequences", "SPEED=fast 时每张显卡计算完整的序列"),
+            tr("SEQ_PARALLEL=1, or SPEED=stock", "请用 SEQ_PARALLEL=1，或 SPEED=stock"),
+        )
     if find_spec("flash_attn") is None:
         raise UserError(
             f"{source}: sequence_parallel_size = {parallel}",

@@ -8,7 +8,7 @@ from lesson.core.machine import first_gpu, multiplies_bfloat16, total_memory
 from lesson.core.settings import Values
 from lesson.model.shape import Shape, lora_parameters
 from lesson.model.sizes import BaseSizes, read_base_sizes
-from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, LIBRARIES, Workload, estimate_memory
+from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, KEEP_ALL, LIBRARIES, Workload, estimate_memory
 
 SHARE = 0.8  # of the memory; the rest is the system's
 USUAL_RANK = 64  # of LoRA in the stock configs
@@ -28,7 +28,7 @@ def read_sizes_and_room(values: Values) -> BaseSizes:
         work = Workload(0, lora_parameters(sizes.shape, rank), quantized=quantized, fast=True, eight_bits=eight_bits)
         memory = (values.gpu_memory * GB - CUDA_CONTEXT) / FRAGMENTS
         # So many tokens that what would be computed twice is kept: filling the memory with more gains nothing.
-        work = replace(work, kept=2**62)
+        work = replace(work, kept=KEEP_ALL)
         return replace(sizes, tokens=_fit(sizes.shape, work, memory))
     return sizes
 
@@ -38,7 +38,10 @@ def count_tokens_that_fit(shape: Shape, rank: int) -> int:
     _, gpu = first_gpu()
     memory, libraries = (gpu, CUDA_CONTEXT) if gpu else (total_memory(), LIBRARIES)
     each = 2 if multiplies_bfloat16() else 4
-    work = Workload(0, lora_parameters(shape, rank), small=True, bytes_each=each)
+    lora = lora_parameters(shape, rank)
+    work = Workload(0, lora, quantized=False, fast=True, kept=KEEP_ALL)
+    if not gpu:
+        work = Workload(0, lora, small=True, bytes_each=each)
     return _fit(shape, work, SHARE * memory - libraries)
 
 

@@ -3,16 +3,19 @@
 The config names it (`model.type = SmallFinetune`), so a config still says all that is trained. Data, sampler, loop,
 optimizer, hooks, checkpoints and the adapter's names stay XTuner's and PEFT's; only how one step is computed differs
 (lesson/training/passes.py). It runs the base's own code, of any architecture whose parts are called as in Llama, Qwen2
-or InternLM2, on a CPU or a GPU, in the config's number format; LoRA's weights are float32.
+or InternLM2, on a CPU or a GPU, in the config's number format; LoRA's weights are float32. On a CUDA GPU, where launching
+kernels one by one takes longer than computing them, the step is that of lesson/training/fast.py where it knows the base.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
+from importlib.util import find_spec
 from types import MethodType
 
 import torch
+from mmengine.logging import print_log
 from peft import get_peft_model
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
@@ -21,7 +24,9 @@ from torch.overrides import TorchFunctionMode
 from xtuner.model import SupervisedFinetune
 from xtuner.model.utils import find_all_linear_names
 
+from lesson.core.messages import UserError
 from lesson.training import passes
+from lesson.training.memory import KEEP_ALL
 
 IGNORED = -100  # the label of a position that is not trained
 MLPS = (("gate_proj", "up_proj", "down_proj"), ("w1", "w3", "w2"))  # what Llama and InternLM2 call an MLP's layers
@@ -173,6 +178,8 @@ class CpuAttention(TorchFunctionMode):
 class SmallFinetune(SupervisedFinetune):
     """SupervisedFinetune with LoRA on a frozen base, on a CPU or a GPU. All activations are kept.
 
+    fast_pass: on a CUDA GPU, from the first step on, the FastPass that computes it; None where it does not know the base.
+
     Raises NotImplementedError for `use_varlen_attn`.
     """
 
@@ -199,11 +206,26 @@ class SmallFinetune(SupervisedFinetune):
         patch_modules(self.llm)
         release_files(self.llm)
 
+    @functools.cached_property
+    def fast_pass(self):
+        # Not before the first step: the weights come to the GPU after the model was made.
+        if find_spec("liger_kernel") is None or find_spec("triton") is None:
+            return None
+        from lesson.training.fast import FastPass
+
+        try:
+            return FastPass(self.llm, kept_bytes=KEEP_ALL)
+        except UserError as error:
+            print_log(f"computed by the base's own code: {error.where}: {error.what}", "current")
+            return None
+
     def compute_loss(self, data: dict, data_samples=None) -> dict[str, Tensor]:
         """{"loss": scalar} of `data`: input_ids, labels, position_ids (batch, length).
 
         Padding comes behind the tokens of a row and has no label, so a causal pass needs no mask.
         """
+        if data["input_ids"].is_cuda and self.fast_pass:
+            return self.fast_pass.compute_loss(data)
         model = self.llm.get_base_model()
         targets = torch.nn.functional.pad(data["labels"][:, 1:], (0, 1), value=IGNORED).reshape(-1)
         chosen = (targets != IGNORED).nonzero().squeeze(1)

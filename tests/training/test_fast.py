@@ -1,31 +1,79 @@
-"""SPEED=fast's arithmetic on a CUDA GPU: held against autograd through the model's own modelling code."""
+"""SPEED=fast's arithmetic, held against autograd through the model's own code: on a CUDA GPU, and in part on a CPU by
+Triton's interpreter."""
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-pytestmark = [pytest.mark.gpu, pytest.mark.torch]
+import pytest
+from interpreted import needs_interpreter
+
+pytestmark = pytest.mark.torch
 RANK, SCALE = 8, 0.5
+GPU = pytest.param("cuda", marks=pytest.mark.gpu)
+# Each family's layout, and what its bases have beside it: tied heads, biases, heads of another size than hidden / heads,
+# and the ways in which Llama 3.1 and Qwen2.5 stretch their positions.
+BASES = {
+    "internlm2": {},
+    "qwen2": {"rope_scaling": {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512}},
+    "llama": {},
+    "llama-biased": {
+        **{"attention_bias": True, "mlp_bias": True, "head_dim": 48, "tie_word_embeddings": False},
+        "rope_scaling": {
+            **{"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
+            "original_max_position_embeddings": 512,
+        },
+    },
+}
+LINEARS = {"internlm2": 5 * 2 + 1}  # with LoRA: InternLM2's output layer as well
+
+
+class Bases:
+    """The folders of small random bases by name, made once each; on a GPU of sizes that suit its kernels."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, name: str, device: str) -> str:
+        import torch
+        from random_bases import make_base
+        from transformers import AutoModelForCausalLM
+
+        folder = self.folder / f"{name}-{device}"
+        if not folder.exists():
+            wide = {"hidden_size": 256, "intermediate_size": 448} if device == "cuda" else {}
+            make_base(name.partition("-")[0], folder, **wide, **BASES[name])
+            model = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True)
+            for parameter in model.parameters():
+                if parameter.ndim == 1:  # norms are ones and biases zeros
+                    parameter.data.add_(torch.randn_like(parameter), alpha=0.1)
+            model.save_pretrained(folder)
+        return str(folder)
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory) -> str:
-    """The folder of a small random InternLM2 whose sizes suit a GPU's kernels."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    from lesson.model.tiny_base import install_base
-
-    folder = tmp_path_factory.mktemp("small") / "model"
-    install_base(folder)
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
-    config.update({"hidden_size": 256, "num_attention_heads": 4, "num_key_value_heads": 2, "num_hidden_layers": 3})
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config, trust_remote_code=True).save_pretrained(folder)
-    return str(folder)
+def bases(tmp_path_factory) -> Bases:
+    return Bases(tmp_path_factory.mktemp("bases"))
 
 
-def finetune(kind, folder: str, dropout: float, dtype: str = "float32", quantised: bool = False, **more):
+@pytest.fixture(params=["cpu", GPU])
+def device(request) -> str:
+    """Where kernels are computed: by the interpreter on a CPU, or compiled on a GPU."""
+    if request.param == "cpu":
+        needs_interpreter()
+    return request.param
+
+
+def finetune(
+    kind,
+    folder: str,
+    dropout: float,
+    dtype: str = "float32",
+    quantised: bool = False,
+    device="cuda",
+    targets=None,
+    **more,
+):
     """The model that a config describes, with LoRA weights that are not zero (B = 0 leaves A without a gradient)."""
     import torch
     from mmengine.config import ConfigDict
@@ -44,8 +92,10 @@ def finetune(kind, folder: str, dropout: float, dtype: str = "float32", quantise
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=getattr(torch, dtype),
         )
-    lora = LoraConfig(r=RANK, lora_alpha=RANK * SCALE, lora_dropout=dropout, task_type="CAUSAL_LM")
-    model = kind(llm=ConfigDict(llm, trust_remote_code=True), lora=lora, **more).cuda()
+    lora = LoraConfig(
+        task_type="CAUSAL_LM", r=RANK, lora_alpha=RANK * SCALE, lora_dropout=dropout, target_modules=targets
+    )
+    model = kind(llm=ConfigDict(llm, trust_remote_code=True), lora=lora, **more).to(device)
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
@@ -53,12 +103,12 @@ def finetune(kind, folder: str, dropout: float, dtype: str = "float32", quantise
     return model
 
 
-def batch() -> dict:
+def batch(device: str = "cuda") -> dict:
     import torch
 
     torch.manual_seed(2)
-    ids = torch.randint(5, 2000, (2, 96), device="cuda")
-    labels = torch.where(torch.rand(ids.shape, device="cuda") < 0.5, ids, -100)
+    ids = torch.randint(5, 2000, (2, 96) if device == "cuda" else (2, 6), device=device)
+    labels = torch.where(torch.rand(ids.shape, device=device) < 0.5, ids, -100)
     return {"input_ids": ids, "labels": labels, "attention_mask": torch.ones_like(ids, dtype=torch.bool)}
 
 
@@ -71,34 +121,47 @@ def distance(a, b) -> float:
     return float((a.double() - b.double()).norm() / b.double().norm())
 
 
-@pytest.mark.parametrize("kept", [0, 2, 3])
-def test_loss_and_every_gradient_equal_autograd_without_dropout(small, kept):
+@pytest.mark.parametrize(
+    ("base", "targets"),
+    [("internlm2", None), ("qwen2", None), ("llama-biased", None), ("llama", ["q_proj", "v_proj", "down_proj"])],
+)
+def test_loss_and_every_gradient_equal_autograd_without_dropout(bases, device, base, targets):
     """Without dropout, loss and the gradient of every LoRA weight equal those of the stock model to float32's rounding."""
     from xtuner.model import SupervisedFinetune
 
     from lesson.training.fast import FastFinetune
+    from lesson.training.patches import patch_all_tools
 
-    stock = finetune(SupervisedFinetune, small, 0.0, use_activation_checkpointing=False)
-    fast = finetune(FastFinetune, small, 0.0, kept_bytes=kept * 4 * 448 * batch()["input_ids"].numel())
+    patch_all_tools()
+    folder, data = bases(base, device), batch(device)
+    stock = finetune(
+        SupervisedFinetune, folder, 0.0, device=device, targets=targets, use_activation_checkpointing=False
+    )
+    inner = stock.llm.config.intermediate_size
+    kept_bytes = 4 * inner * data["input_ids"].numel()  # of one layer; the other's are computed again
+    fast = finetune(FastFinetune, folder, 0.0, device=device, targets=targets, kept_bytes=kept_bytes)
     losses = {}
-    assert fast._stack(batch()["input_ids"].shape).kept == kept
+    assert fast.fast_pass.stack(data["input_ids"].shape).kept == 1
     for name, model in (("stock", stock), ("fast", fast)):
-        losses[name] = model.compute_loss(batch())["loss"]
+        losses[name] = model.compute_loss(dict(data))["loss"]
         losses[name].backward()
     assert losses["fast"].item() == pytest.approx(losses["stock"].item(), rel=1e-5)
     expected, found = gradients(stock), gradients(fast)
-    assert expected.keys() == found.keys() and len(found) == 2 * (5 * 3 + 1)
+    linears = 2 * len(targets) if targets else LINEARS.get(base, 7 * 2)
+    assert expected.keys() == found.keys() and len(found) == 2 * linears
     assert {n: d for n in expected if (d := distance(found[n], expected[n])) > 1e-4} == {}
 
 
-def test_half_precision_is_near_float32(small):
+@pytest.mark.gpu
+@pytest.mark.parametrize("base", ["internlm2", "qwen2"])
+def test_half_precision_is_near_float32(bases, base):
     """In bfloat16 the loss is within 1% of float32's and each gradient points the same way (cosine above 0.97)."""
     import torch
 
     from lesson.training.fast import FastFinetune
 
-    exact = finetune(FastFinetune, small, 0.0)
-    half = finetune(FastFinetune, small, 0.0, "bfloat16")
+    exact = finetune(FastFinetune, bases(base, "cuda"), 0.0)
+    half = finetune(FastFinetune, bases(base, "cuda"), 0.0, "bfloat16")
     losses = [model.compute_loss(batch())["loss"] for model in (exact, half)]
     for loss in losses:
         loss.backward()
@@ -108,13 +171,15 @@ def test_half_precision_is_near_float32(small):
     assert min(cosines.values()) > 0.97, cosines
 
 
-def test_a_captured_graph_gives_what_single_launches_give(small):
+@pytest.mark.gpu
+@pytest.mark.parametrize("base", ["internlm2", "qwen2"])
+def test_a_captured_graph_gives_what_single_launches_give(bases, base):
     """The first step launches kernels one by one, later ones replay a graph: same dropout, loss and gradients."""
     import torch
 
     from lesson.training.fast import FastFinetune
 
-    model = finetune(FastFinetune, small, 0.1)
+    model = finetune(FastFinetune, bases(base, "cuda"), 0.1)
     seen, data = [], batch()
     for _ in range(4):
         torch.manual_seed(5)
@@ -122,18 +187,20 @@ def test_a_captured_graph_gives_what_single_launches_give(small):
         loss.backward()
         seen.append((loss.item(), {n: g.clone() for n, g in gradients(model).items()}))
         model.zero_grad()
-    assert sum(g is not None for g in model._graphs.values()) == 1
+    assert sum(g is not None for g in model.fast_pass.graphs.values()) == 1
     assert {loss for loss, _ in seen} == {seen[0][0]}
     assert {n: d for n, g in seen[3][1].items() if (d := distance(g, seen[0][1][n])) > 1e-5} == {}
 
 
-def test_a_captured_graph_draws_dropout_anew_and_accumulates(small):
+@pytest.mark.gpu
+@pytest.mark.parametrize("base", ["internlm2", "qwen2"])
+def test_a_captured_graph_draws_dropout_anew_and_accumulates(bases, base):
     """Other seeds give other losses through the same graph, and gradients of several passes add up."""
     import torch
 
     from lesson.training.fast import FastFinetune
 
-    model, data = finetune(FastFinetune, small, 0.1), batch()
+    model, data = finetune(FastFinetune, bases(base, "cuda"), 0.1), batch()
     losses, each = [], []
     for accumulate in (False, True):
         model.zero_grad()
@@ -151,14 +218,14 @@ def test_a_captured_graph_draws_dropout_anew_and_accumulates(small):
 
 
 @pytest.mark.parametrize("size", [1, 4095, 4096, 40_001])
-def test_dropout_keeps_its_share_and_draws_the_same_again(size):
+def test_dropout_keeps_its_share_and_draws_the_same_again(device, size):
     """Dropout keeps 1 - p of the places, scales by 1/(1 - p), repeats by seed and adds onto another tensor alike."""
     import torch
 
     from lesson.training.fast_layers import Seed, dropout
 
-    seven = Seed(torch.tensor([7], device="cuda"))
-    x = torch.rand(size, device="cuda") + 1
+    seven = Seed(torch.tensor([7], device=device))
+    x = torch.rand(size, device=device) + 1
     once, again, other = dropout(x, seven, 0.1), dropout(x, seven, 0.1), dropout(x, seven.next(), 0.1)
     assert torch.equal(once, again)
     kept = once != 0
@@ -170,21 +237,26 @@ def test_dropout_keeps_its_share_and_draws_the_same_again(size):
     assert dropout(x, seven, 0.0) is x
 
 
-def test_gradients_with_dropout_equal_autograd_through_the_same_masks(small):
+@pytest.mark.parametrize("biased", [False, True])
+def test_gradients_with_dropout_equal_autograd_through_the_same_masks(device, biased):
     """With dropout on, forward and backward use the same masks: each gradient equals autograd's through those masks."""
     import torch
+    from peft import LoraConfig
+    from peft.tuners.lora import Linear
 
-    from lesson.training.fast import FastFinetune
     from lesson.training.fast_layers import LinearResidual, LoraLinear, Seed, dropout
 
-    model = finetune(FastFinetune, small, 0.3)
-    layer = LoraLinear(model.llm.base_model.model.model.layers[0].attention.wo)
-    x, residual = (torch.randn(64, 256, device="cuda", requires_grad=True) for _ in range(2))
+    config = LoraConfig(r=RANK, lora_alpha=RANK * SCALE, lora_dropout=0.3, init_lora_weights=False)
+    base = torch.nn.Linear(64, 32, bias=biased, device=device)
+    layer = LoraLinear(Linear(base, "default", config=config, r=RANK, lora_alpha=RANK * SCALE))
+    x, residual = (torch.randn(16, size, device=device, requires_grad=True) for size in (64, 32))
     a, b = (p.detach().clone().requires_grad_() for p in layer.parameters)
-    seed = Seed(torch.tensor([11], device="cuda"))
+    for half, parameter in zip(layer.half, layer.parameters, strict=True):
+        half.copy_(parameter.detach())
+    seed = Seed(torch.tensor([11], device=device))
     y = LinearResidual.apply(x, residual, *layer.parameters, layer, seed)
     mask = dropout(torch.ones_like(x), seed, 0.3)
-    expected = residual + x @ layer.frozen.weight().t() + SCALE * (x * mask) @ a.t() @ b.t()
+    expected = residual + base(x) + SCALE * (x * mask) @ a.t() @ b.t()
     assert torch.allclose(y, expected, atol=1e-4)
     dy = torch.randn_like(y)
     found = torch.autograd.grad(y, [x, residual, *layer.parameters], dy)
@@ -192,38 +264,29 @@ def test_gradients_with_dropout_equal_autograd_through_the_same_masks(small):
     assert [d for f, w in zip(found, wanted, strict=True) if (d := distance(f, w)) > 1e-4] == []
 
 
-def test_the_quantised_base_computes_with_its_dequantised_weights(small):
+@pytest.mark.gpu
+@pytest.mark.parametrize("base", ["internlm2", "qwen2"])
+def test_the_quantised_base_computes_with_its_dequantised_weights(bases, base):
     """With an NF4 base, the loss is that of the same model holding the dequantised weights."""
     import torch
     from bitsandbytes.functional import dequantize_4bit
 
     from lesson.training.fast import FastFinetune
 
-    quantised = finetune(FastFinetune, small, 0.0, "bfloat16", quantised=True)
-    plain = finetune(FastFinetune, small, 0.0, "bfloat16")
+    quantised = finetune(FastFinetune, bases(base, "cuda"), 0.0, "bfloat16", quantised=True)
+    plain = finetune(FastFinetune, bases(base, "cuda"), 0.0, "bfloat16")
     changed = 0
     for packed, layer in zip(quantised.llm.modules(), plain.llm.modules(), strict=True):
         if hasattr(getattr(packed, "weight", None), "quant_state"):
             weight = dequantize_4bit(packed.weight.data, packed.weight.quant_state)
             changed += not torch.equal(layer.weight.data, weight)
             layer.weight.data = weight
-    assert changed == 5 * 3
+    assert changed == 5 * 2
     losses = [model.compute_loss(batch())["loss"].item() for model in (quantised, plain)]
     assert losses[0] == losses[1]
 
 
-def test_another_architecture_is_refused(tmp_path):
-    """A model that is not InternLM2 is refused by name, not computed wrongly."""
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from lesson.training.fast import FastFinetune
-
-    sizes = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 1}
-    LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).save_pretrained(tmp_path)
-    with pytest.raises(NotImplementedError, match="LlamaForCausalLM"):
-        finetune(FastFinetune, str(tmp_path), 0.0)
-
-
+@pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["fp8", "int8"])
 def test_products_in_8_bits_are_exact_where_8_bits_hold_the_numbers(kind):
     """Rows of small whole numbers, scaled by powers of two: both products equal those of float32, turned around or not."""
@@ -253,6 +316,7 @@ def test_products_in_8_bits_are_exact_where_8_bits_hold_the_numbers(kind):
         weight.keep_turned()
 
 
+@pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["fp8", "int8"])
 def test_rows_in_8_bits_are_rounded_to_the_nearest(kind):
     """Each row's largest number becomes the largest of the format; all others are what torch rounds them to."""
@@ -273,8 +337,10 @@ def test_rows_in_8_bits_are_rounded_to_the_nearest(kind):
     assert not zeros.float().any() and scales.isfinite().all()
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("base", ["internlm2", "qwen2"])
 @pytest.mark.parametrize("kind", ["fp8", "int8"])
-def test_a_base_in_8_bits_trains_as_its_unpacked_weights_do(small, kind):
+def test_a_base_in_8_bits_trains_as_its_unpacked_weights_do(bases, base, kind):
     """Against the same model in bfloat16 with the 8-bit weights unpacked: the loss within 2%, each gradient's cosine above
     0.95; filling more memory changes neither; the answers during training use the same weights."""
     import torch
@@ -283,13 +349,13 @@ def test_a_base_in_8_bits_trains_as_its_unpacked_weights_do(small, kind):
 
     found = {}
     for memory in (0, 16):
-        model = finetune(FastFinetune, small, 0.0, "bfloat16", base_dtype=kind, gpu_memory=memory)
+        model = finetune(FastFinetune, bases(base, "cuda"), 0.0, "bfloat16", base_dtype=kind, gpu_memory=memory)
         loss = model.compute_loss(batch())["loss"]
         loss.backward()
         found[memory] = loss.item(), gradients(model)
-        assert (model._layers[0].qkv.frozen.turned is not None) == bool(memory)
-    plain = finetune(FastFinetune, small, 0.0, "bfloat16")
-    for exact, packed in zip(plain._layers, model._layers, strict=True):
+        assert (model.fast_pass.parts.layers[0].qkv[0].frozen.turned is not None) == bool(memory)
+    plain = finetune(FastFinetune, bases(base, "cuda"), 0.0, "bfloat16")
+    for exact, packed in zip(plain.fast_pass.parts.layers, model.fast_pass.parts.layers, strict=True):
         for a, b in zip(exact.linears, packed.linears, strict=True):
             assert distance(b.frozen.weight(), a.frozen.weight()) < 0.05
             a.frozen.stored.data.copy_(b.frozen.weight())

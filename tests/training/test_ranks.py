@@ -81,6 +81,8 @@ def test_sequence_parallel_says_what_it_needs(monkeypatch):
     refuse("deepspeed_zero2", 1, NPROC_PER_NODE="2")
     monkeypatch.setattr(ranks, "find_spec", lambda name: object())
     refuse("deepspeed_zero2", 2, NPROC_PER_NODE="4")
+    with pytest.raises(UserError, match="SPEED=stock"):
+        refuse("deepspeed_zero2", 2, NPROC_PER_NODE="4", SPEED="fast")
     with pytest.raises(UserError, match="multiple of 2 processes, not 3"):
         refuse("deepspeed_zero2", 2, NPROC_PER_NODE="3")
     with pytest.raises(UserError, match="DeepSpeed"):

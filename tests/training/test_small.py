@@ -308,3 +308,41 @@ def test_every_layer_is_computed_by_our_passes(tmp_path, monkeypatch):
             **{"LoraLinears": 2 * layers, "GatedMlp": layers, "RmsNorm": 2 * layers + 1},
             **{"Rotary": 0 if base == "internlm2" else 2 * layers, "CausalAttention": layers, "HeadLoss": 1},
         }, base
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("base", ["internlm2", "llama", "qwen2"])
+def test_on_a_gpu_a_step_is_that_of_fast(base, tmp_path):
+    """Loss and gradients are those of the passes written out in torch, to the rounding of sums in another order."""
+    import torch
+    from random_bases import make_base
+
+    from lesson.training.small import SmallFinetune
+
+    sizes = {"hidden_size": 256, "intermediate_size": 448}
+    model = finetune(SmallFinetune, str(make_base(base, tmp_path / "base", **sizes)), "float32").cuda()
+    ids = torch.randint(5, 2000, (1, 64), device="cuda")
+    seen = {}
+    for name in ("fast", "passes", "fast again"):
+        if name == "passes":
+            fast_pass, model.__dict__["fast_pass"] = model.fast_pass, None
+        elif name == "fast again":
+            model.__dict__["fast_pass"] = fast_pass
+        model.zero_grad()
+        loss = model.compute_loss({"input_ids": ids, "labels": ids})["loss"]
+        loss.backward()
+        seen[name] = loss.item(), {n: p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    assert list(fast_pass.graphs) == [ids.shape] and fast_pass.graphs[ids.shape]  # captured at the second step
+    for name in ("passes", "fast again"):
+        assert seen[name][0] == pytest.approx(seen["fast"][0], rel=1e-5)
+        for key, gradient in seen["fast"][1].items():
+            assert (seen[name][1][key] - gradient).norm() <= 1e-4 * gradient.norm(), (name, key)
+
+
+def test_a_base_that_fast_does_not_compute_keeps_the_passes(tmp_path):
+    from random_bases import make_base
+
+    from lesson.training.small import SmallFinetune
+
+    model = finetune(SmallFinetune, str(make_base("qwen2", tmp_path / "base", attention_dropout=0.1)), "float32")
+    assert model.fast_pass is None
