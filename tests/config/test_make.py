@@ -98,6 +98,13 @@ def test_unknown_base_config_offers_close_names(call, tmp_path):
     assert status == 2 and "no such config" in err
 
 
+def test_fast_at_7b_refuses_a_shape_that_it_does_not_compute(call, tmp_path):
+    flags = ("--build", str(built(tmp_path)), "--profile", "7b", "--speed", "fast", "--base-config")
+    status, _, err = call(config, *flags, "qwen_7b_chat_qlora_alpaca_e3")
+    assert status == 2 and "use SPEED=stock" in err and "qwen1_5_*" in err
+    assert call(config, *flags, "llama3_8b_instruct_qlora_alpaca_e3")[0] == 0
+
+
 def test_missing_data_says_make_data(call, tmp_path):
     status, _, err = call(config, "--build", str(tmp_path))
     assert status == 2 and "make data" in err

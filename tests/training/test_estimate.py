@@ -217,3 +217,15 @@ def test_a_real_base_on_a_cpu_has_a_time_where_its_like_was_measured(call, tmp_p
     status, out, err = call(estimate, *flags)
     assert status == 0 and line in out and "CPU: needs" in out, out + err
     assert "(measured" not in call(estimate, *flags, "--tokens-per-second", "500")[1]
+    on_gpu = json.loads(call(estimate, *flags, "--gpu", "24", "--format", "json")[1])
+    assert on_gpu["device"]["fits"] and 1.2e9 < on_gpu["memory"]["peak"] < 3e9
+
+
+@pytest.mark.parametrize("base", ["Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"])
+def test_fast_is_estimated_for_every_shape_that_it_computes(call, tmp_path, base):
+    flags = ("--profile", "7b", "--speed", "fast", "--build", str(tmp_path / "b"), "--model", base)
+    call(data, "--build", str(tmp_path / "b"))
+    status, out, err = call(config, *flags)
+    assert status == 0 and "model.type" in out, err
+    memory = json.loads(call(estimate, *flags, "--gpu", "24", "--format", "json")[1])["memory"]
+    assert 18e9 < memory["peak"] < 24e9 and memory["weights"] > 12e9
