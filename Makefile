@@ -28,7 +28,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-export doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval export push submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock bump updates web serve screenshots
+.PHONY: help setup setup-check setup-export doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval export push submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small bench-export smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock bump updates web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -122,6 +122,8 @@ bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B �
 	@$(PY) -m recipe.bench_gpu
 bench-small: | $(PY) ## a real base on this machine beside a plain PEFT loop | 本机训练真实小基座，与普通 PEFT 循环比较 | MODEL SRC NEW_NAME BUILD FORCE
 	@$(PY) -m recipe.bench_small
+bench-export: | $(PY) ## seconds and memory of exporting a random 7B | 导出随机 7B 模型的用时和内存 | MODEL FORMAT QUANT BUILD
+	@$(PY) -m recipe.bench_export
 smoke-7b: | $(PY) ## the lesson at 7B with random weights, checked | 用随机权重在 7B 上走完全程并检查 | NEW_NAME SPEED QUANT DEEPSPEED BUILD FORCE
 	@$(PY) -m recipe.smoke
 wheelhouse: | $(PY) ## wheels for a machine without a network | 为没有网络的机器准备 wheel | PYTHON HAVE OUT CUDA

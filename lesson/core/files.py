@@ -13,11 +13,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
 from lesson.core.messages import UserError, tr
+
+LARGE = 64 << 20  # bytes from which several files are hashed at once: starting threads costs a millisecond
 
 
 def sha256(path: str | Path) -> str:
@@ -26,12 +28,22 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_of_all(paths: Sequence[Path]) -> list[str]:
+    """SHA-256 of each file, in their order; several are read at once where they are large, as a model's shards are."""
+    if len(paths) < 2 or sum(path.stat().st_size for path in paths) < LARGE:
+        return [sha256(path) for path in paths]
+    from concurrent.futures import ThreadPoolExecutor  # not at the top: what only checks a small file starts without it
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # hashlib lets other threads run meanwhile
+        return list(pool.map(sha256, paths))
+
+
 def sha256_tree(folder: str | Path) -> str:
     """SHA-256 over the sorted names and hashes of all files below `folder`, records left out."""
+    files = sorted(p for p in Path(folder).rglob("*") if p.is_file() and not p.name.endswith(".record.json"))
     digest = hashlib.sha256()
-    for path in sorted(p for p in Path(folder).rglob("*") if p.is_file()):
-        if not path.name.endswith(".record.json"):
-            digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256(path)}\n".encode())
+    for path, found in zip(files, sha256_of_all(files), strict=True):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{found}\n".encode())
     return digest.hexdigest()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from lesson.core.files import atomic, sha256
+from lesson.core.files import atomic, sha256_of_all
 from lesson.training.convert import base_with_revision, front_matter
 
 SUMS = "SHA256SUMS"  # as sha256sum of GNU coreutils writes and checks it
@@ -46,6 +46,7 @@ def make_card(record: Mapping, base: str, form: str, scores: Mapping | None, qua
 def write_sums(folder: Path) -> None:
     """Write SHA256SUMS over all files below `folder`."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
-    lines = [f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    hashes = zip(files, sha256_of_all(files), strict=True)
+    lines = [f"{found}  {path.relative_to(folder).as_posix()}\n" for path, found in hashes]
     with atomic(folder / SUMS) as file:
         file.writelines(lines)

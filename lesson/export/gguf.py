@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from lesson.core.messages import UserError, tr
@@ -12,19 +13,26 @@ from lesson.core.processes import PARENT, run_process
 from lesson.core.settings import ROOT
 from lesson.export.engine import find_python
 
-CONVERTED = ("f16", "q8_0")  # what the converter writes; the quantiser makes the others from f16
+CONVERTED = ("f16", "q8_0")  # what the converter writes; the quantiser makes the others from 16 bits
 PROCESS = ("-m", "lesson.export.gguf_process")
 
 
-def write_gguf(source: Path, target: Path, quant: str, tools: str = "") -> None:
-    """Write `target` from the exported folder `source`; `tools` is LLAMA_CPP. Raises UserError when a tool is missing or fails."""
+def write_gguf(
+    source: Path, target: Path, quant: str, tools: str = "", converted: Callable[[], object] = lambda: None
+) -> None:
+    """Write `target` from the exported folder `source`; `tools` is LLAMA_CPP. Raises UserError when a tool is missing or fails.
+
+    `converted` is called when the weights of `source` are needed no more, which is before the quantiser needs the disk.
+    """
     if quant in CONVERTED:
         convert(source, target, quant)
+        converted()
         return
     quantise = find_quantiser(tools)
-    whole = target.with_name(f"{target.stem}.f16.gguf")
+    whole = target.with_name(f"{target.stem}.16.gguf")
     try:
-        convert(source, whole, "f16")
+        convert(source, whole, "auto")  # bf16 or f16, as the weights are: nothing is rounded twice
+        converted()
         quantise(whole, target, quant)
     finally:
         whole.unlink(missing_ok=True)

@@ -20,13 +20,16 @@ WEIGHTS = ("*.safetensors", "*.safetensors.index.json")
 FAST_TOKENIZER = "PreTrainedTokenizerFast"
 
 
-def write_model(merged: Path, folder: Path, report: Callable[[int, int], object] = lambda done, total: None):
+def write_model(
+    merged: Path, folder: Path, report: Callable[[int, int], object] = lambda done, total: None, link: bool = False
+):
     """Fill the empty `folder` from the merged model; returns that model's tokenizer.
 
-    `report` gets (bytes done, all) while weights are written. Raises UserError for a model that needs code of its own.
+    `report` gets (bytes done, all) while weights are written. `link` puts links where weights stay as they are: for a
+    folder that is read here and removed. Raises UserError for a model that needs code of its own.
     """
     config = read_json(merged / "config.json", tr("run make merge", "请先运行 make merge"))
-    files = sorted(path for pattern in WEIGHTS for path in merged.glob(pattern))
+    files = find_weights(merged)
     total = sum(path.stat().st_size for path in files)
     if config.get("model_type") == "internlm2":
         rewrite_weights(find_tensors(merged), config, folder, lambda done: report(min(done, total), total))
@@ -35,7 +38,10 @@ def write_model(merged: Path, folder: Path, report: Callable[[int, int], object]
     else:
         done = 0
         for path in files:
-            shutil.copyfile(path, folder / path.name)
+            if link:
+                (folder / path.name).symlink_to(path.resolve())
+            else:
+                shutil.copyfile(path, folder / path.name)
             done += path.stat().st_size
             report(done, total)
         written = config
@@ -52,6 +58,17 @@ def write_model(merged: Path, folder: Path, report: Callable[[int, int], object]
     write_json(folder / "config.json", written)
     write_generation_config(merged, folder, find_end_tokens(tokenizer))
     return tokenizer
+
+
+def remove_weights(folder: Path) -> None:
+    """Remove the weights from a folder that `write_model` filled; tokenizer and configs stay."""
+    for path in find_weights(folder):
+        path.unlink()
+
+
+def find_weights(folder: Path) -> list[Path]:
+    """The files of a model folder that hold weights, and their index."""
+    return sorted(path for pattern in WEIGHTS for path in folder.glob(pattern))
 
 
 def write_tokenizer(merged: Path, folder: Path):

