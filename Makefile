@@ -118,7 +118,7 @@ bench-data: | $(PY) ## the data stage against the published script | 数据步�
 	@$(PY) -m recipe.bench_data
 bench-loss: | $(PY) ## how far loss curves differ, for the band | 测量损失曲线的差异范围 | NEW_NAME
 	@$(PY) -m recipe.bench_loss
-bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B 下与 stock、fast、其他训练器比较 | NEW_NAME BUILD
+bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B 下与 stock、fast、其他训练器比较 | NEW_NAME BUILD RIVALS
 	@$(PY) -m recipe.bench_gpu
 bench-small: | $(PY) ## a real base on this machine beside a plain PEFT loop | 本机训练真实小基座，与普通 PEFT 循环比较 | MODEL SRC NEW_NAME BUILD FORCE
 	@$(PY) -m recipe.bench_small

@@ -1,9 +1,9 @@
 """make bench-gpu: tokens per second, memory and model FLOP utilisation at 7B on this machine's GPU, side by side.
 
 One random base of the real shape, the shipped rows in packs of 2048 tokens, batch 1. Trained through make's own stages:
-stock as the lesson has it (DeepSpeed ZeRO-2), stock without DeepSpeed, fast in 24 GB, fast in 16 GB. With the packages
-of requirements-bench.txt on PYTHONPATH also TRL and LLaMA-Factory (lesson/bench/rivals.py) on the same base, rows, LoRA
-and batch. Prints a table and writes BUILD/bench-gpu/figures.json.
+stock as the lesson has it (DeepSpeed ZeRO-2), stock without DeepSpeed, and the variants of fast. Then those of the trainers
+RIVALS (unsloth trl axolotl nemo; none for none) that are installed, each in .venv-rivals/NAME, on the same rows, LoRA and
+batch; of one that is not, what to type is said. Prints a table and writes BUILD/bench-gpu/figures.json.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lesson.bench.gpu import lines_of, measure_trainers
 from lesson.core import cli
 from lesson.core.settings import ROOT, Values
 
-SETTINGS = ("BUILD", "NEW_NAME")
+SETTINGS = ("BUILD", "NEW_NAME", "RIVALS")
 
 
 def stage(values: Values) -> int:

@@ -34,7 +34,7 @@ PROCESSES = {
     "lesson.export.engine_process",
     "lesson.submission.rerun",
 }
-PROCESSES |= {"lesson.bench.rivals", "lesson.bench.plain_peft"}
+PROCESSES |= {"lesson.bench.rival_trainers", "lesson.bench.plain_peft"}
 # What judges rows, configs and submissions: no package beside these, and not the text that the tiny base learns.
 LIGHT = ("recipe.check", "recipe.validate", "recipe.check_config")
 LIGHT_PACKAGES = {"jsonschema", "numpy", "tokenizers", "tqdm", "zstandard", "datasketch", "pypinyin"}

@@ -2,37 +2,34 @@
 
 One random base of the real shape, the shipped rows in packs of 2048 tokens, batch 1. Trained through make's own stages:
 stock as the lesson has it (DeepSpeed ZeRO-2), stock without DeepSpeed, fast in 24 GB, in 16 GB, with the base in 8 bits, and
-with a whole card. With the packages
-of requirements-bench.txt on PYTHONPATH also TRL and LLaMA-Factory (lesson/bench/rivals.py) on the same base, rows, LoRA
-and batch.
+with a whole card. Then the trainers that RIVALS names and that are installed (lesson/bench/rivals.py), on the same rows, LoRA
+and batch and a base of the same sizes in Llama's layout.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesson.bench import smoke
+from lesson.bench import rivals, smoke
 from lesson.bench.stages import run_stage
 from lesson.core import layout
-from lesson.core.files import read_json, write_json
+from lesson.core.files import write_json
 from lesson.core.machine import gpu_name
-from lesson.core.messages import tr
+from lesson.core.messages import UserError, tr
 from lesson.core.processes import run_process
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
 from lesson.model.shape import Shape
 from lesson.runs.curve import CURVE, read_curve
 from lesson.runs.folder import find_last_run
-from lesson.training.memory import CUDA_CONTEXT
 
 LENGTH = 2048  # tokens of a pack
 VARIANTS: dict[str, dict[str, str]] = {
@@ -50,7 +47,9 @@ VARIANTS: dict[str, dict[str, str]] = {
         "EPOCHS": "4",
     },
 }
-RIVALS = ("trl", "llamafactory")
+# bfloat16 FLOP/s without sparsity in NVIDIA's data sheets, by what a GPU's name holds:
+# https://www.nvidia.com/en-us/data-center/h100/, …/h200/, …/a100/
+DATA_SHEET = {"H200": 989e12, "H100 PCIe": 756e12, "H100 NVL": 835e12, "H100": 989e12, "A100": 312e12}
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,13 @@ class GpuFigures:
 
     gpu: str
     product_rate: float  # bfloat16 FLOP/s of a matrix product
+    data_sheet: float | None  # the same as the maker states it
     trainers: dict[str, dict]
     file: Path
 
 
 def measure_trainers(values: Values, report: Callable[[str], object]) -> GpuFigures:
-    """Train with each of VARIANTS and RIVALS below BUILD/bench-gpu, whose figures.json then holds the figures.
+    """Train with each of VARIANTS and of the rivals below BUILD/bench-gpu, whose figures.json then holds the figures.
 
     Raises UserError when one fails.
     """
@@ -80,44 +80,81 @@ def measure_trainers(values: Values, report: Callable[[str], object]) -> GpuFigu
         report(name)
         trainers[name] = train_variant(root / "run", base, variables)
         report(short_json(trainers[name]))
-    for name in RIVALS:
-        if importlib.util.find_spec(name) is None:
-            report(
-                tr(f"{name}: not installed, see requirements-bench.txt", f"{name}：未安装，见 requirements-bench.txt")
-            )
-            continue
-        trainers[name] = train_rival(name, root, base, layout.changed_rows(root / "run"))
-        report(f"{name} {short_json(trainers[name])}")
-    rate = (rate + measure_product()) / 2
-    add_ratios(trainers, rate)
-    gpu, file = gpu_name(), root / "figures.json"
-    write_json(file, {"gpu": gpu, "product_rate": rate, "trainers": trainers})
     shutil.rmtree(base)
-    return GpuFigures(gpu, rate, trainers, file)
+    trainers |= measure_rivals(values.rivals, root, layout.changed_rows(root / "run"), report)
+    rate = (rate + measure_product()) / 2
+    gpu, file = gpu_name(), root / "figures.json"
+    sheet = data_sheet_rate(gpu)
+    add_ratios(trainers, rate, sheet)
+    write_json(file, {"gpu": gpu, "product_rate": rate, "data_sheet": sheet, "trainers": trainers})
+    return GpuFigures(gpu, rate, sheet, trainers, file)
 
 
-def add_ratios(trainers: dict[str, dict], rate: float) -> None:
-    """Add to each trainer's figures how many times the first's tokens per second it has, and its FLOP utilisation."""
+def data_sheet_rate(gpu: str) -> float | None:
+    """What the maker of the GPU of that name states; None where DATA_SHEET does not know it."""
+    return next((rate for name, rate in DATA_SHEET.items() if re.search(rf"\b{name}\b", gpu)), None)
+
+
+def measure_rivals(names: Sequence[str], root: Path, rows: Path, report: Callable[[str], object]) -> dict[str, dict]:
+    """The figures of those of the trainers `names` that are installed, on a base that is built in `root` and removed.
+
+    One that fails is reported and left out: it is not ours to mend, and the others count.
+    """
+    for name in names:
+        if not rivals.interpreter_of(name):
+            title, command = rivals.RIVALS[name].title, rivals.how_to_install(name)
+            report(
+                tr(
+                    f"{title} is not installed; to measure it, type: {command}",
+                    f"{title} 未安装；要测量它，请输入：{command}",
+                )
+            )
+    installed = [name for name in names if rivals.interpreter_of(name)]
+    if not installed:
+        return {}
+    base = random_base.build_random_llama(root / "llama")
+    packs, found = root / "packs.jsonl", {}
+    rivals.write_packs(base, rows, packs, LENGTH)
+    for name in installed:
+        for variant in rivals.RIVALS[name].variants:
+            row = f"{rivals.RIVALS[name].title}, {variant}"
+            try:
+                found[row] = rivals.train_rival(name, variant, root, base, packs, LENGTH)
+                report(f"{row} {short_json(found[row])}")
+            except UserError as error:
+                report(f"{row}: {error}")
+    shutil.rmtree(base)
+    return found
+
+
+def add_ratios(trainers: dict[str, dict], rate: float, sheet: float | None) -> None:
+    """Add to each trainer's figures how many times the first's tokens per second it has, and its FLOP utilisation: of the
+    measured `rate` of products, and of the data `sheet`'s."""
     first = next(iter(trainers.values()))["tokens_per_second"]
     flops = count_model_flops(smoke.SHAPE, 1)
     for figures in trainers.values():
         figures["over_stock"] = figures["tokens_per_second"] / first
         figures["mfu"] = flops * figures["tokens_per_second"] / rate
+        figures["mfu_of_sheet"] = flops * figures["tokens_per_second"] / sheet if sheet else None
 
 
 def lines_of(found: GpuFigures) -> list[str]:
     """The GPU, and the table in Markdown."""
     lines = [
-        f"{found.gpu}, bf16 product {found.product_rate / 1e12:.0f} TFLOP/s",
-        "| trainer | tokens/s | over stock | MFU | peak (torch) | GPU memory used | first step |",
-        "|---|---|---|---|---|---|---|",
+        f"{found.gpu}, bf16 product {found.product_rate / 1e12:.0f} TFLOP/s"
+        + (f", {found.data_sheet / 1e12:.0f} in the data sheet" if found.data_sheet else ""),
+        "| trainer | tokens/s | over stock | MFU | of the data sheet | peak (torch) | GPU memory used | first step |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, f in found.trainers.items():
         first = f"{f['first_step']:.0f} s" if f["first_step"] else "–"
+        sheet = f"{f['mfu_of_sheet']:.1%}" if f["mfu_of_sheet"] else "–"
         lines.append(
-            f"| {name} | {f['tokens_per_second']:.0f} | {f['over_stock']:.2f} | {f['mfu']:.1%} | {f['peak'] / 1e9:.1f} GB "
-            f"| {f['used'] / 1e9:.1f} GB | {first} |"
+            f"| {name} | {f['tokens_per_second']:.0f} | {f['over_stock']:.2f} | {f['mfu']:.1%} | {sheet} "
+            f"| {f['peak'] / 1e9:.1f} GB | {f['used'] / 1e9:.1f} GB | {first} |"
         )
+    versions = {name: f["versions"] for name, f in found.trainers.items() if f.get("versions")}
+    lines += [f"{name}: {', '.join(f'{p} {v}' for p, v in packages.items())}" for name, packages in versions.items()]
     return lines
 
 
@@ -179,22 +216,4 @@ def train_variant(build: Path, base: Path, variables: dict[str, str]) -> dict:
         "used": smoke.used_memory(run),
         "first_step": first,
         "loss": [s["loss"] for s in steps],
-    }
-
-
-def train_rival(name: str, folder: Path, base: Path, data: Path) -> dict:
-    """The figures of another trainer, which lesson/bench/rivals.py runs in a process of its own. Raises UserError."""
-    out = folder / f"{name}.json"
-    command = [sys.executable, "-m", "lesson.bench.rivals", name, "--model", str(base), "--data", str(data)]
-    command += ["--length", str(LENGTH), "--steps", "20", "--out", str(out)]
-    run_process(command, folder=ROOT).require_success(name)
-    result = read_json(out, "")
-    return {
-        "seconds": LENGTH / result["tokens_per_second"],
-        "tokens_per_second": result["tokens_per_second"],
-        "peak": result["peak_memory"],
-        "used": result["peak_reserved"] + int(CUDA_CONTEXT),
-        "first_step": None,
-        "loss": result["loss"],
-        "versions": result["versions"],
     }

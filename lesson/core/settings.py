@@ -63,6 +63,20 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return check
 
 
+def some_of(*choices: str) -> Callable[[str], tuple[str, ...]]:
+    """Several of the choices, a blank or a comma between two, in the order typed; `none` for none of them."""
+
+    def check(text: str) -> tuple[str, ...]:
+        typed = tuple(dict.fromkeys(text.replace(",", " ").split()))
+        if typed == ("none",):
+            return ()
+        if not typed or set(typed) - set(choices):
+            raise ValueError(tr("none, or some of ", "none，或以下若干个：") + ", ".join(choices))
+        return typed
+
+    return check
+
+
 def integer(low: int, high: int) -> Callable[[str], int]:
     def check(text: str) -> int:
         try:
@@ -200,6 +214,7 @@ KINDS_WITH_LIMITS: dict[str, Callable[..., Callable[[str], object]]] = {
     "integer": integer,
     "number": number,
     "choice": one_of,
+    "choices": some_of,
 }
 
 

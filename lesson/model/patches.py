@@ -6,7 +6,7 @@ TURN_STARTS = ("<|im_start|>", "<|start_header_id|>")
 
 
 def patch_bitsandbytes() -> None:
-    """The part of `patch_all` that lets transformers and bitsandbytes quantise; lesson/bench/rivals.py needs it alone."""
+    """The part of `patch_all` that lets transformers and bitsandbytes quantise; the evaluation needs it alone."""
     # transformers 4.48 calls .discard() on bitsandbytes' devices, a frozenset since 0.46, and knows the CPU only
     # through Intel's extension. bitsandbytes has CPU kernels of its own now, so there is nothing to refuse.
     from transformers.integrations import bitsandbytes as integration

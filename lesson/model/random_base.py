@@ -1,7 +1,7 @@
 """A stand-in for InternLM2.5-7B-Chat where its weights cannot be had: the same shape with random weights.
 
 It costs what the real one costs in time and memory, and learns nothing that means anything. Used by `make smoke-7b` and
-`make bench-gpu`. 7.74 billion parameters in bfloat16 are 15.5 GB on disk.
+`make bench-gpu`, which gives the other trainers the same sizes in Llama's layout: they do not know InternLM2. 7.74 billion parameters in bfloat16 are 15.5 GB on disk.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lesson.core.files import replace_folder, temporary_folder
 from lesson.core.messages import UserError, tr
 from lesson.model.known_bases import SIZES_7B
-from lesson.model.tiny_base import install_base
+from lesson.model.tiny_base import SHIPPED, copy_files, install_base
 
 # internlm/internlm2_5-7b-chat, config.json
 SIZES = {**SIZES_7B, "max_position_embeddings": 32768, "rope_theta": 1000000, "torch_dtype": "bfloat16"}
+LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "attention_bias": False, "mlp_bias": False}
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 NEEDED = 20 << 30  # bytes of disk
 
 
@@ -26,6 +29,28 @@ def build_random_base(folder: Path) -> Path:
 
     Raises UserError without a CUDA GPU (16 GB of its memory are needed) or when the disk is too small.
     """
+
+    def start(model: Path) -> dict:
+        install_base(model)
+        (model / "model.safetensors").unlink()
+        return json.loads((model / "config.json").read_text(encoding="utf-8")) | SIZES
+
+    return build_base(folder, start)
+
+
+def build_random_llama(folder: Path) -> Path:
+    """Make `folder` a base of the same sizes and tokenizer in Llama's layout, as build_random_base does."""
+    return build_base(folder, start_llama)
+
+
+def start_llama(model: Path, sizes: Mapping[str, object] = SIZES) -> dict:
+    """Put the tiny base's tokenizer into the folder `model`; the config of a Llama of `sizes`."""
+    copy_files([SHIPPED / name for name in TOKENIZER], model)
+    return {**LLAMA, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2, "rms_norm_eps": 1e-5, **sizes}
+
+
+def build_base(folder: Path, start: Callable[[Path], dict]) -> Path:
+    """Make `folder` a base with random weights: `start` puts into a folder what is beside them, and gives the config."""
     import torch
 
     if not torch.cuda.is_available():
@@ -52,9 +77,7 @@ def build_random_base(folder: Path) -> Path:
             tr("set BUILD to another disk", "请把 BUILD 设到别的磁盘"),
         )
     with temporary_folder(folder) as temporary:
-        install_base(temporary / "model")
-        (temporary / "model" / "model.safetensors").unlink()
-        config = json.loads((temporary / "model" / "config.json").read_text(encoding="utf-8")) | SIZES
+        config = start(temporary / "model")
         (temporary / "model" / "config.json").write_text(json.dumps(config, indent=2), encoding="utf-8")
         torch.manual_seed(0)
         torch.set_default_dtype(torch.bfloat16)
