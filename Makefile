@@ -28,7 +28,7 @@ export PYTHONUTF8 = 1
 COMPILE := uv pip compile -q --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-emit-index-url --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-check setup-export doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval export push submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-small bench-export smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock bump updates web serve screenshots
+.PHONY: help setup setup-check setup-export doctor data check-data stats synth ask model preview config check-config estimate train runs compare compare-loss golden-loss convert merge eval export push submission check check-all chat all base bench bench-names bench-data bench-loss bench-check bench-gpu bench-gpus bench-small bench-export smoke-7b wheelhouse fuzz golden docs test test-fast mutants lint lock bump updates web serve screenshots
 
 help:
 	@$(PYTHON) -m recipe.help
@@ -120,6 +120,8 @@ bench-loss: | $(PY) ## how far loss curves differ, for the band | 测量损失�
 	@$(PY) -m recipe.bench_loss
 bench-gpu: | $(PY) ## stock, fast and other trainers at 7B, side by side | 7B 下与 stock、fast、其他训练器比较 | NEW_NAME BUILD RIVALS
 	@$(PY) -m recipe.bench_gpu
+bench-gpus: | $(PY) ## how training grows with the GPUs of this host, at 7B | 7B 训练速度随本机显卡数的变化 | BUILD
+	@$(PY) -m recipe.bench_gpus
 bench-small: | $(PY) ## a real base on this machine beside a plain PEFT loop | 本机训练真实小基座，与普通 PEFT 循环比较 | MODEL SRC NEW_NAME BUILD FORCE
 	@$(PY) -m recipe.bench_small
 bench-export: | $(PY) ## seconds and memory of exporting a random 7B | 导出随机 7B 模型的用时和内存 | MODEL FORMAT QUANT BUILD

@@ -1,6 +1,6 @@
 """make golden-loss: the loss curve of a finished run, in full precision, as a golden that later runs are held against.
 
-Reads the current run (or A=, a run's ID or folder); writes golden/loss/PROFILE[-SPEED]-MACHINE.json
+Reads the current run (or A=, a run's ID or folder); writes golden/loss/PROFILE[-SPEED][-N-ranks]-MACHINE.json
 (schemas/loss.schema.json). The comparison is lesson/runs/loss_band.py.
 """
 

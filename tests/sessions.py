@@ -86,6 +86,26 @@ def steps(run: Run) -> int:
     return max(len(read_curve(run.work_dir / CURVE)) - 1, 0)
 
 
+def points(run: Run) -> list[tuple[int, float]]:
+    """(step, loss) of the run's curve."""
+    return [(line["step"], line["loss"]) for line in read_curve(run.work_dir / CURVE)[1:]]
+
+
+def ranks_of(pid: int) -> dict[str, int]:
+    """{RANK: process ID} of the trainers below process `pid`."""
+    found, waiting = {}, [pid]
+    while waiting:
+        folder = Path(f"/proc/{waiting.pop()}")
+        variables = dict(v.split("=", 1) for v in (folder / "environ").read_text().split("\0") if "=" in v)
+        if "RANK" in variables and "GROUP_RANK" in variables:
+            found[variables["RANK"]] = int(folder.name)
+            continue
+        waiting += [
+            int(child) for task in (folder / "task").iterdir() for child in (task / "children").read_text().split()
+        ]
+    return found
+
+
 def main() -> None:
     import xtuner.tools.train  # noqa: F401 (what takes the time)
 

@@ -1,4 +1,4 @@
-"""A finished run's loss curve as a golden: golden/loss/PROFILE[-SPEED]-MACHINE.json (schemas/loss.schema.json)."""
+"""A finished run's loss curve as a golden: golden/loss/PROFILE[-SPEED][-N-ranks]-MACHINE.json (schemas/loss.schema.json)."""
 
 from __future__ import annotations
 
@@ -80,9 +80,10 @@ def hash_config(path: Path) -> str:
 
 
 def golden_path(record: dict) -> Path:
-    """Where the golden of a run with this record lies: golden/loss/PROFILE[-SPEED]-MACHINE.json."""
-    speed = record.get("speed") or "stock"
-    parts = [record["profile"], *([] if speed == "stock" else [speed]), machine_type_of(record)]
+    """Where the golden of a run with this record lies: golden/loss/PROFILE[-SPEED][-N-ranks]-MACHINE.json."""
+    speed, ranks = record.get("speed") or "stock", record.get("processes") or 1
+    how = ([] if speed == "stock" else [speed]) + ([] if ranks == 1 else [f"{ranks}-ranks"])
+    parts = [record["profile"], *how, machine_type_of(record)]
     return GOLDENS / ("-".join(parts) + ".json")
 
 

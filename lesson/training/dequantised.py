@@ -13,6 +13,8 @@ from xtuner.model import SupervisedFinetune
 class DequantisedFinetune(SupervisedFinetune):
     """SupervisedFinetune with an unpacked base, all activations kept, and torch's fused attention."""
 
+    FLAT_GRADIENTS = True  # on several ranks: lesson/training/data_parallel.py
+
     def __init__(self, *arguments, **keywords) -> None:
         super().__init__(*arguments, use_activation_checkpointing=False, **keywords)
 

@@ -57,15 +57,27 @@ def main(arguments: list[str]) -> int:
         patches.patch_all_tools()
         module = importlib.import_module(TOOLS[tool])
     sys.argv = [TOOLS[tool], *rest]
+    status = 0
     try:
         module.main()
     except Diverged as error:
         print(f"recipe: diverged at {error}", file=sys.stderr)
-        return DIVERGED
+        status = DIVERGED
     except UserError as error:
         print(f"recipe: {error}", file=sys.stderr)
         return 2
-    return 0
+    leave_group()
+    return status
+
+
+def leave_group() -> None:
+    """End the process group in which several ranks trained: torch warns about one that is left to the end of the process,
+    and NCCL's threads may still use what the process frees. All ranks come here, for they diverge together; after any
+    other error the others may be waiting, and this would wait for them."""
+    from torch import distributed
+
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

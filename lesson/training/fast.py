@@ -200,6 +200,8 @@ class FastFinetune(SupervisedFinetune):
     multiply the format.
     """
 
+    FLAT_GRADIENTS = True  # on several ranks: lesson/training/data_parallel.py
+
     def __init__(self, *arguments, kept_bytes: int = 0, base_dtype: str = "", gpu_memory: int = 0, **keywords) -> None:
         self.kept_bytes, self.gpu_memory = kept_bytes, gpu_memory
         self.base_dtype = BASE_DTYPES[base_dtype] if base_dtype else None

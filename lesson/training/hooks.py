@@ -25,20 +25,23 @@ TRACE_TABLE, TRACE_FILE = "trace.txt", "trace.json.gz"  # in work_dir
 
 def add_hooks(runner) -> None:
     """Give a Runner our hooks just before it trains: the config stays the lesson's."""
-    if dist.get_world_size() > 1:
-        runner.register_hook(MeanLossHook(), priority="HIGHEST")  # before those that log
+    ranks = MeanLossHook() if dist.get_world_size() > 1 else None
+    if ranks:
+        runner.register_hook(ranks, priority="HIGHEST")  # before those that log
     # Before the checkpoint of the same step: a run that goes on from one has the line of its step, whenever it was killed.
-    runner.register_hook(CurveHook(), priority="LOW")
+    runner.register_hook(CurveHook(ranks), priority="LOW")
     if os.environ.get(environment.TRACE):
         runner.register_hook(TraceHook(), priority="VERY_LOW")
 
 
 class CurveHook(Hook):
-    """Writes the curve, keeps the random state in the checkpoint, stops a run that diverges."""
+    """Writes the curve, keeps the random state in the checkpoint, stops a run that diverges. `ranks` is there where
+    several processes train."""
 
     priority = "LOW"
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: MeanLossHook | None = None) -> None:
+        self.ranks = ranks
         self.restore: dict | None = None
         self.file = None
 
@@ -73,7 +76,7 @@ class CurveHook(Hook):
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         loss = float(outputs["loss"])
         step = runner.iter + 1
-        tokens = sum_over_ranks(int(data_batch["data"]["input_ids"].numel()) if data_batch else 0)
+        tokens = self.ranks.tokens if self.ranks else count_tokens(data_batch)
         if self.rank0:
             line = {
                 "step": step,
@@ -124,8 +127,11 @@ class MeanLossHook(Hook):
     """With several processes: one loss for all of them, in the curve, in XTuner's log and for stopping a diverging run.
 
     Each rank computes the mean loss of its own samples, and the gradients that are averaged are those of that loss;
-    so what is logged is the mean over ranks. Without it rank 0's samples alone would be logged.
+    so what is logged is the mean over ranks. Without it rank 0's samples alone would be logged. `tokens` are those of
+    all ranks in the last step.
     """
+
+    tokens = 0
 
     def before_train(self, runner) -> None:
         steps = dist.all_gather(torch.tensor([runner.iter]))
@@ -133,16 +139,17 @@ class MeanLossHook(Hook):
             raise RuntimeError(f"ranks begin at different steps {steps}: BUILD must be one folder for all nodes")
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        loss = outputs["loss"].detach().clone()
-        dist.all_reduce(loss, op="mean")
-        outputs["loss"] = loss
+        # One call and one wait a step, in float64, which holds a loss and a count exactly.
+        loss = outputs["loss"].detach()
+        sums = torch.stack([loss.double(), torch.tensor(count_tokens(data_batch)).to(loss.device).double()])
+        dist.all_reduce(sums)
+        total, tokens = sums.tolist()
+        outputs["loss"], self.tokens = torch.tensor(total / dist.get_world_size(), dtype=loss.dtype), int(tokens)
 
 
-def sum_over_ranks(count: int) -> int:
-    """The sum of `count` over all ranks. Every rank has to call it."""
-    summed = torch.tensor([count])
-    dist.all_reduce(summed)
-    return int(summed)
+def count_tokens(batch: dict | None) -> int:
+    """The tokens of a step's batch, padding among them."""
+    return int(batch["data"]["input_ids"].numel()) if batch else 0
 
 
 def random_state() -> dict:

@@ -20,7 +20,7 @@ from lesson.runs.folder import Run
 from lesson.training.deepspeed import single_process_environment
 from lesson.training.inputs import TrainingInputs
 from lesson.training.progress import Display, follow_training
-from lesson.training.ranks import engine_command
+from lesson.training.ranks import engine_command, host_environment
 from lesson.training.tracker import write_engine_config
 
 
@@ -46,7 +46,7 @@ def run_engine(values: Values, run: Run, inputs: TrainingInputs, display: Displa
         if last:
             tool += ["--resume", str(last)]
             display.report(tr(f"resuming at step {resumed}", f"从第 {resumed} 步继续"))
-        environment = engine_environment(values)
+        environment = engine_environment(values) | host_environment(values)
         if inputs.deepspeed:
             tool += ["--deepspeed", inputs.deepspeed]
             environment.update(single_process_environment())  # torchrun gives each of several processes its own

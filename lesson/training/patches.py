@@ -29,6 +29,7 @@ def patch_training() -> None:
     """What training alone needs."""
     patch_first_tokens()
     train_in_ranks_on_cpu()
+    average_gradients_at_once()
     call_hooks_with_deepspeed()
     if os.environ.get(environment.NO_FIRST_ANSWERS):
         skip_first_answers()
@@ -89,6 +90,24 @@ def train_in_ranks_on_cpu() -> None:
         from deepspeed.comm.torch import TorchBackend
 
         TorchBackend.all_gather_into_tensor = torch.no_grad()(TorchBackend.all_gather_into_tensor)
+
+
+def average_gradients_at_once() -> None:
+    """Models that compute SPEED=fast on several ranks are wrapped by lesson/training/data_parallel.py, not by torch's DDP.
+
+    Only those: stock stays what the lesson runs. They say so by FLAT_GRADIENTS.
+    """
+    from mmengine.device import get_device
+    from mmengine.runner import Runner
+
+    def wrap_model(self, settings, model, original=Runner.wrap_model):
+        if settings is None and self.distributed and getattr(model, "FLAT_GRADIENTS", False):
+            from lesson.training.data_parallel import FlatDataParallel
+
+            return FlatDataParallel(model.to(get_device()))
+        return original(self, settings, model)
+
+    Runner.wrap_model = wrap_model
 
 
 def call_hooks_with_deepspeed() -> None:

@@ -7,7 +7,10 @@ keeps the record. Everything else is PyTorch's, XTuner's and DeepSpeed's.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
+import struct
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,11 +36,51 @@ def engine_command(values: Values, tool: list[str]) -> list[str]:
     ]
 
 
+def module_command(processes: int, module: str, arguments: list[str]) -> list[str]:
+    """The command line that runs a Python module in several processes of this machine through torchrun."""
+    return [
+        *(sys.executable, "-m", "lesson.training.torchrun", "--nproc-per-node", str(processes)),
+        *("--master-addr", "127.0.0.1", "--master-port", free_port(), "-m", module, *arguments),
+    ]
+
+
 def free_port() -> str:
     """A TCP port of this machine that nothing listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return str(free.getsockname()[1])
+
+
+def host_environment(values: Values) -> dict[str, str]:
+    """What the ranks of several machines need to find each other beside torchrun's own variables.
+
+    Without a name gloo takes the address that the machine's own name stands for: often 127.0.0.1, where no other machine
+    comes. NCCL looks through the network interfaces itself (NCCL_SOCKET_IFNAME chooses).
+    """
+    if values.nnodes == 1 or os.environ.get("GLOO_SOCKET_IFNAME"):
+        return {}
+    name = interface_towards(values.master_addr)
+    return {"GLOO_SOCKET_IFNAME": name} if name else {}
+
+
+def interface_towards(address: str) -> str | None:
+    """The name of the network interface by which this machine reaches `address`, IPv4 or a host's name; its own included.
+    None where it reaches none, or on a system that does not tell."""
+    try:
+        import fcntl
+
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))  # sends nothing
+            own = probe.getsockname()[0]
+            for _, name in socket.if_nameindex():
+                with contextlib.suppress(OSError):  # an interface without an IPv4 address
+                    # SIOCGIFADDR of <linux/sockios.h> fills a struct ifreq: 16 bytes of name, then a sockaddr_in
+                    answer = fcntl.ioctl(probe.fileno(), 0x8915, struct.pack("256s", name.encode()[:15]))
+                    if socket.inet_ntoa(answer[20:24]) == own:
+                        return name
+    except (OSError, ImportError):
+        pass
+    return None
 
 
 def refuse_impossible_ranks(values: Values, summary: dict, source: Path, deepspeed: str | None) -> None:

@@ -183,6 +183,8 @@ class SmallFinetune(SupervisedFinetune):
     Raises NotImplementedError for `use_varlen_attn`.
     """
 
+    FLAT_GRADIENTS = True  # on several ranks: lesson/training/data_parallel.py
+
     def __init__(self, *arguments, **keywords) -> None:
         # Gradients below 1e-38 cost a processor ten times the time of others, and count for nothing. Before the first
         # parallel loop, for its threads take the flag over from this one.

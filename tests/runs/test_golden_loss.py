@@ -43,6 +43,12 @@ def test_the_fast_variant_has_a_golden_of_its_own(make_record):
     assert paths == ["tiny-some-cpu-1-2-3-avx2.json"] * 2 + ["tiny-fast-some-cpu-1-2-3-avx2.json"]
 
 
+def test_several_ranks_have_a_golden_of_their_own(make_record):
+    """Each computes a part of the batch, and their gradients are summed in another order."""
+    paths = [golden_path(make_record(processes=n, speed="fast")).name for n in (1, 2)]
+    assert paths == ["tiny-fast-some-cpu-1-2-3-avx2.json", "tiny-fast-2-ranks-some-cpu-1-2-3-avx2.json"]
+
+
 def test_every_shipped_golden_is_valid_has_its_name_and_is_as_long_as_it_says():
     rules = json.loads((ROOT / "schemas" / "loss.schema.json").read_text())
     Draft7Validator.check_schema(rules)

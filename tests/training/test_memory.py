@@ -64,3 +64,4 @@ def test_memory_moves_the_right_way():
     assert peak(tokens=4096) > peak() > peak(tokens=512)
     assert peak(quantized=False) > peak() and peak(checkpointing=False) > peak() and peak(optimizer_bytes=2) < peak()
     assert peak(zero=3, world_size=8) < peak(zero=2, world_size=8) < peak(zero=2)
+    assert peak(fast=True, world_size=2) == peak(fast=True) + 4 * lora  # lesson/training/data_parallel.py

@@ -53,6 +53,17 @@ def test_all_nodes_agree_on_a_port_and_one_machine_takes_a_free_one():
     assert 1024 <= int(port(NPROC_PER_NODE="2")) <= 65535
 
 
+def test_gloo_is_told_the_interface_towards_machine_0_unless_the_user_did(monkeypatch):
+    """Else it takes the address that the machine's own name stands for, often 127.0.0.1."""
+    monkeypatch.delenv("GLOO_SOCKET_IFNAME", raising=False)
+    two = {"NNODES": "2", "NODE_RANK": "1"}
+    assert ranks.host_environment(values(**two, MASTER_ADDR="127.0.0.1")) == {"GLOO_SOCKET_IFNAME": "lo"}
+    assert ranks.host_environment(values(**two, MASTER_ADDR="nowhere.invalid")) == {}
+    assert ranks.host_environment(values(NPROC_PER_NODE="2")) == {}
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "eth7")
+    assert ranks.host_environment(values(**two, MASTER_ADDR="127.0.0.1")) == {}
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
