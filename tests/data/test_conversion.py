@@ -223,3 +223,9 @@ def test_what_may_be_lost_is_lost_when_it_is_dropped():
     odd = {"id": 1, "conversation": [{"weight": 2, **PLAIN}]}
     assert written(odd, "messages")[2] == {"id": "$.id", "weight": "$.conversation[0].weight"}
     assert written(odd, "messages", {"id", "weight"}) == {"messages": MESSAGES}
+
+
+def test_the_key_that_is_told_is_the_first_message_s():
+    mixed = [{"from": "gpt", "value": "a"}, {"role": "assistant", "content": "b"}]
+    assert becomes({"messages": mixed}, "messages")[0] == "$.messages[0].from"
+    assert becomes({"messages": mixed[::-1]}, "messages")[0] == "$.messages[0].role"

@@ -229,3 +229,44 @@ def test_rows_become_what_xtuners_own_map_functions_make_of_them():
     for more, output in (("c", "b"), ("c", "<nooutput>")):
         row = {"instruction": "a", "input": more, "output": output}
         assert convert_to_xtuner(row, "alpaca") == alpaca_map_fn(row)
+
+
+@pytest.mark.parametrize(
+    ("key", "part"),
+    [
+        ("问题", "input"), (" Question ", "input"), ("q", "input"), ("A", "output"), ("System_Prompt", "system"),
+        ("标准答案", "output"), ("客户的问题", "input"), ("用户提问内容如下", "input"), ("用户提问的内容如下", None),
+        ("问题和答案", None), ("内容", None), ("机器人回复", "output"), ("最终答复", "output"), ("questions", None),
+    ],
+)  # fmt: skip
+def test_what_the_key_of_a_pair_holds(key, part):
+    from lesson.data.formats import pair_part
+
+    assert pair_part(key) == part
+
+
+@pytest.mark.parametrize(
+    ("row", "form"),
+    [
+        ({"conversation": 1, "messages": 1}, "xtuner"), ({"messages": 1, "conversations": 1}, "messages"), ({"conversations": 1}, "sharegpt"),
+        ({"instruction": 1, "output": 1}, "alpaca"), ({"instruction": 1}, "alpaca"), ({"instruction": 1, "answer": 1}, "pairs"),
+        ({"query": 1, "response": 1}, "swift"), ({"query": 1, "answer": 1}, "pairs"), ({"query": 1}, None), ({"output": 1}, None), ([], None), ("x", None),
+    ],
+)  # fmt: skip
+def test_a_format_is_told_by_the_keys(row, form):
+    assert detect_format(row) == form
+
+
+@pytest.mark.parametrize(
+    ("head", "kind"),
+    [
+        ("[", "array"), ("\ufeff \t\r\n[1]", "array"), ("", ""), ("{}", ""), ("{}\n", ""), ("{}\n{}\n", ""), ("{\n", ""), ("{\n ", ""),
+        ('{\n"a": 1}', "pretty-printed"), ('{"a":\n1}\n', "pretty-printed"), ('{"a": 1,\n"b"', "pretty-printed"), ('{"a": [\n1', "pretty-printed"),
+        ('{"a": {\n"b"', "pretty-printed"), ('{"a": 1,\n{"b"', ""), ("{\n{", "pretty-printed"), ('{"a"\n"b"', ""), ("x\n{}", ""), ('{"a": 1} x\n{"b": 1}', ""),
+        ("{ \n{", "pretty-printed"), ('{"a": [\n {', ""),
+    ],
+)  # fmt: skip
+def test_a_document_is_told_by_its_first_lines(head, kind):
+    from lesson.data.formats import detect_document
+
+    assert detect_document(head) == kind

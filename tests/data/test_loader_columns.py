@@ -84,3 +84,96 @@ def test_the_loader_stops_where_we_say(tmp_path, monkeypatch):
                 load()
         else:
             load()
+
+
+def rules(found: list) -> list[tuple]:
+    return [(index, problem.path, problem.found) for index, problem in found]
+
+
+def test_ten_mebibytes_are_the_first_piece_and_the_next_byte_is_not():
+    assert CHUNK == 10 * 1024 * 1024
+    for size, told in (
+        (CHUNK, []),
+        (CHUNK + 1, [(0, "$", "the key 'id' with a whole number appears only after 10 MiB")]),
+    ):
+        assert rules(LoaderColumns().take_row(C(LONG, id=1), size))[-1:] == (told or [])
+
+
+def late(*early: dict) -> LoaderColumns:
+    """What was seen of the first rows; what comes now is behind the first piece."""
+    columns = LoaderColumns()
+    for row in early:
+        columns.take_row(row, 1)
+    columns.take_row(early[-1], CHUNK)
+    return columns
+
+
+def test_a_late_key_is_told_with_its_row_its_place_and_its_type():
+    columns = late(C({"input": "a", "output": "b"}))
+    text = (
+        '{"conversation": [{"input": "a", "output": "b"}]}\n' * 2
+        + '{"conversation": [{"system": "s", "input": "a", "output": "b"}]}\n'
+    )
+    told = [(2, "$.conversation", "the key 'system' with text appears only after 10 MiB")]
+    assert rules(columns.take_canonical(text, 9)) == told and columns.take_canonical(text, 9) == []
+    columns = late(C({"input": "a", "output": "b"}))
+    assert rules(columns.take_canonical(text.split("\n")[2] + "\n", 9)) == [(0, *told[0][1:])]
+    assert rules(late(C(LONG)).take_row(C({"output_with_loss": True, **LONG}), 9)) == [
+        (0, "$.conversation", "the key 'output_with_loss' with true or false appears only after 10 MiB")
+    ]
+    columns = late(C(LONG))
+    assert rules(columns.take_plain(text, C(LONG, zebra=[1.5], aim=None), 9))[1:] == [
+        (0, "$", "the key 'zebra' with [a number] appears only after 10 MiB"),
+        (0, "$", "the key 'aim' with null appears only after 10 MiB"),
+    ]
+
+
+def test_canonical_rows_of_the_first_piece_have_text_in_both_keys():
+    for key in ("input", "output"):
+        columns = LoaderColumns()
+        columns.take_canonical("", 1)
+        columns.take_canonical("", CHUNK)
+        assert columns.take_row(C({key: "late"}), 1) == [] and columns.take_row(C({key: 5}), 1) == []
+
+
+@pytest.mark.parametrize(
+    ("early", "value", "told"),
+    [
+        ([1], 2, False),
+        ([1], "x", True),
+        ([1], 1.5, True),
+        ([1], None, False),
+        ([None], None, False),
+        ([None], 1, True),
+        ([1, 1.5], True, False),
+        ([None, 1], True, True),
+        (["x"], [1], False),
+        ([{"a": 1}], {"a": 2}, False),
+        ([{"a": 1}], {"a": "x"}, True),
+        ([{"a": 1}], {"b": 1}, True),
+    ],
+)
+def test_a_type_that_the_first_piece_does_not_have_is_told(early, value, told):
+    columns = late(*(C(LONG, id=each) for each in early))
+    assert bool(columns.take_row(C(LONG, id=value), 1)) is told
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("a", "text"),
+        (True, "true or false"),
+        (1, "a whole number"),
+        (1.0, "a number"),
+        (None, "null"),
+        ([], "[]"),
+        ({}, "{}"),
+        ([1, 2, "x"], "[a whole number, text]"),
+        ({"a": {"b": {"c": {"d": {"e": 1}}}}}, "{a: {b: {c: {d: more}}}}"),
+        ({"a": {"b": {"c": {"d": 1}}}}, "{a: {b: {c: {d: a whole number}}}}"),
+        ([[[[1]]]], "[[[[a whole number]]]]"),
+        ([[[[[1]]]]], "[[[[more]]]]"),
+    ],
+)
+def test_types_are_told_four_levels_deep(value, name):
+    assert type_of(value) == name
