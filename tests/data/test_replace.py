@@ -442,3 +442,53 @@ def all_folded():
     chars = (chr(code) for code in range(0x80, sys.maxunicode + 1) if not 0xD800 <= code < 0xE000)
     pairs = ((char, unicodedata.normalize("NFKD", char).casefold()) for char in chars)
     return [(char, folded) for char, folded in pairs if re.search("[a-z]", folded)]
+
+
+def replaced_block(data: bytes, *pairs: tuple[str, str], number: int = 5) -> bytes:
+    return Replacer(pairs or [("尖米", "闻星")]).replace_block(Block(data), "f", number)
+
+
+@pytest.mark.parametrize(
+    ("data", "where", "column"),
+    [
+        (b"\xff\n", "f:5", 1),
+        (b"a\nbc\xff\n", "f:6", 3),
+        (b"a\r\nbc\xffd\n", "f:6", 3),
+        (b"a\rb\n\xff", "f:7", 1),
+        (b"ab\n\n\n   \xff\n", "f:8", 4),
+    ],
+)
+def test_what_is_not_utf_8_is_told_with_its_line_and_byte(data, where, column):
+    with pytest.raises(UserError) as told:
+        replaced_block(data)
+    assert (told.value.where, told.value.what) == (where, f"not UTF-8 at byte {column}")
+
+
+def test_an_error_is_told_in_its_line_of_the_block():
+    good = json.dumps({"conversation": [{"input": "a", "output": "尖米"}]}, ensure_ascii=False) + "\n"
+    for data in (good + good + "{\n" + good, "{}\n{}\n{\n" + good):
+        with pytest.raises(UserError) as told:
+            replaced_block(data.encode())
+        assert told.value.where == "f:7:2"
+
+
+@pytest.mark.parametrize(
+    ("old", "alone"),
+    [("尖米", True), ("Jim", True), ("尖-米", True), ("J-m", False), ("true", False), ("al", False), ("12", False), ("e", False), ("Tom1", True)],
+)  # fmt: skip
+def test_what_could_stand_outside_of_texts_is_not_replaced_as_text(old, alone):
+    assert Replacer([(old, "x")])._stands_in_texts_alone('{"a": 1}') is alone
+    assert not Replacer([("小明", "x"), (old, "y")])._stands_in_texts_alone('{"a": 1}') or alone
+    assert not Replacer([(old, "x")])._stands_in_texts_alone(f'{{"{old}": 1}}')
+
+
+@pytest.mark.parametrize(
+    ("old", "texts"), [("nu", ["\nu", "nu", "a\nnu"]), ("n", ["\n", "n"]), ("尖", ["\n尖", '"尖"']), ("Z", ["\nZ"])]
+)
+def test_a_name_that_could_begin_in_an_escape_is_replaced_in_texts_alone(old, texts):
+    rows = [{"conversation": [{"input": text, "output": "x"}]} for text in texts]
+    data = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    wanted = [{"conversation": [{"input": text.replace(old, "乙"), "output": "x"}]} for text in texts]
+    assert replaced_block(data.encode(), (old, "乙")).decode() == "".join(
+        json.dumps(row, ensure_ascii=False) + "\n" for row in wanted
+    )

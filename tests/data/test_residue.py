@@ -10,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lesson.core.findings import Findings
+from lesson.core.strict_json import child_path
+from lesson.data import residue
 from lesson.data.letters import english_words, other_forms
 from lesson.data.residue import (
     ResidueFinder,
@@ -152,3 +154,43 @@ def test_the_pinyin_of_a_name():
 def test_all_that_folds_is_known_but_for_hangul_which_folds_to_its_own_parts():
     every = {c for c in map(chr, range(0x110000)) if not "\ud800" <= c <= "\udfff" and _fold(c) != c}
     assert every - {c for c, _ in _foldings()} == {chr(i) for i in range(0xAC00, 0xD7A4)}
+
+
+def test_where_folding_is_looked_for():
+    """A table of Unicode's blocks: what lies outside folds to itself, what lies inside is looked at once a run."""
+    assert (
+        *((0x41, 0x3400), (0xA640, 0xAC00), (0xF900, 0x10D60), (0x11080, 0x11940), (0x16E40, 0x16E60)),
+        *((0x1D100, 0x1D800), (0x1E000, 0x1F300), (0x1FBF0, 0x1FBFA), (0x2F800, 0x2FA20)),
+    ) == residue._FOLDING
+
+
+def scanned(text: str, old: str = "尖米", new: str = "闻星", accepts=None) -> list[tuple]:
+    findings = Findings(ROW_RULES)
+    options = {} if accepts is None else {"accepts": accepts}
+    scan_rows([ResidueFinder(old, new)], findings, "f", 7, text, **options)
+    return [(f.line, f.path, f.rule, f.found) for f in findings.sorted()]
+
+
+def test_a_residual_is_shown_with_five_characters_on_each_side():
+    text = json.dumps(["1234567尖 米abcdefg", {"我是尖 米": "尖米"}], ensure_ascii=False)
+    assert scanned(f"{{}}\n{text}\n[]\n") == [
+        (8, "$[0]", "residue", "the old name in another form: '34567尖 米abcde'"),
+        (8, child_path("$[1]", "我是尖 米"), "residue", "the old name in another form: '我是尖 米'"),
+        (8, child_path("$[1]", "我是尖 米"), "residue", "the old name: '尖米'"),
+    ]
+
+
+def test_what_is_accepted_is_no_finding():
+    seen = []
+    text = json.dumps({"a": "123456尖米7"}, ensure_ascii=False) + "\n"
+    assert scanned(text, accepts=lambda *place: seen.append(place) or True) == []
+    assert seen == [(7, "$.a", "'23456尖米7'")]
+    assert len(scanned(text, accepts=lambda line, path, near: path != "$.a")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [("大尖米队", 0), ("尖米队", 1), ("大尖米", 1), ("大尖米队尖米", 1), ("x大尖米队x", 0), ("大尖 米队", 1)],
+)
+def test_only_what_stands_inside_the_new_name_is_none(text, left):
+    assert len(ResidueFinder("尖米", "大尖米队").find(text)) == left

@@ -117,3 +117,10 @@ def test_the_check_digit_is_that_of_iso_7064(digits):
     check = "0123456789X"[(12 - rest) % 11]
     assert [c for c in "0123456789X" if is_citizen_number(digits + c)] == [check]
     assert is_citizen_number(digits + check.lower())
+
+
+def test_a_wrong_value_is_shown_as_it_is_written():
+    [problem] = [
+        p for p in find_row_problems({"conversation": [{"input": ["闻星"], "output": "b"}]}) if p.rule == "wrong-type"
+    ]
+    assert problem.found == 'an array where a string belongs: ["闻星"]'

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from lesson.core.layout import changed_rows
 from lesson.core.messages import UserError
 from lesson.core.strict_json import BROKEN, find_paths
+from lesson.data import sources
 from lesson.data.encodings import detect_encoding
 from lesson.data.rows import LONGEST_LINE, read_rows
 from lesson.data.sources import read_document, read_source
@@ -268,3 +269,111 @@ def test_a_row_with_ten_thousand_problems_takes_no_time(place):
     status, said = call(formats, "in.json", "out.jsonl")
     assert status == 1 and "in.json:5:14: $.conversation[0].output" in said
     assert time.monotonic() - started < 10
+
+
+def entries(text: str) -> list[tuple]:
+    """(line, entry, index, problems) of the entries of a document, each problem with its place."""
+    return [
+        (row.line, row.entry, row.index, [(p.rule, p.found, *row.find_place(p.path, p.column)) for p in row.problems])
+        for row in read_document(text)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[1, 2]", [(1, 1, 0, []), (1, 2, 1, [])]),
+        ("[\n1,\n\n2\n]\n", [(2, 1, 0, []), (4, 2, 1, [])]),
+        ("[]", []),
+        ("[] [1]", [(1, 1, None, [])]),
+        ("[1] [2]", [(1, 1, 0, []), (1, 2, None, [])]),
+        ("[1],\n[2],", [(1, 1, 0, []), (2, 2, None, [])]),
+        ("1\n2", [(1, 1, None, []), (2, 2, None, [])]),
+        ("1, 2,", [(1, 1, None, []), (1, 2, None, [])]),
+        ("[[1], 2]", [(1, 1, 0, []), (1, 2, 1, [])]),
+        ("[1", [(1, 1, 0, []), (0, 1, None, [("bad-json", "a comma or ] is missing behind the entry", 1, 3)])]),
+        ("[1,\n 2 3]", [(1, 1, 0, []), (2, 2, 1, []), (0, 2, None, [("bad-json", "a comma or ] is missing behind the entry", 2, 4)])]),
+        ("[1,", [(1, 1, 0, []), (0, 2, None, [("bad-json", "] is missing at the end", 1, 3)])]),
+        ("[", [(0, 1, None, [("bad-json", "] is missing at the end", 1, 1)])]),
+        ('{"a": 1}\n{"bcdefghijklmn": x, "opqrstuvwxyz": 1}', [(1, 1, None, []), (0, 2, None, [("bad-json", 'Expecting value: …hijklmn": x, "opqrstuvwxyz": 1…', 2, 19)])]),
+        ("\n" + "9" * 5000, [(0, 1, None, [("bad-json", "an integer of thousands of digits", 2, 1)])]),
+    ],
+)  # fmt: skip
+def test_the_entries_of_a_document_and_what_is_behind_them(text, found):
+    assert [(line if line else 0, *rest) for line, *rest in entries(text)] == found
+
+
+def test_a_problem_of_an_entry_stands_in_the_lines_of_the_document():
+    text = '[\n {"a": 1},\n {"b":\n  NaN}\n]'
+    [_, (line, entry, index, problems)] = entries(text)
+    assert (line, entry, index, problems) == (3, 2, 1, [("not-finite", "NaN", 4, 3)])
+    row = list(read_document(text))[1]
+    assert row.describe("$.b", "x") == ("$[1].b", "entry 2: x") and row.find_place("$.gone") == (3, 2)
+    assert next(iter(read_document('{"a": 1}'))).describe("$.b", "x") == ("$.b", "entry 1: x")
+
+
+def test_lines_of_a_source_are_told_with_their_bytes(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\n\n{"b": "\xff"}\n' + b"x" * (LONGEST_LINE + 1) + b'\n{"c": 1}')
+    rows = list(read_source(str(path)))
+    assert [(row.line, [(p.rule, p.found, p.column) for p in row.problems]) for row in rows] == [
+        (1, []),
+        (3, [("not-utf8", "the byte 0xff", 8)]),
+        (4, [("too-long", f"more than {LONGEST_LINE} bytes", None)]),
+        (5, []),
+    ]
+
+
+def test_a_line_in_a_zip_that_is_not_utf_8_is_one_row_and_not_the_whole_file(tmp_path):
+    path = tmp_path / "a.zip"
+    path.write_bytes(packed("rows.jsonl", lines(XTUNER).encode() + '{"a": "闻"}\n'.encode("gb18030")))
+    rows = list(read_source(str(path)))
+    assert len(rows) == len(XTUNER) + 1 and rows[-1].problems[0].rule == "not-utf8"
+
+
+def test_a_document_is_bounded_also_in_a_zip(tmp_path, monkeypatch):
+    document, out = dumps(XTUNER * 50).encode(), io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.json", document)
+    for size, fine in ((len(document), True), (len(document) - 1, False)):
+        monkeypatch.setattr(sources, "LARGEST_DOCUMENT", size)
+        for name, content in (("a.json", document), ("a.zip", out.getvalue())):
+            (tmp_path / name).write_bytes(content)
+            if fine:
+                assert len(list(read_source(str(tmp_path / name)))) == 50 * len(XTUNER)
+            else:
+                with pytest.raises(UserError, match="more than 64 MiB"):
+                    list(read_source(str(tmp_path / name)))
+
+
+def test_text_of_another_encoding_that_breaks_off_is_told_at_its_byte(tmp_path):
+    data = dumps(XTUNER).encode("utf-16")
+    (tmp_path / "a.json").write_bytes(data[:100] + b"\x00\xd8\x41\x00" + data[100:])
+    with pytest.raises(UserError) as told:
+        list(read_source(str(tmp_path / "a.json")))
+    assert told.value.what == "not UTF-16 at byte 101"
+
+
+@pytest.mark.parametrize(
+    ("head", "name", "rule", "found"),
+    [
+        (b"PK\x03\x04 xl/", "a.zip", "table", "an Excel table"),
+        (b"PK\x03\x04", "A.XLSX", "table", "an Excel table"),
+        (b"PK\x03\x04", "a.zip", "archive", "a zip archive"),
+        (b"\xd0\xcf\x11\xe0", "a.xls", "not-text", "an Excel table of the old form (.xls)"),
+        (b"\xff\xff\0\xff", "a", "not-text", "not text"),
+        (b"\xff\xff" + b"a" * 1997 + b"\0", "a", "not-text", "not text"),
+        (b"\xff\xff" + b"a" * 1998 + b"\0", "a", None, None),
+        ("你好".encode("utf-16"), "a", "other-encoding", "UTF-16, not UTF-8"),
+        (b"[1]", "a", "json-document", "one JSON array, not one row a line"),
+        (b'{\n"a": 1}', "a", "json-document", "pretty-printed JSON, not one row a line"),
+        (b"question,answer\n", "a", "table", "a table (CSV)"),
+        (b"{}\n", "a", None, None),
+    ],
+)
+def test_what_a_file_is_told_to_be(head, name, rule, found):
+    from lesson.data.sources import find_other_source
+
+    problem = find_other_source(head, name)
+    assert (problem and problem.rule, problem and problem.found) == (rule, found)
+    assert problem is None or problem.column == (1 if rule == "json-document" else None)

@@ -178,3 +178,13 @@ def test_quantiles_of_few_texts():
         found = summary_of(*lengths)
         assert (found["median"], found["p95"], found["texts"]) == (median, p95, len(lengths))
     assert summary_of()["mean"] == 0 == summary_of()["min"] and summary_of(1, 2, 2)["mean"] == 1.7
+
+
+def test_the_ten_questions_and_five_prompts_that_repeat_most_are_listed():
+    stats = RowStatistics()
+    for n in range(12):
+        for _ in range(n + 1):
+            stats.add_row({"conversation": [{"system": f"s{n}", "input": f"q{n}", "output": ""}]})
+    figures = stats.result()
+    assert figures["most_repeated_questions"] == [[f"q{n}", n + 1] for n in range(11, 1, -1)]
+    assert figures["most_common_system_prompts"] == [[f"s{n}", n + 1] for n in range(11, 6, -1)]

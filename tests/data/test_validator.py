@@ -10,7 +10,8 @@ import pytest
 
 from lesson.core.findings import Findings
 from lesson.core.messages import UserError
-from lesson.data import validate
+from lesson.core.settings import Values
+from lesson.data import loader_columns, validate
 from lesson.data import validator as module
 from lesson.data.rules import ROW_RULES
 from lesson.data.validate import make_findings, validate_files
@@ -197,3 +198,46 @@ def test_rows_of_an_unknown_format_are_named_once_where_the_first_is_one():
     assert told[0][2] == "rows with the keys 'a', 'b'" and found.rows == 4
     _, told = judged(text(row("a"), {"a": 1}))
     assert [(rule, line) for rule, line, _ in told if rule != "unknown-key"] == [("missing-key", 2)]
+
+
+def test_a_key_that_comes_late_is_told_in_its_row_by_the_bytes_before_it(monkeypatch):
+    monkeypatch.setattr(loader_columns, "CHUNK", 400)
+    late = row("z", "我是尖米。", system="s")
+    rows = [row(f"{n}") for n in range(8)]
+    for given in (
+        [*rows, late, rows[0]],
+        [*rows[:7], {"id": 1, **rows[7]}, late],
+        [*rows[:7], '{"conversation": [{"output": "尖米", "input": "y"}]}', late],
+    ):
+        found, told = judged(text(*given))
+        assert [(rule, line) for rule, line, _ in told if rule == "late-key"][-1] == ("late-key", 9)
+        assert found._columns._offset == len(text(*given).encode())
+
+
+def test_a_file_is_told_by_its_first_line_with_text_alone():
+    assert [rule for rule, _, _ in judged("\n \n[\n1]\n")[1]] == ["json-document"]
+    told = judged(text(row("a")) + "[\n1]\n")[1]
+    assert "json-document" not in [rule for rule, _, _ in told] and ("bad-json", 2) in [each[:2] for each in told]
+    told = judged("x" * ((1 << 20) + 1) + "\n[\n1]\n")[1]
+    assert [each[:2] for each in told][:2] == [("too-long", 1), ("bad-json", 2)]
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [({}, ["尖米"]), ({"NEW_NAME": "闻星"}, ["闻星", "尖米"]), ({"OLD_NAME": "小明"}, ["小明"]), ({"OLD_NAME": "小明", "NEW_NAME": "闻星"}, ["小明", "闻星"])],
+)  # fmt: skip
+def test_the_names_that_rows_may_say(monkeypatch, given, names):
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert validate.names_of(Values({})) == names
+
+
+def test_the_usual_length_of_files_is_the_lesson_s_too(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(text(row("", "尖米")), encoding="utf-8")
+    for count, told in ((2048, 0), (2049, 1)):
+        findings = Findings(ROW_RULES)
+        validate_files(
+            [str(path)], findings, lambda line: None, near=False, tokens=lambda text, n=count: n if text else 0
+        )
+        assert findings.total == told
