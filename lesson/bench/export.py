@@ -98,7 +98,7 @@ def measure_export(build: Path, form: str, quant: str) -> ExportCost:
 def write_random_run(build: Path, base: Path | None, layers: int | None) -> None:
     """A finished run in `build` whose merged model has random weights: InternLM2.5-7B's shape with the tiny base's
     tokenizer, or the family, vocabulary and tokenizer of `base` at 7B's widths."""
-    run = Run(build / "runs" / "0123456789ab")
+    run = Run(layout.runs_folder(build) / "0123456789ab")
     run.merged.mkdir(parents=True)
     if base is None:
         shutil.rmtree(run.merged)

@@ -133,8 +133,9 @@ def list_rows(counts: list[int]) -> Iterator[Row]:
 
 
 def describe_row(row: Row) -> str:
-    gpus = tr(f"{row.gpus} GPUs" if row.gpus > 1 else "1 GPU", f"{row.gpus} 张显卡")
-    packs = tr(f"{row.packs} packs a step" if row.packs > 1 else "1 pack a step", f"每步 {row.packs} 个样本")
+    several, each = row.gpus > 1, row.packs > 1
+    gpus = tr(f"{row.gpus} GPU{'s' if several else ''}", f"{row.gpus} 张显卡")
+    packs = tr(f"{row.packs} pack{'s' if each else ''} a step", f"每步 {row.packs} 个样本")
     return f"{row.trainer}, {gpus}, {packs}"
 
 
