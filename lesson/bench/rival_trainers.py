@@ -188,6 +188,7 @@ def train_with_axolotl(options, settings: Mapping, scratch: Path, recorder: Reco
         "base_model": options.model,
         "datasets": [{"path": str(rows), "ds_type": "json", "type": ""}],
         "dataset_prepared_path": str(scratch / "prepared"),
+        "dataset_num_proc": 1,
         "output_dir": str(scratch / "out"),
         "adapter": "lora",
         "lora_r": LORA["r"],
