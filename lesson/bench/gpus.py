@@ -159,7 +159,7 @@ def train_row(row: Row, root: Path, base: Path | None, profile: str) -> Row:
     build, accumulate = root / "run", row.packs // row.gpus
     variables = {
         **{"PROFILE": profile, "BUILD": str(build), "LANG": "C.UTF-8", "SRC": str(root / "rows.jsonl")},
-        **{"MAX_LENGTH": str(LENGTHS[profile]), "BATCH": "1", "WARMUP": "0.1", "SAVE_STEPS": "1000"},
+        **{"MAX_LENGTH": str(LENGTHS[profile]), "BATCH": "1", "WARMUP": "0.3", "SAVE_STEPS": "1000"},
         # One pass over the rows is as many steps for each.
         **{"EPOCHS": str(row.packs), "ACCUM": str(accumulate), "NPROC_PER_NODE": str(row.gpus), "ANSWER_TOKENS": "4"},
         **TRAINERS[row.trainer],
