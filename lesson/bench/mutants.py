@@ -171,11 +171,13 @@ def read_session(session: Path) -> Iterator[Mutant]:
 
 
 def _commands(module: str) -> list[list[str]]:
-    """What runs the tests of a module: its own first, then those of its room."""
+    """What runs the tests of a module: its own first, then others file by file, then those of its room.
+
+    A file is a command of its own, so that what many modules share is asked once without a change.
+    """
     first, room = tests_of(module)
     python = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
-    own = [[*python, *first, "-m", ALL]] if first else []
-    return [*own, [*python, room, "-m", NOT_SLOW]]
+    return [*([*python, file, "-m", ALL] for file in first), [*python, room, "-m", NOT_SLOW]]
 
 
 def _settings(module: str, folder: Path) -> str:
