@@ -352,3 +352,23 @@ def test_variables_of_the_runner():
 def test_names_of_objects():
     assert object_name("AdamW") == "torch.optim.AdamW" and object_name(Ref("torch.optim.AdamW")) == "torch.optim.AdamW"
     assert object_name("no.such") == "no.such" and object_name(3) is None and object_name(None) is None
+
+
+def test_values_of_the_table_are_taken_where_any_keyword_is_or_where_mmengine_reads_a_dict():
+    from lesson.config import arguments
+
+    for owner in [*SIGNATURES, *arguments._PLAIN]:
+        known, is_open = arguments.arguments_of(owner)
+        assert arguments.is_known(owner)
+        signature = SIGNATURES.get(owner, {"open": False, "parameters": {}})
+        assert is_open is signature["open"]
+        own = set(signature["parameters"])
+        more = {
+            key
+            for pattern, keys in arguments._TABLE["also_taken"].items()
+            if arguments.fnmatchcase(owner, pattern)
+            for key in keys
+        }
+        told = {entry["name"] for entry in arguments._TABLE["values"] if arguments.fnmatchcase(owner, entry["of"])}
+        assert set(known) == own | more | (told if is_open or owner in arguments._PLAIN else set()), owner
+    assert not arguments.is_known(None) and not arguments.is_known("some.thing")

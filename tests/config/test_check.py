@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from configs import DONE, FIXTURES, LESSON, SCHEMA, broken_rules, supported_stock_configs
 
+from lesson.config import check
 from lesson.config.check import check_config_bytes, check_config_file
 from lesson.config.context import ConfigContext
 from lesson.config.lesson_rules import check_evaluation
 from lesson.config.reading import parse_config
 from lesson.config.schedule import DataMeasures
+from lesson.config.summary import SUMMARY
 from lesson.core.settings import ROOT
 from recipe import check_config
 
@@ -264,3 +266,116 @@ def test_defaults_are_judged_in_the_build_folder(call, tmp_path):
 def test_goldens_pass():
     for path in sorted((ROOT / "golden" / "configs").rglob("*.py"))[::4]:
         assert broken_rules(path.read_bytes(), name=path.name) == [], path
+
+
+def planned(data: DataMeasures | None, context: ConfigContext | None = None, **values: object):
+    """The plan of the lesson's config with some values set where training reads them."""
+    config = parse_config(DONE.encode(), "x.py")
+    for name, value in values.items():
+        *keys, last = SUMMARY[name].split(".")
+        node = config.values
+        for key in keys:
+            node = node[key]
+        node.pop(last) if value is None else node.__setitem__(last, value)
+    return check._plan_training(config, data, context or ConfigContext(files=False))
+
+
+ROWS = DataMeasures((100,) * 60, 1, None, 0, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("values", "known"),
+    [
+        ({}, True),
+        *(({name: value}, False) for name in ("max_length", "batch_size", "accumulative_counts", "max_epochs") for value in (0, -1, 1.5, "2", None)),
+        *(({name: 1}, True) for name in ("batch_size", "accumulative_counts", "max_epochs")),
+        ({"sequence_parallel_size": None}, True),
+        ({"sequence_parallel_size": -1}, False),
+        ({"sequence_parallel_size": "x"}, False),
+        ({"warmup_ratio": None}, True),
+        ({"warmup_ratio": "x"}, False),
+        ({"max_length": 1}, True),
+    ],
+)  # fmt: skip
+def test_a_plan_needs_its_numbers(values, known):
+    assert (planned(ROWS, **values) is not None) is known
+
+
+def test_a_plan_needs_rows_of_which_something_is_trained_on():
+    assert planned(None) is None and planned(DataMeasures((), 1, None, 0, 0, True)) is None
+    asked = DataMeasures((100, 100), 1, None, 0, 0, True, (50, 50))
+    assert planned(asked, max_length=50) is None and planned(asked, max_length=51) is not None
+
+
+def test_a_plan_packs_unless_the_config_says_no_and_counts_the_gpus():
+    assert planned(ROWS, max_length=200).samples == planned(ROWS, max_length=200, pack_to_max_length=None).samples == 30
+    assert planned(ROWS, max_length=200, pack_to_max_length=False).samples == 60
+    two = ConfigContext(files=False, world_size=2)
+    given = {"max_length": 200, "pack_to_max_length": False}
+    assert planned(ROWS, two, **given).iterations_per_epoch == 30
+    assert planned(ROWS, two, **given, sequence_parallel_size=2).iterations_per_epoch == 60
+    assert planned(ROWS, two, **given, sequence_parallel_size=None).iterations_per_epoch == 30
+    assert planned(ROWS, warmup_ratio=None).warmup_iterations == 0
+
+
+@pytest.fixture
+def asked_of_the_rows(tmp_path, monkeypatch):
+    """What the rows of a config are measured with: (file, template, tokenizer) of each."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jsonl", "b.jsonl"):
+        Path(name).write_text('{"conversation": [{"input": "a", "output": "尖米"}]}\n' * 2, encoding="utf-8")
+    asked, measure = [], check.measure_file
+
+    def run(source: str, **context) -> tuple[list[tuple], DataMeasures | None]:
+        asked.clear()
+        monkeypatch.setattr(check, "measure_file", lambda *given: asked.append(given) or measure(*given))
+        found = check._measure_data(parse_config(source.encode(), "x.py"), ConfigContext(**context))
+        return [
+            (str(file), template, tokenizer and str(tokenizer), old) for file, template, tokenizer, old in asked
+        ], found
+
+    return run
+
+
+def test_rows_are_measured_with_the_template_and_the_tokenizer_of_the_config(asked_of_the_rows):
+    file = "/root/lesson/data/assistant_Tuner_change.jsonl"
+    one = DONE.replace(file, "a.jsonl")
+    base = "/root/lesson/models/internlm2_5-7b-chat"
+    assert asked_of_the_rows(one)[0] == [("a.jsonl", "internlm2_chat", f"{base}/tokenizer.json", "尖米")]
+    text = one.replace("template=prompt_template", "template='qwen_chat'").replace(f'"{base}"', "5")
+    assert asked_of_the_rows(text, old_name="小明")[0] == [("a.jsonl", "qwen_chat", None, "小明")]
+    two = DONE.replace("dict(train=alpaca_en_path)", "['a.jsonl', 'b.jsonl']")
+    asked, found = asked_of_the_rows(two)
+    assert len(asked) == 2 and (len(found.lengths), found.rows_with) == (4, 4)
+    assert len(asked_of_the_rows(one)[1].lengths) == 2
+    for source, context in (
+        (two, {"files": False}),
+        (two.replace("b.jsonl", "gone.jsonl"), {}),
+        (DONE.replace("dict(train=alpaca_en_path)", "[]"), {}),
+    ):
+        assert asked_of_the_rows(source, **context) == ([], None)
+
+
+def test_findings_stand_in_the_order_of_lines_each_once_with_its_reason_and_advice():
+    verdict = check_config_bytes((DONE.replace("lr = 2e-4", "lr = 5") + "import os\nimport os\n").encode(), "x.py")
+    lines = [finding.line for finding in verdict.findings]
+    assert (
+        lines == sorted(lines) and len(set(lines)) == len(lines) and [f.rule for f in verdict.findings].count("lr") == 1
+    )
+    assert not verdict.ok and verdict.document()["ok"] is False and verdict.document()["schedule"] is None
+    first = str(verdict.findings[0])
+    assert first.startswith("x.py:54: [warning lr] lr = 5; ") or first.startswith("x.py:54: [error lr] lr = 5; ")
+    counts = check.lines_of(verdict)[-1]
+    errors = sum(f.severity == "error" for f in verdict.findings)
+    assert counts == f"x.py: {errors} errors, {len(lines) - errors} warnings"
+
+
+def test_one_file_gives_one_document_and_a_folder_a_list(tmp_path):
+    verdict = check_config_bytes(DONE.encode(), "x.py")
+    assert check.document_of([verdict], ["x.py"])["ok"] is True
+    assert len(check.document_of([verdict, verdict], ["x"])) == 2 and len(check.document_of([verdict], ["x", "y"])) == 1
+    for name in ("b.py", "a.py", "__init__.py", "c.txt", "d/e.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x = 1\n")
+    found = check.configs_in([str(tmp_path), str(tmp_path / "b.py")])
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["a.py", "b.py", "d/e.py", "b.py"]
