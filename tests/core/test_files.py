@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -177,3 +179,136 @@ def test_large_files_hashed_at_once_give_the_same_hash(tmp_path, monkeypatch):
     one_by_one = sha256_tree(tmp_path)
     monkeypatch.setattr(files, "LARGE", 1)
     assert sha256_tree(tmp_path) == one_by_one
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_what_killed_processes_left_goes_and_what_is_written_now_stays(tmp_path):
+    (tmp_path / ".a.x.tmp").write_text("left")
+    (tmp_path / ".a.y.tmp").mkdir()
+    (tmp_path / ".a.y.tmp" / "half").touch()
+    (tmp_path / ".b.x.tmp").write_text("of another name")
+    (tmp_path / ".a.z.tmp").symlink_to("nowhere")
+    (tmp_path / "a.x.tmp").write_text("a user's")
+    with open(tmp_path / ".a.now.tmp", "w") as written:
+        fcntl.flock(written, fcntl.LOCK_EX)
+        with atomic(tmp_path / "a") as file:
+            file.write("x")
+        assert names(tmp_path) == [".a.now.tmp", ".b.x.tmp", "a", "a.x.tmp"]
+    files.remove_left_files(tmp_path)
+    assert names(tmp_path) == ["a", "a.x.tmp"]
+    files.remove_left_files(tmp_path / "no such folder")
+
+
+@pytest.mark.parametrize(("age", "stays"), [(0, True), (59, True), (61, False), (-59, True), (-61, False)])
+@pytest.mark.parametrize("folder", [True, False])
+def test_what_is_not_locked_yet_goes_after_a_minute_by_whatever_clock(tmp_path, age, stays, folder):
+    path = tmp_path / ".a.x.new"
+    path.mkdir() if folder else path.touch()
+    then = time.time() - age
+    os.utime(path, (then, then))
+    files.remove_left_files(tmp_path, "a")
+    assert path.exists() is stays
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_went_aside_before_a_kill_comes_back_unless_its_successor_is_there(tmp_path, there):
+    aside = tmp_path / ".target.x.tmp"
+    (aside / "old").mkdir(parents=True)
+    (aside / "old" / "rows").write_text("old")
+    if there:
+        (tmp_path / "target").mkdir()
+    files.remove_left_files(tmp_path, "target")
+    assert names(tmp_path) == ["target"] and (tmp_path / "target" / "rows").exists() is not there
+
+
+def test_a_temporary_folder_goes_whatever_happens(tmp_path):
+    for fails in (False, True):
+        with contextlib.suppress(RuntimeError), files.temporary_folder(tmp_path / "a" / "b") as folder:
+            assert folder.parent == tmp_path / "a" and folder.name.startswith(".b.") and folder.name.endswith(".tmp")
+            (folder / "x").touch()
+            if fails:
+                raise RuntimeError
+        assert names(tmp_path / "a") == []
+
+
+@pytest.mark.parametrize("before", ["nothing", "file", "folder", "link"])
+def test_a_link_takes_the_place_of_what_was_there(tmp_path, before):
+    (tmp_path / "target").mkdir()
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "link"
+    if before == "file":
+        link.touch()
+    elif before == "folder":
+        (link / "x").mkdir(parents=True)
+    elif before == "link":
+        link.symlink_to(tmp_path / "other")
+    files.replace_link(link, tmp_path / "target")
+    assert os.readlink(link) == str(tmp_path / "target") and names(tmp_path) == ["link", "other", "target"]
+
+
+def test_the_finished_file_is_announced_before_it_has_its_name(tmp_path):
+    seen = []
+    with atomic(
+        tmp_path / "a", announce=lambda path: seen.append((path.read_text(), (tmp_path / "a").exists()))
+    ) as file:
+        file.write("x")
+    with files.atomic_folder(
+        tmp_path / "b", lambda path: seen.append((names(path), (tmp_path / "b").exists()))
+    ) as folder:
+        (folder / "y").touch()
+    assert seen == [("x", False), (["y"], False)]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077, 0o000])
+def test_permissions_are_those_of_the_umask(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        with atomic(tmp_path / "a") as file:
+            file.write("x")
+        with files.atomic_folder(tmp_path / "b"):
+            pass
+    finally:
+        assert os.umask(before) == mask
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~mask
+    assert (tmp_path / "b").stat().st_mode & 0o777 == 0o777 & ~mask
+
+
+def test_a_full_disk_is_told_with_the_file_that_was_written(tmp_path):
+    for given, told in ((OSError(28, "full"), str(tmp_path / "a")), (OSError(2, "gone", "other"), "other")):
+        with pytest.raises(OSError) as caught, atomic(tmp_path / "a"):
+            raise given
+        assert caught.value.filename == told
+    with pytest.raises(ValueError), atomic(tmp_path / "a"):
+        raise ValueError
+    assert names(tmp_path) == []
+
+
+def test_a_hash_is_that_of_bytes_or_of_a_folder_s_sorted_files(tmp_path):
+    import hashlib
+
+    (tmp_path / "b").mkdir()
+    for name, text in (("b/a", "1"), ("c", "2")):
+        (tmp_path / name).write_text(text)
+    one, two = (hashlib.sha256(text.encode()).hexdigest() for text in "12")
+    assert files.hash_path(tmp_path / "c") == sha256(tmp_path / "c") == two
+    whole = hashlib.sha256(f"b/a\0{one}\nc\0{two}\n".encode()).hexdigest()
+    assert files.hash_path(tmp_path) == sha256_tree(tmp_path) == whole
+
+
+def test_json_that_is_none_is_told_by_its_kind(tmp_path):
+    path = tmp_path / "x.json"
+    for data, told in (
+        (b"\xff", "UTF-8: "),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"1 2", r"x\.json:1:3: JSON: Extra data"),
+    ):
+        path.write_bytes(data)
+        with pytest.raises(UserError, match=told):
+            read_json(path, "mend it")
+    with pytest.raises(ValueError):
+        write_json(path, float("nan"))
+    write_json(path, {"b": "名", "a": 1})
+    assert path.read_text("utf-8") == '{\n  "b": "名",\n  "a": 1\n}\n'

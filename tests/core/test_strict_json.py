@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lesson.core.strict_json import BROKEN, DEEPEST, child_path, find_path, parse_strict_json
+from lesson.core.strict_json import BROKEN, DEEPEST, child_path, find_path, find_paths, parse_strict_json
 
 
 def problems(text: str) -> list[tuple[str, str, int | None]]:
@@ -132,3 +132,56 @@ def test_hostile_lines_take_no_longer_than_they_are():
         start = time.process_time()
         parse_strict_json(text)
         assert time.process_time() - start < 2, text[:20]
+
+
+def test_sixty_four_levels_are_the_deepest():
+    assert DEEPEST == 64
+    for open_, close in ("[]", ('{"a":', "}")):
+        inner = "1" if open_ != "[" else ""
+        assert parse_strict_json(open_ * 64 + inner + close * 64)[1] == []
+        value, [problem] = parse_strict_json(open_ * 65 + inner + close * 65)
+        assert value is BROKEN and (problem.rule, problem.column) == ("too-deep", 64 * len(open_) + 1)
+    beside = "[" + ", ".join(["[1]"] * 100) + "]"
+    assert parse_strict_json(beside)[1] == [], "levels, not brackets"
+    within = "[" * 63 + '"' + "[" * 9 + '"' + "]" * 63
+    assert parse_strict_json(within)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        ('{"a": {"b": [1, "x"], "c": 2}, "d": [{"e": 3}, []]}', {"$": 0, "$.a": 6, "$.a.b": 12, "$.a.b[0]": 13, "$.a.b[1]": 16, "$.a.c": 27, "$.d": 36, "$.d[0]": 37, "$.d[0].e": 43, "$.d[1]": 47}),
+        ("[[1, 2], [3], 4]", {"$": 0, "$[0]": 1, "$[0][0]": 2, "$[0][1]": 5, "$[1]": 9, "$[1][0]": 10, "$[2]": 14}),
+        ('{"a": "b", "c": "d"}', {"$": 0, "$.a": 6, "$.c": 16}),
+        ("7", {"$": 0}),
+        ('["a", "b"]', {"$": 0, "$[0]": 1, "$[1]": 6}),
+    ],
+)  # fmt: skip
+def test_each_value_stands_at_its_path(text, places):
+    assert find_paths(text) == places
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ('{"a": 1, "a": 2}', [("duplicate-key", "$.a", 10, "the key 'a' again")]),
+        ('[{"a": 1}, {"a": 1}]', []),
+        ('{"a": {"a": 1}}', []),
+        ('{"b": {"a": 1, "a": 2}, "a": 1}', [("duplicate-key", "$.b.a", 16, "the key 'a' again")]),
+        ('{"a": NaN, "b": -Infinity, "c": [1e999, -1E999, 1.5]}', [("not-finite", "$.a", 7, "NaN"), ("not-finite", "$.b", 17, "-Infinity"), ("not-finite", "$.c[0]", 34, "1e999"), ("not-finite", "$.c[1]", 41, "-1E999")]),
+        ('["\\ud800", "\\uD83D\\uDE00", "\\udfff"]', [("lone-surrogate", "$[0]", 2, "\\ud800"), ("lone-surrogate", "$[2]", 28, "\\udfff")]),
+        ('{"\\ud800": 1}', [("lone-surrogate", '$["\\ud800"]', 2, "\\ud800")]),
+        ("\ufeff[NaN]", [("bom", "", 1, "a byte order mark"), ("not-finite", "$[0]", 2, "NaN")]),
+        ('{"NaN": "NaN", "a": "1e999"}', []),
+        ("123456789012345678901234567890", []),
+    ],
+)  # fmt: skip
+def test_each_problem_has_its_place(text, problems):
+    assert [(p.rule, p.path, p.column, p.found) for p in parse_strict_json(text)[1]] == problems
+
+
+def test_what_is_near_a_fault_is_shown():
+    [problem] = parse_strict_json('{"0123456789abcdef": x, "0123456789abcdefghij": 1}')[1]
+    assert (problem.column, problem.found) == (22, 'Expecting value: …9abcdef": x, "0123456789abcdef…')
+    [problem] = parse_strict_json("x" + "y" * 40)[1]
+    assert problem.found == "Expecting value: …" + "x" + "y" * 19 + "…"
