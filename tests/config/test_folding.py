@@ -230,3 +230,26 @@ def test_dicts_are_merged_key_by_key_as_mmengine_does():
 def test_values_are_counted_up_to_a_limit():
     assert count_values({"a": [1, 2, (3,)]}) == 6
     assert count_values([0] * 50, 10) == 11 and count_values([0] * 9, 10) == 10
+
+
+@pytest.mark.parametrize(
+    ("source", "known"),
+    [
+        ("x = 2 ** 64", True), ("x = 2 ** 65", False), ("x = -2 ** 64", True), ("x = 3 ** 64", False), ("x = 1 ** 10 ** 9", True),
+        ("x = 0 ** 10 ** 9", True), ("x = (-1) ** 10 ** 9", True), ("x = 1 << 64", True), ("x = 1 << 65", False), ("x = 0 << 10 ** 9", True), ("x = 2 << 64", False),
+        ("x = 'a' * 10000", True), ("x = 'a' * 10001", False), ("x = 10000 * 'a'", True), ("x = 10001 * [0]", False), ("x = 'ab' * 5000 + ''", True),
+        ("x = 'ab' * 5000 + 'c'", False), ("x = [0] * 5000 + [0] * 5000", True), ("x = [0] * 5000 + [0] * 5001", False),
+        ("x = '%s' % 'a'", True), ("x = '%s' % ('a' * 5000)", True), ("x = '%s' % ('a' * 5001)", False), ("x = '%9999999s' % 'a'", False),
+        ("x = '%s' % [1]", False), ("x = '%s' % (1,)", False), ("x = dict(a=1) | dict(b=2)", False), ("x = f'{1}' * 3", True), ("x = f'{1!r}'", False),
+        ("x = f'{1:9}'", False), ("x = f'{1:9999999}'", False), ("a = 'a' * 10000\nx = f'{a}'", True), ("a = 'a' * 10000\nx = f'{a}b'", False), ("x = f'{[1]}'", False),
+        ("x = [1, 2][1]", True), ("x = 'ab'[0]", True), ("x = dict(a=1)['a']", True), ("x = (1, 2)[-1]", True), ("x = [1, 2][0:1]", False), ("x = (5)[0]", False),
+        ("x = [1][1.0]", False), ("x = 1 in [1, 2]", True), ("x = [1] in [[1]]", False), ("x = [1] == [1]", False), ("x = 1 == [1]", True), ("x = 1 < 'a'", False),
+    ],
+)  # fmt: skip
+def test_what_is_known_and_what_is_too_large_or_not_followed(source, known):
+    value = parse_config(source.encode(), "x").values["x"]
+    assert isinstance(value, Unknown) is not known, value
+    if known:
+        scope: dict[str, object] = {}
+        exec(source, scope)  # of this table
+        assert value == scope["x"]

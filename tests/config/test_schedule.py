@@ -248,3 +248,38 @@ def test_the_warm_up_that_fits(iterations, epochs, usual, ratio):
 def test_lengths_are_rounded_up_to_the_step():
     assert [schedule.round_up(n) for n in (1, 63, 64, 65, 128)] == [64, 64, 64, 128, 128]
     assert [schedule.warmup_iterations(0.05, 1, n) for n in (19, 20, 39, 40)] == [0, 1, 1, 2]
+
+
+def test_only_the_default_template_ends_a_turn_with_a_token():
+    assert {name: texts[4] for name, texts in schedule.TEMPLATE_TEXTS.items()} == {
+        "default": True, "internlm_chat": False, "internlm2_chat": False, "llama3_chat": False, "qwen_chat": False,
+    }  # fmt: skip
+
+
+def test_a_tokenizer_s_own_marks_are_not_counted(tmp_path):
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    plain = Tokenizer(models.WordLevel({"<unk>": 0, "<s>": 1, "a": 2}, "<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    plain.post_processor = processors.TemplateProcessing("<s> $A", None, [("<s>", 1)])
+    plain.save(str(tmp_path / "tokenizer.json"))
+    count, exact = schedule.token_counter(tmp_path / "tokenizer.json")
+    assert exact and count("aaa") == 3
+
+
+def test_a_row_without_anything_to_train_on_is_left_out_at_any_length():
+    turns = [{"input": "a", "output": "b", "output_with_loss": False}]
+    found = rows_of(turns)
+    assert found.kept_lengths(10**9) == () and found.count_cut(10**9) == (0, 1)
+    both = rows_of([*turns, {"input": "c", "output": "d"}])
+    assert both.prompts[0] > rows_of([{"input": "a", "output": "b"}]).prompts[0] and len(both.kept_lengths(10**9)) == 1
+
+
+def test_the_fifty_names_that_are_said_most_are_kept():
+    said = [
+        [{"input": "q", "output": f"我是小{chr(0x4E00 + 40 * n)}，很高兴认识你。"}]
+        for n in range(60)
+        for _ in range(1 + (n < 5))
+    ]
+    claims = rows_of(*said).claims
+    assert len(claims) == 50 and [count for _, count in claims[:6]] == [2, 2, 2, 2, 2, 1]

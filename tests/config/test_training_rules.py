@@ -12,7 +12,7 @@ from lesson.config.parsed import ParsedConfig
 from lesson.config.reading import parse_config
 from lesson.config.rules import FEWEST_STEPS
 from lesson.config.schedule import Schedule, plan_schedule
-from lesson.config.training_rules import check_steps, check_training
+from lesson.config.training_rules import _advise_steps, check_steps, check_training
 
 CONTEXT = ConfigContext(files=False, flash_attn=True)
 
@@ -256,3 +256,11 @@ def test_what_is_said_of_few_steps_and_of_a_late_checkpoint():
     assert found == [("warmup-one", 58, "warmup_ratio = 0.01, 100 iterations", "WARMUP=0.05 gives 5 steps")]
     found = [tuple(v) for v in check_steps(config(warmup_ratio=0.75), None)]
     assert found == [("warmup-long", 58, "warmup_ratio = 0.75", None)]
+
+
+@pytest.mark.parametrize(
+    ("iterations", "accumulate", "advice"),
+    [(480, 64, "ACCUM=8 gives 60 updates"), (472, 64, "ACCUM=4 gives 118 updates"), (240, 32, "ACCUM=4 gives 60 updates"), (236, 32, "ACCUM=2 gives 118 updates"), (120, 16, "ACCUM=2 gives 60 updates"), (118, 16, "ACCUM=1 gives 118 updates"), (60, 16, "ACCUM=1 gives 60 updates"), (120, 8, "ACCUM=2 gives 60 updates")],
+)  # fmt: skip
+def test_the_largest_sum_that_leaves_enough_updates(iterations, accumulate, advice):
+    assert _advise_steps(planned(iterations, accumulate=accumulate), accumulate) == advice
