@@ -9,6 +9,7 @@ import pytest
 import submissions
 from verdicts import shipped_rubric
 
+from lesson.submission import batch
 from lesson.submission.batch import judge_all
 from lesson.submission.staff import StaffInputs
 from lesson.submission.verdict import judge_submission
@@ -53,3 +54,32 @@ def test_a_folder_of_fifty_at_a_pace_of_500_in_three_minutes(tmp_path, call):
     print(f"{seconds:.1f} s for 50")
     assert status == 0, out
     assert seconds < 18
+
+
+def told(name: str, passed: bool | None, *statuses: str, who: str | None = None, retrain: dict | None = None) -> dict:
+    checks = [{"check": f"c{n}", "status": status, "points": 0, "of": 10} for n, status in enumerate(statuses)]
+    return {"submission": f"/x/{name}", "passed": passed, "who": who, "checks": checks, "retrain": retrain}
+
+
+def test_the_table_has_a_line_for_each_and_counts_what_they_fail(monkeypatch):
+    monkeypatch.setattr(batch, "score", lambda verdict: "7/10")
+    monkeypatch.setattr(batch, "deciding_checks", lambda verdict: verdict["checks"][:1])
+    given = [
+        told("a.zip", True, "passed", "failed", who="甲"),
+        told("longer-name.zip", False, "skipped", "failed", "failed", retrain={"seed": 3}),
+        told("b.zip", None, "unjudged", "passed", "skipped", who="w" * 30),
+        told("c.zip", False, "failed"),
+    ]
+    assert batch.table_lines(given) == [
+        "ok   a.zip                 7/10  甲  c1",
+        "FAIL longer-name.zip       7/10    c0, c1, c2",
+        f"?    b.zip                 7/10  {'w' * 20}  c0",
+        "FAIL c.zip                 7/10    c0",
+        "4 submissions: 1 passed, 2 not, 1 not judged",
+        "trained again, drawn by DRAW=3: longer-name.zip",
+        "      2  c1",
+        "      1  c2",
+        "      1  c0",
+    ]
+    [line, *_] = batch.table_lines([told("n" * 50, True)])
+    assert line == f"ok   {'n' * 40}       7/10"

@@ -16,7 +16,9 @@ import yaml
 
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
+from lesson.submission import ci
 from lesson.submission.changes import Changes, changed_files
+from lesson.submission.ci import select_files
 
 NOTHING = "0" * 40  # what GitHub calls the commit before the first push of a branch
 
@@ -314,3 +316,48 @@ def test_what_the_makefile_reads_from_the_environment_is_never_run(tmp_path, var
     canary = tmp_path / "canary"
     done = bash("make -n web", ROOT, **{variable: f"$(shell touch {canary})"})
     assert done.returncode == 2 and f"{variable}: make would run" in done.stderr and not canary.exists(), done
+
+
+ROW = '{"conversation": [{"input": "a", "output": "我是闻星。"}]}\n'
+
+
+def test_files_that_are_named_are_selected_and_links_out_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".git").mkdir()
+    for name, text in (
+        ("a.py", "from xtuner import x\ntrain_dataloader = 1"),
+        ("b.py", "import xtuner"),
+        ("c.py", "x = 1\nSupervisedFinetune"),
+        ("d.py", "xtuner SupervisedFinetune"),
+    ):
+        Path(name).write_text(text)
+    Path("out.py").symlink_to("/etc/hostname")
+    found = select_files("config", ["a.py", "b.py", "c.py", "d.py", "gone.py", "out.py"], None)
+    assert found.files == ["a.py", "d.py", "gone.py"] and found.note == ""
+    assert [file for file, _ in found.refused] == ["out.py"]
+    assert select_files("data", ["b.py", "out.py"], None).files == ["b.py"]
+
+
+def test_files_since_a_commit_are_those_of_git_s_patterns(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        ci, "changed_files", lambda since, patterns: asked.append((since, patterns)) or Changes(["x.jsonl"], "n")
+    )
+    assert select_files("data", [], "abc").files == ["x.jsonl"] and select_files("data", ["*.y"], "abc").note == "n"
+    assert asked == [("abc", ci.PATTERNS["data"]), ("abc", ["*.y"])]
+
+
+def test_rows_and_configs_are_judged_file_by_file(tmp_path):
+    for name, text in (("a.jsonl", ROW + BAD_ROW), ("b.jsonl", BAD_ROW + ROW)):
+        (tmp_path / name).write_text(text)
+    findings = ci.check_rows([str(tmp_path / "a.jsonl"), str(tmp_path / "b.jsonl")], ["闻星"])
+    places = [(Path(f.file).name, f.line) for f in findings.sorted() if f.rule == "missing-key"]
+    assert places == [("a.jsonl", 2), ("b.jsonl", 1)]
+    (tmp_path / "x.py").write_text("import os\n")
+    found = list(ci.check_configs([str(tmp_path / "x.py"), str(GOOD)]))
+    assert {Path(file).name for file, _ in found} == {"x.py"} and found[0][1].rule == "trust-import"
+    file, finding = found[0]
+    assert ci.config_line(file, finding, False) == str(finding)
+    assert ci.config_line("x.py", finding, True).startswith("::error file=x.py,line=1,title=trust-import::import os; ")
+    assert ci.refused_line("x", "why", False) == "x: [error link] why; commit the file itself"
+    assert ci.refused_line("x", "why", True).endswith("title=link::why; commit the file itself")
