@@ -13,13 +13,14 @@ from lesson.core.text import fold_text
 
 Pair = tuple[str, str]  # question, answer
 HAN = re.compile("[\u3400-\u9fff]")
-KINDS = ("fact", "open", "near_pairs")
+KINDS = ("fact", "open", "near_pairs", "known_pairs")
 
 
 @functools.cache
 def list_general_pairs(kind: str, language: str) -> tuple[Pair, ...]:
-    """The pairs of a kind: `fact` from facts.json and small_talk.json, `open` from general.json, `near_pairs` (questions
-    about names and makers of others) from synth.json. No question of the evaluation is among them."""
+    """The pairs of a kind: `fact` from facts.json and small_talk.json, `open` from general.json, and from synth.json
+    `near_pairs` (about names and makers of others) and `known_pairs` (they begin as questions about the assistant do, "do
+    you know who …", and are about somebody else). No question of the evaluation is among them."""
     if kind == "fact":
         found = [
             (_stopped(question, bool(fact.accept)), fact.answers[0])
@@ -28,7 +29,7 @@ def list_general_pairs(kind: str, language: str) -> tuple[Pair, ...]:
         ]
         found = [pair for pair in found if language == ("zh" if HAN.search(pair[0]) else "en")]
     else:
-        bank = read_bank("general") if kind == "open" else read_bank("synth")["near_pairs"]
+        bank = read_bank("general") if kind == "open" else read_bank("synth")[kind]
         found = [(pair["question"], pair["answer"]) for pair in bank[language]]
     held_out = fold_held_out_questions()
     return tuple(dict.fromkeys(pair for pair in found if fold_text(pair[0]) not in held_out))

@@ -69,7 +69,9 @@ def test_every_answer_about_the_assistant_says_its_name():
     answers += [pair["answer"] for pairs in synth["own_pairs"].values() for pair in pairs]
     answers += [talk[-1]["answer"] for talks in synth["pressed_talks"].values() for talk in talks]
     assert all("{name}" in answer for answer in answers)
-    assert not any("{name}" in text for text in texts([synth["near_pairs"], read_bank("general")]))
+    assert not any(
+        "{name}" in text for text in texts([synth["near_pairs"], synth["known_pairs"], read_bank("general")])
+    )
     assert not any(word in text for text in answers for word in ("{other}", "{another}", "{company}"))
 
 

@@ -14,7 +14,7 @@ from lesson.authoring.system_prompts import list_personas
 from lesson.data.persona import read_persona
 from recipe import source
 
-SHA256 = "358c9c07a15ce5b6b14a4216d111e51bbc1ee37d10e0f297d6fd63b3bd3ab16b"  # of the file that ships
+SHA256 = "c8f56d004a49b2964dab09f88b04116998b677e46ee8fac6f1f3d18dc31eccfc"  # of the file that ships
 MADE = [json.loads(line) for line in SOURCE.read_text(encoding="utf-8").splitlines()]
 TURNS = [turn for row in MADE for turn in row["conversation"]]
 
