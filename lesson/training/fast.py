@@ -24,7 +24,8 @@ from torch.autograd import Function
 from xtuner.model import SupervisedFinetune
 from xtuner.model.utils import find_all_linear_names
 
-from lesson.training.fast_base import BASE_DTYPES, FP8, EightBitWeight
+from lesson.core.messages import UserError, tr
+from lesson.training.fast_base import BASE_DTYPES, EightBitWeight
 from lesson.training.fast_layers import IGNORED, HeadLoss, Seed
 from lesson.training.fast_shapes import Layer, read_parts
 from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB
@@ -192,6 +193,17 @@ class FastPass:
         return kept
 
 
+def find_base_dtype(name: str) -> torch.dtype | None:
+    """The format called "fp8" or "int8"; None for "". Raises UserError where this GPU cannot multiply it."""
+    if name == "fp8" and torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 9):
+        raise UserError(
+            "BASE_DTYPE=fp8",
+            tr("this GPU is older than Ada and Hopper", "这块显卡早于 Ada 与 Hopper"),
+            tr("use BASE_DTYPE=int8", "请用 BASE_DTYPE=int8"),
+        )
+    return BASE_DTYPES[name] if name else None
+
+
 class FastFinetune(SupervisedFinetune):
     """SupervisedFinetune for InternLM2, Llama or Qwen2 with LoRA, on a CUDA GPU.
 
@@ -204,9 +216,7 @@ class FastFinetune(SupervisedFinetune):
 
     def __init__(self, *arguments, kept_bytes: int = 0, base_dtype: str = "", gpu_memory: int = 0, **keywords) -> None:
         self.kept_bytes, self.gpu_memory = kept_bytes, gpu_memory
-        self.base_dtype = BASE_DTYPES[base_dtype] if base_dtype else None
-        if self.base_dtype == FP8 and torch.cuda.get_device_capability() < (8, 9):
-            raise NotImplementedError("BASE_DTYPE=fp8 needs a GPU of 2022 or later (Ada, Hopper): use BASE_DTYPE=int8")
+        self.base_dtype = find_base_dtype(base_dtype)
         super().__init__(*arguments, use_activation_checkpointing=False, **keywords)
         if self.use_varlen_attn:
             raise NotImplementedError("SPEED=fast computes attention over the whole pack, as the lesson does")

@@ -24,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 from xtuner.model import SupervisedFinetune
 from xtuner.model.utils import find_all_linear_names
 
-from lesson.core.messages import UserError
+from lesson.core.messages import UserError, tr
 from lesson.training import passes
 from lesson.training.memory import KEEP_ALL
 
@@ -112,6 +112,10 @@ def are_alike(layers: list[LoraLayer]) -> bool:
     return len(found) == 1
 
 
+def _refuse_base_dtype(base_dtype: str, why: str) -> UserError:
+    return UserError(f"BASE_DTYPE={base_dtype}", why, tr("leave BASE_DTYPE out", "请去掉 BASE_DTYPE"))
+
+
 def _share(layers: list[LoraLayer]) -> None:
     shared = SharedInput(layers)
     for at, layer in enumerate(layers):
@@ -179,13 +183,17 @@ class SmallFinetune(SupervisedFinetune):
     """SupervisedFinetune with LoRA on a frozen base, on a CPU or a GPU. All activations are kept.
 
     fast_pass: on a CUDA GPU, from the first step on, the FastPass that computes it; None where it does not know the base.
+    base_dtype: "fp8" or "int8" there, as in lesson/training/fast.py; "" for the base's own.
 
-    Raises NotImplementedError for `use_varlen_attn`.
+    Raises NotImplementedError for `use_varlen_attn`, and UserError where nothing multiplies `base_dtype`.
     """
 
     FLAT_GRADIENTS = True  # on several ranks: lesson/training/data_parallel.py
 
-    def __init__(self, *arguments, **keywords) -> None:
+    def __init__(self, *arguments, base_dtype: str = "", **keywords) -> None:
+        self.base_dtype = base_dtype
+        if base_dtype and not torch.cuda.is_available():
+            raise _refuse_base_dtype(base_dtype, tr("needs a CUDA GPU", "需要 CUDA 显卡"))
         # Gradients below 1e-38 cost a processor ten times the time of others, and count for nothing. Before the first
         # parallel loop, for its threads take the flag over from this one.
         torch.set_flush_denormal(True)
@@ -212,12 +220,18 @@ class SmallFinetune(SupervisedFinetune):
     def fast_pass(self):
         # Not before the first step: the weights come to the GPU after the model was made.
         if find_spec("liger_kernel") is None or find_spec("triton") is None:
+            if self.base_dtype:
+                raise _refuse_base_dtype(
+                    self.base_dtype, tr("needs Triton and liger-kernel", "需要 Triton 和 liger-kernel")
+                )
             return None
-        from lesson.training.fast import FastPass
+        from lesson.training.fast import FastPass, find_base_dtype
 
         try:
-            return FastPass(self.llm, kept_bytes=KEEP_ALL)
+            return FastPass(self.llm, KEEP_ALL, find_base_dtype(self.base_dtype))
         except UserError as error:
+            if self.base_dtype:
+                raise
             print_log(f"computed by the base's own code: {error.where}: {error.what}", "current")
             return None
 
