@@ -84,8 +84,10 @@ def answer_chats(
     waiting, whole = list(range(len(prompts))), [False] * len(prompts)
     parts = (BRIEF, sampling.max_tokens - BRIEF) if sampling.max_tokens > 2 * BRIEF else (sampling.max_tokens,)
     for number, tokens in enumerate(parts, 1):
+        if not waiting:
+            break
         waiting.sort(key=lambda i: len(prompts[i]) + len(said[i]))
-        longest = len(prompts[waiting[-1]]) + len(said[waiting[-1]]) + tokens if waiting else 0
+        longest = len(prompts[waiting[-1]]) + len(said[waiting[-1]]) + tokens
         at_once = batch or choose_batch(model, longest)
         for start in range(0, len(waiting), at_once):
             group = waiting[start : start + at_once]
