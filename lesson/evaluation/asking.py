@@ -75,7 +75,8 @@ def answer_chats(
     """Answers, one per chat, in order: greedy ones unless `sampling`. Chats of like length share a batch, padded left.
 
     A batch takes as long as its longest answer. So all are asked for BRIEF tokens first, and the few answers that are
-    longer go on together. `batch` is how many share one; unless it is given, what suits the device. `report` is called after each batch with the number of answers that are done.
+    longer go on together. `batch` is how many share one; unless it is given, what suits the device. `report` is called
+    after each batch with the number of answers that are done.
     """
     ends = find_end_tokens(tokenizer)
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else ends[0]
