@@ -115,7 +115,7 @@ def choose_batch(model, tokens: int) -> int:
     """
     import torch
 
-    if model.device.type != "cuda":
+    if torch.device(model.device).type != "cuda":
         return BATCH
     config = model.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads

@@ -226,6 +226,13 @@ def test_small_has_no_finding_but_of_files_that_are_not_there(profile, dtype, qu
     assert ("SmallFinetune" in text) == (profile == "small_fast")
 
 
+@pytest.mark.parametrize("kind", ["fp8", "int8", "bfloat16"])
+def test_a_base_in_8_bits_is_said_in_the_config_of_small(kind):
+    text = patch("qwen1_5_0_5b_chat_qlora_alpaca_e3", "small_fast", DTYPE="bfloat16", QUANT="none", BASE_DTYPE=kind)
+    assert {finding.rule for finding in check_config_bytes(text.encode(), "c.py").findings} <= {"data-missing"}
+    assert (f"base_dtype='{kind}'" in text) == (kind != "bfloat16")
+
+
 @pytest.mark.parametrize(("profile", "fast"), [("tiny", "stock"), ("small", "fast"), ("7b", "stock")])
 def test_small_is_fast_unless_it_is_told_not_to_be(profile, fast):
     assert Values({}, {"PROFILE": profile}).speed == fast

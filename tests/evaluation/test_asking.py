@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,3 +103,22 @@ def test_long_answers_go_on_together_and_are_whole(monkeypatch):
     chats.calls.clear()
     asking.answer_chats(chats, chats, range(2), 2, sampling=Sampling(max_tokens=48))
     assert chats.calls == [(2, 48)]
+    chats.calls.clear()
+    assert [a.ended for a in asking.answer_chats(chats, chats, [0, 5])] == [True, True]
+    assert chats.calls == [(2, 32)], "nobody is asked to go on"
+
+
+@pytest.mark.torch
+def test_a_gpu_is_asked_as_much_at_once_as_half_of_its_free_memory_holds(monkeypatch):
+    """Keys and values of 24 layers, 2 heads of 64, in 2 bytes each, and logits of 151936 words in 6 bytes: 924 kB a token."""
+    import torch
+
+    config = SimpleNamespace(
+        num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2, hidden_size=896, vocab_size=151936
+    )
+    model = SimpleNamespace(device=torch.device("cuda"), config=config)
+    each = 100 * (24 * 2 * 2 * 64 * 2 + 151936 * 6)
+    for free, at_once in [(0, 48), (200 * each, 100), (199 * each, 99), (10_000 * each, 256)]:
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 0))
+        assert asking.choose_batch(model, 100) == at_once
+    assert asking.choose_batch(SimpleNamespace(device=torch.device("cpu"), config=config), 100) == 48
