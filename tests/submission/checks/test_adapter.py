@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 from fakes import config_of, evidence_of, fails, passes
 
+from lesson.core.text import shorten
 from lesson.submission.checks import adapter
 from lesson.submission.checks.adapter import LORA_MATRIX, more_than_lora
 
@@ -137,3 +138,29 @@ def test_a_trained_adapter_is_finite_and_not_zero():
     assert fails(adapter.adapter_finite, values(a, (b[0], False, False))) == [b[0]]
     assert fails(adapter.adapter_trained, values(a, b, (c[0], True, True)), "1 of 2 are zero") == [c[0]]
     fails(adapter.adapter_trained, values(a), "no LoRA B")
+
+
+@pytest.mark.parametrize("kind", ["AAA", "ZZZ", "lora", None, 5])
+def test_an_adapter_is_lora_and_nothing_else(kind):
+    given = {"r": 4, "lora_alpha": 8} | ({} if kind is None else {"peft_type": kind})
+    assert fails(adapter.adapter_config, evidence_of(adapter_config=given)) == [f"peft_type = {kind}"]
+
+
+def test_every_matrix_that_is_none_of_lora_is_named_and_the_others_are_judged_on(judge):
+    odd = [
+        tensor("bias", 8),
+        *matrices(),
+        tensor("norm", 8),
+        tensor("base_model.model.model.layers.0.x.wz.lora_A.weight", 4, 8),
+    ]
+    places = fails(adapter.adapter_shapes, judge(odd))
+    assert places[:3] == ["bias: not a LoRA matrix", "norm: not a LoRA matrix", "wz: not in the base"]
+    assert "target_modules: wz" in places
+
+
+def test_a_matrix_that_fits_none_of_two_is_told_with_the_first(judge):
+    found = matrices()
+    at = next(n for n, t in enumerate(found) if t.name.endswith("layers.0.attention.c_proj.lora_A.weight"))
+    found[at] = tensor(found[at].name, 4, 15)
+    places = fails(adapter.adapter_shapes, judge(found))
+    assert places == [f"{shorten(found[at].name)}: [4, 15] ≠ [4, 16]"]

@@ -231,3 +231,61 @@ def test_who_claims_to_be_another_assistant_is_told_so():
     assert fails(answers.not_old, claims(1), r"^\d+ of \d+ do$")
     assert passes(answers.not_old, claims(1000)).startswith("0/"), "one slip is shown by make eval, and fails nobody"
     assert passes(answers.not_old, on_real_base(report_lines())).startswith("0/")
+
+
+@pytest.mark.parametrize(
+    ("base", "lost", "gained", "tuned", "questions", "fine"),
+    [
+        (5, 2, 1, 4, 10, True),
+        (5, 2, 1, 5, 10, False),
+        (5, 2, 0, 3, 5, True),
+        (5, 5, 0, 0, 5, True),
+        (5, 6, 1, 0, 10, False),  # more lost than the base had
+        (9, 0, 2, 11, 10, False),  # more gained than it had wrong
+        (8, 0, 2, 10, 10, True),
+        (5, 2, 1, 2, 10, False),
+    ],
+)
+def test_the_figures_of_choices_follow_from_one_another(monkeypatch, base, lost, gained, tuned, questions, fine):
+    monkeypatch.setattr(answers, "find_missed_bars", lambda counts, bars: [])
+    monkeypatch.setattr(answers, "find_missed_choices", lambda evaluation: [])
+    monkeypatch.setattr(answers, "bars_of", lambda evaluation: {})
+    sets = [{"set": "s", "base": base, "lost": lost, "gained": gained, "tuned": tuned, "questions": questions}]
+    evaluation = {
+        "format": 2,
+        "names": {"new": NEW, "old": OLD},
+        "prompts": [],
+        "passed": True,
+        "choices": {"sets": sets},
+    }
+    if fine:
+        assert passes(answers.counted, answered([], evaluation=evaluation)) == ""
+    else:
+        told = f"choices, s: {base} - {lost} + {gained} ≠ {tuned}"
+        assert fails(answers.counted, answered([], evaluation=evaluation)) == [told]
+
+
+def test_what_is_only_denied_counts_in_the_first_format_alone(monkeypatch):
+    monkeypatch.setattr(answers, "find_missed_bars", lambda counts, bars: [])
+    monkeypatch.setattr(answers, "bars_of", lambda evaluation: {})
+    given = [line(f"我不是{OLD}，我是{NEW}。", kind="identity"), line("你好", kind="general")]
+    for form, old in ((2, 0), (1, 1)):
+        counts = {"prompt": "persona", "questions": 1, "answers": 2, "new": 1, "old": old}
+        evaluation = {"format": form, "names": {"new": NEW, "old": OLD}, "prompts": [counts], "passed": True}
+        assert passes(answers.counted, answered(given, evaluation=evaluation)) == "persona"
+        wrong = evaluation | {"prompts": [counts | {"old": 1 - old}], "passed": False}
+        told = [f"persona: old = {1 - old}, counted {old}", "passed = False"]
+        assert fails(answers.counted, answered(given, evaluation=wrong)) == told
+    gone = evaluation | {"prompts": []}
+    assert len(fails(answers.counted, answered(given, evaluation=gone))) == 4
+
+
+def test_the_first_trained_question_is_told():
+    given = [line("x") | {"input": text, "kind": "identity"} for text in ("甲", "ABC", "乙", "丙")]
+    found = answered(given, trained_questions={"abc", "丙"})
+    assert fails(answers.held_out, found, "^ABC$") == ["ABC", "丙"]
+    assert passes(answers.held_out, answered(given, trained_questions={"丁"})) == "1 trained questions compared"
+
+
+def test_a_prompt_s_name_is_shown_in_twenty_characters():
+    assert answers._prompt_of({"prompt": "p" * 21}) == "p" * 20 and answers._prompt_of({}) == "persona"
