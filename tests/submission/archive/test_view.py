@@ -108,6 +108,9 @@ def test_a_thousand_problems_are_fifty():
         ("internlm2_5-7b-chat", "/root/share/x", 0),
         ("x", "../internlm2_5-7b-chat", 0),
         ("data", "../notes", 1),
+        ("data", "-notes/x", 0),
+        ("data", "..notes", 0),
+        ("data", "!a", 0),
     ],
 )
 def test_a_link_does_harm_where_it_leaves_the_folder_for_another_thing_than_the_base(name, target, problems):

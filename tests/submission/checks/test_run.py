@@ -76,6 +76,8 @@ def test_the_record_of_a_finished_training_has_every_step():
         good | {"steps": 4},
         good | {"curve": good["curve"][:2]},
         good | {"curve": good["curve"][:2] + good["curve"][:1]},
+        good | {"curve": [*good["curve"][:2], {**good["curve"][2], "step": 4}]},
+        good | {"curve": [*good["curve"], good["curve"][2]]},
     ):
         fails(run.finished, evidence_of(log=log, sound_record=bad), "the record has")
 
