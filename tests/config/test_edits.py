@@ -80,3 +80,32 @@ def test_edit_that_does_not_fit_names_edit_and_config(edit, problem):
 def test_two_assignments_are_two_places():
     with pytest.raises(UserError, match="lr stands 2 times"):
         edits.apply_edits(SOURCE + "lr = 3\n", [edits.Edit("e", "lr", "2")], "x.py")
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("x = dict()\n", "x = dict(b=2)\n"),
+        ("x = dict(a=1)\n", "x = dict(a=1, b=2)\n"),
+        ("x = dict(a=1, c=3)\n", "x = dict(a=1, c=3, b=2)\n"),
+        ("x = dict(\n    a=1,\n)\n", "x = dict(\n    a=1,\n    b=2,\n)\n"),
+        ("x = dict(\n    a=1,\n    c=3)\n", "x = dict(\n    a=1,\n    c=3,\n    b=2)\n"),
+        ("x = dict(\n    a=1,  # why\n    c=3,\n)\n", "x = dict(\n    a=1,  # why\n    c=3,\n    b=2,\n)\n"),
+        ("x = dict(a=1,\n         c=3)\n", "x = dict(a=1,\n         c=3,\n         b=2)\n"),
+    ],
+)
+def test_what_is_added_stands_as_its_neighbours_do(before, after):
+    assert edits.apply_edits(before, [edits.Edit("e", "x.b", "2", "add")], "x.py") == after
+
+
+@pytest.mark.parametrize("value", ["AdamW()", "dict(1)", "dict({})", "dict.fromkeys(a=1)", "dict()()"])
+def test_only_dict_with_keywords_is_called(value):
+    with pytest.raises(UserError, match=r"calls more than dict|computes"):
+        edits.apply_edits(SOURCE, [edits.Edit("e", "lr", value)], "x.py")
+
+
+def test_values_that_build_something_are_taken():
+    for value in ("dict()", "dict(a=[1, (2, None)], b={'c': -1.5})", "AdamW", "AdamW.x", "[AdamW]"):
+        assert edits.apply_edits(
+            "from torch.optim import AdamW\nlr = 1\n", [edits.Edit("e", "lr", value)], "x.py"
+        ).endswith(f"lr = {value}\n")
