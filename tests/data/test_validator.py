@@ -13,6 +13,7 @@ from lesson.core.messages import UserError
 from lesson.core.settings import Values
 from lesson.data import loader_columns, validate
 from lesson.data import validator as module
+from lesson.data.rows import Block
 from lesson.data.rules import ROW_RULES
 from lesson.data.validate import make_findings, validate_files
 from lesson.data.validator import Validator, validate_stream
@@ -241,3 +242,33 @@ def test_the_usual_length_of_files_is_the_lesson_s_too(tmp_path):
             [str(path)], findings, lambda line: None, near=False, tokens=lambda text, n=count: n if text else 0
         )
         assert findings.total == told
+
+
+def test_rows_that_had_to_be_parsed_are_kept_as_json_writes_them():
+    def kept(data: str) -> str | None:
+        block = Block(data.encode())
+        Validator("f", Findings(ROW_RULES), ["尖米"], near=False).check_block(1, block)
+        return block.dumped and block.dumped.text
+
+    spaced = '{"conversation":  [{"input": "闻", "output": "尖米\\u4f60"}], "id": 7}\n'
+    whole = text(row("闻", "尖米你") | {"id": 7})
+    assert kept(spaced) == whole and kept(text(row("a")) + spaced) == text(row("a")) + whole
+    assert kept(text(row("a"))) is None, "nothing was parsed"
+    for broken in ("{\n", "\n", '{"conversation": [], "conversation": []}\n'):
+        assert kept(spaced + broken) is None
+    block = Block(spaced.encode())
+    Validator("f", Findings(ROW_RULES), [], near=False).check_block(1, block)
+    assert block.dumped.written_by_json
+
+
+def test_a_row_with_a_key_that_is_ignored_is_compared_by_what_it_says():
+    asked = {"id": 1, **row("你是谁？", "我是尖米。")}
+    _, told = judged(text(asked, {"id": 2, **row("你是谁？", "我是小明。")}))
+    assert [(rule, line) for rule, line, _ in told] == [("unknown-key", 1), ("name-missing", 2), ("name-conflict", 2)]
+    _, told = judged(text({"id": 1, "tag": 2, **row("a")}, {"id": 3, **row("a")}))
+    assert [(rule, line) for rule, line, _ in told] == [("duplicate-row", 1), ("unknown-key", 1), ("unknown-key", 1)]
+
+
+def test_the_texts_of_a_row_of_the_wrong_shape_are_judged_too():
+    _, told = judged(text({"conversation": [{"input": 5, "output": " "}, {"input": "TODO", "output": "TODO"}]}))
+    assert [rule for rule, _, _ in told] == ["wrong-type", "blank-output", "placeholder"]
