@@ -264,3 +264,63 @@ def test_a_stream_of_more_than_10_mib_unpacks_to_at_most_300_times_its_size(size
                 unpack_gzip(file, packed_size, view)
         else:
             assert unpack_gzip(file, packed_size, view).size == size + 512
+
+
+def test_what_is_appended_behind_a_gap_is_one_piece_again():
+    tar = UnpackedTar(io.BytesIO())
+    tar.append(b"ab")
+    tar.skip(10)
+    tar.append(b"cd")
+    tar.append(b"ef")
+    assert tar.read(1) == b"a" and tar.seek(12) == 12 and tar.read(9) == b"cdef"
+    tar.seek(5)
+    assert tar.read(9) == b"", "a gap is no part of what comes behind it"
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix", "magic", "told"),
+    [
+        ("a" * 96 + ".bin", "", b"ustar\0", "a" * 96 + ".bin"),
+        ("b.txt", "c/d", b"ustar\0", "c/d/b.txt"),
+        ("b.txt", "c/d", b"ustar ", "b.txt"),
+        ("b.txt", "c/d", b"ustas\0", "b.txt"),
+        ("b.txt", "p" * 155, b"ustar\0", "p" * 155 + "/b.txt"),
+    ],
+)
+def test_a_name_has_a_hundred_bytes_and_a_prefix_of_155(name, prefix, magic, told):
+    header = bytearray(512)
+    header[:100] = name.encode().ljust(100, b"\0")
+    header[124:136], header[156:157] = b"%011o\0" % 1, b"0"
+    header[257:263], header[345:500] = magic, prefix.encode().ljust(155, b"\0")
+    file = io.BytesIO(with_checksum(bytes(header)) + b"x".ljust(512, b"\0"))
+    assert list(view_of(file).entries) == [told]
+
+
+def test_a_checkpoint_with_the_longest_name_is_left_out():
+    name = "a" * 96 + ".bin"
+    with View() as view:
+        tar = unpack_gzip(zipped(packed(plain(name, b"x" * 5000), plain("b.txt", b"kept"), form=FORMS[0])), 10**6, view)
+        tar.seek(512)
+        assert tar.read(9) == b"" and tar.size > 5000
+        read_tar(tar, view)
+        assert view.read("b.txt", 9) == b"kept" and view.entries[name].size == 5000
+
+
+def test_a_member_is_read_in_pieces_and_as_a_whole():
+    view = view_of(packed(plain("a", b"0123456789"), plain("b", b"xy")))
+    with view.open("a") as file:
+        assert (file.read(3), file.read(3), file.read(), file.read(1), file.read()) == (
+            b"012",
+            b"345",
+            b"6789",
+            b"",
+            b"",
+        )
+    assert view.read("b", 9) == b"xy"
+
+
+def test_a_bomb_is_told_with_its_sizes():
+    file = zipped(without_end(packed(plain("a", bytes(12 << 20)), form=FORMS[0])))
+    with View() as view, pytest.raises(Unreadable, match=r"^unpacks to more than \d+ MiB from 3 KiB: a bomb$") as told:
+        unpack_gzip(file, 3 << 10, view)
+    assert 10 <= int(str(told.value).split()[4]) <= 12
