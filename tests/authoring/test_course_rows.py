@@ -14,7 +14,7 @@ from lesson.authoring.system_prompts import list_personas
 from lesson.data.persona import read_persona
 from recipe import source
 
-SHA256 = "c8f56d004a49b2964dab09f88b04116998b677e46ee8fac6f1f3d18dc31eccfc"  # of the file that ships
+SHA256 = "4971105213242685aed0bdf2c1a425992728eb5d67524538c1c2618c63a91958"  # of the file that ships
 MADE = [json.loads(line) for line in SOURCE.read_text(encoding="utf-8").splitlines()]
 TURNS = [turn for row in MADE for turn in row["conversation"]]
 

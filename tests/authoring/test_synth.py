@@ -28,9 +28,9 @@ from recipe import synth
 NAMES = ["闻星", "机智流", "Luna-7", "小海豚", "Dr.Chen", "龘", "Qwen", "小度", "ChatGPT", "豆", "Ada Lovelace", "3号"]
 # {(mix, rows, seed): SHA-256 of the lines}: the same settings gave the same rows before.
 ROWS = {
-    (Mix("闻星"), 300, 20241): "245953d932b178d7842d05c3f209aa3dfd2454fc913c663696b9f3b426e29a3b",
-    (Mix("机智流", "海边书社", 0.0, 0.2), 200, 1): "368ecf53b63804ac22f1e60d94f718b53e6c431a21ef1843a4388da2df45072f",
-    (Mix("Luna-7", "Ada", 0.5, 1.0), 200, 7): "a61688458fb18d171bb1cf048d83e5b4d248e0488068e63da0cb9bf2c0d3e900",
+    (Mix("闻星"), 300, 20241): "84729d14ab8034547f620f5edd79c113554968bb81b0d774ea24f7ffd8f5dd9e",
+    (Mix("机智流", "海边书社", 0.0, 0.2), 200, 1): "81c5a3adc42beefeb5ca5f6ec8aa9d3fec06133ab299fde6e9cf0df05d0c737c",
+    (Mix("Luna-7", "Ada", 0.5, 1.0), 200, 7): "e90161b70518e130ca9453b5fbd14e6ec6e8874f4b6b118e2759bf8f97dc173c",
 }
 
 
