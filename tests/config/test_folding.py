@@ -253,3 +253,14 @@ def test_what_is_known_and_what_is_too_large_or_not_followed(source, known):
         scope: dict[str, object] = {}
         exec(source, scope)  # of this table
         assert value == scope["x"]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("x = (5)[0]", []), ("import torch\nx = torch.float16[0]", []), ("x = [1][1.0]", []), ("x = None[0]", []),
+        ("x = [1][2]", ["[1][2]: IndexError: list index out of range"]), ("x = dict(a=1)['b']", ["dict(a=1)['b']: KeyError: 'b'"]), ("x = 'ab'[5]", ["'ab'[5]: IndexError: string index out of range"]),
+    ],
+)  # fmt: skip
+def test_an_item_that_is_not_there_stops_the_config_and_one_that_is_not_followed_does_not(source, told):
+    assert [p.found for p in parse_config(source.encode(), "x").problems if p.kind == "cannot-load"] == told
