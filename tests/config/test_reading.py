@@ -87,6 +87,8 @@ def test_what_cannot_be_read_is_told_in_its_line():
     assert problems(b"\xff") == [("syntax", 1, "UTF-8: invalid start byte")]
     assert problems(b"x = 1\ny = (\n") == [("syntax", 2, "'(' was never closed")]
     assert problems(b"x = 1\ny = dict(a=1, a=2)\n") == [("syntax", 2, "keyword argument repeated: a")]
+    [(kind, line, _)] = problems(b"x = 1\ny = " + b"-" * 60_000 + b"1")
+    assert (kind, line) == ("trust-size", 1), "Python does not say where"
     [(kind, line, found)] = problems(b"x = 1\ny = " + b"9" * 5000)
     assert (kind, line) in (("trust-size", 1), ("syntax", 2)) and "digits" in found
 
