@@ -31,6 +31,7 @@ ROW = '{"input": "' + CHINESE + '"}\n'
         (ROW.encode("gb18030") + ROW.encode(), None),  # some lines are UTF-8
         (ROW.encode() + ROW.encode("gb18030"), None),
         (b"{}\n" + ROW.encode("gb18030"), "gb18030"),  # plain ASCII says nothing
+        (b"\xe4\xbd\n" + ROW.encode("gb18030"), "gb18030"),  # two bytes of three are no letter of UTF-8
         (b"ab\0" + ROW.encode("gb18030"), None),
         (b"\xff\xff\xff", None),
         ("Привет, как дела? ".encode("cp1251") * 3, None),

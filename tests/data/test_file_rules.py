@@ -63,7 +63,13 @@ def test_a_thousand_ignored_keys_are_told_once_and_the_others_by_themselves():
 
 def test_the_same_key_of_a_row_and_of_a_turn_are_two():
     keys = IgnoredKeys()
-    for line, path in ((1, "$.x"), (1, "$.conversation[0].x"), (2, "$.conversation[0].x")):
+    for line, path in (
+        (1, "$.x"),
+        (1, "$.conversation[0].x"),
+        (1, "$.conversation[1].x"),
+        (7, "$.conversation[0].x"),
+        (7, "$.conversation[2].x"),
+    ):
         keys.count_problem(line, key_problem("x", path))
     assert [(line, problem.path, problem.found) for line, problem in keys.find()] == [
         (1, "$.x", "x"),

@@ -99,6 +99,13 @@ def test_ten_mebibytes_are_the_first_piece_and_the_next_byte_is_not():
         assert rules(LoaderColumns().take_row(C(LONG, id=1), size))[-1:] == (told or [])
 
 
+def test_canonical_rows_that_end_with_the_first_piece_belong_to_it():
+    for size, told in ((CHUNK, 0), (CHUNK + 1, 1)):
+        columns = LoaderColumns()
+        columns.take_canonical("", size)
+        assert len(columns.take_row(C({"input": 5}), 1)) == told
+
+
 def late(*early: dict) -> LoaderColumns:
     """What was seen of the first rows; what comes now is behind the first piece."""
     columns = LoaderColumns()
