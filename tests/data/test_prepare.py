@@ -13,7 +13,8 @@ import zstandard
 
 from lesson.bench.published_script import replace_bytes
 from lesson.core.layout import changed_rows
-from lesson.core.settings import ROOT
+from lesson.core.settings import ROOT, Values
+from lesson.data import prepare
 from lesson.data.persona import read_persona
 from recipe.data import main
 
@@ -270,3 +271,45 @@ def test_a_placeholder_that_is_meant_so_can_be_accepted(place):
     assert status == 2 and err.count("[error placeholder") == 2
     accepted.write_text("".join(f"{line}\n" for line in err.splitlines() if "[error" in line), encoding="utf-8")
     assert run("--src", source, "--accept", accepted)[0] == 0
+
+
+class Drawn:
+    """General rows beside the user's own, as they would be drawn."""
+
+    share, seed, wanted = 0.5, 3, 4
+
+    def __init__(self) -> None:
+        self.seen: list[list[dict]] = []
+
+    def take_row(self, turns: list[dict]) -> None:
+        self.seen.append(turns)
+
+    def draw_rows(self):
+        return iter(['{"general": 1}', '{"general": 2}'])
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_rows_that_are_mixed_in_stand_behind_and_are_counted(place, monkeypatch, mixed):
+    monkeypatch.setenv("SRC", str(write(place / "in.jsonl", [*rows(2), {"id": 1, **rows(3)[2]}])))
+    mixer = Drawn() if mixed else None
+    made = prepare.prepare_rows(Values({}), io.StringIO(), mixer)
+    lines = made.path.read_text(encoding="utf-8").splitlines()
+    record = json.loads((made.path.parent / f"{made.path.name}.record.json").read_text(encoding="utf-8"))
+    said = prepare.lines_of(made)
+    if mixed:
+        assert lines[3:] == ['{"general": 1}', '{"general": 2}'] and record["general_rows"] == 2
+        assert [turns[0]["output"] for turns in mixer.seen] == [f"我是机智流，答案是{n}。" for n in range(3)]
+        assert "2 general rows mixed in: all that there are, 4 were asked for" in said
+    else:
+        assert len(lines) == 3 and "general_rows" not in record and not [line for line in said if "general" in line]
+    again = prepare.prepare_rows(Values({}), io.StringIO(), mixer)
+    assert again.up_to_date and "up to date" in prepare.lines_of(again)[0]
+
+
+@pytest.mark.parametrize(("line", "warned"), [(1, True), (3, True), (None, False)])
+def test_a_new_name_that_the_source_says_already_is_told_in_its_line(place, line, warned):
+    source = rows(3)
+    if line:
+        source[line - 1]["conversation"][0]["input"] = "你是机智流吗？"
+    _, _, err = run("--src", write(place / "in.jsonl", source))
+    assert (f"{place}/in.jsonl:{line}: already says 机智流" in err) is warned
