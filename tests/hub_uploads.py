@@ -34,7 +34,8 @@ class UploadHub(Hub):
 
     MY_TOKEN may write to ME and MY_ORGANISATION, READ_TOKEN only reads. `stored` are large files by SHA-256, `tokens` all
     that came with a request. `break_after` drops the connection after so many bytes of a large file, once; `ignored`
-    are files that the repository's .gitignore leaves out.
+    are files that the repository's .gitignore leaves out. `named` is the host in the addresses of its answers; with
+    `loses_commits` it says that there is a commit, and there is none.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,8 @@ class UploadHub(Hub):
         self.tokens: set[str | None] = set()
         self.break_after: int | None = None
         self.ignored: set[str] = set()
+        self.named = self.url  # the host in the addresses that it answers with; a mirror may name another
+        self.loses_commits = False
 
     def tell(self, request) -> tuple[int, bytes, dict]:
         path, token = request.path.partition("?")[0], self.token_of(request)
@@ -86,13 +89,14 @@ class UploadHub(Hub):
             if name in self.repositories:
                 return 409, json.dumps({"url": f"{self.url}/{name}"}).encode()
             self.repositories[name] = Repository(asked["private"])
-            return 200, json.dumps({"url": f"{self.url}/{name}"}).encode()
+            return 200, json.dumps({"url": f"{self.named}/{name}"}).encode()
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", path):
             repository = self.repositories[match[1]]
             if match[2] == "preupload":
                 return 200, self.preupload(repository, body)
-            self.commit(repository, body)
-            commit = {"commitUrl": f"{self.url}/{match[1]}/commit/{repository.sha}", "commitOid": repository.sha}
+            if not self.loses_commits:
+                self.commit(repository, body)
+            commit = {"commitUrl": f"{self.named}/{match[1]}/commit/{repository.sha}", "commitOid": repository.sha}
             return 200, json.dumps(commit).encode()
         assert re.fullmatch(r"/[^/]+/[^/]+\.git/info/lfs/objects/batch", path), path
         return 200, self.batch(json.loads(body))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,10 +74,15 @@ def open_exported(values: Values, run: Run, progress: TextIO) -> ExportedAssista
     if values.choices:
         raise UserError(
             "CHOICES",
-            tr("an export is not asked for likelihoods", "导出的模型不计算选项的概率"),
             tr(
-                "leave CHOICES out, or run make eval without USE=export",
-                "请去掉 CHOICES，或不带 USE=export 运行 make eval",
+                "they are chosen by likelihoods, which other programs do not tell of a whole option",
+                "选择题按整个选项的概率作答，其他程序不给出这个概率",
+            ),
+            tr(
+                f"make eval CHOICES={shlex.quote(values.choices)} asks the merged model, of which the export is a copy; "
+                "make eval USE=export without CHOICES asks the export everything else",
+                f"make eval CHOICES={shlex.quote(values.choices)} 评测合并后的模型（导出的模型由它复制而来）；"
+                "不带 CHOICES 的 make eval USE=export 对导出的模型评测其余各项",
             ),
         )
     quant = choose_quant(values)

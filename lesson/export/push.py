@@ -21,7 +21,7 @@ from lesson.core.records import find_record
 from lesson.core.settings import Values
 from lesson.export.card import SUMS
 from lesson.export.make import ADAPTER, SIGNATURE, choose_quant, export_folder
-from lesson.model.hub import find_endpoint, limit_silence, shorten_error
+from lesson.model.hub import find_endpoint, is_encrypted, limit_silence, shorten_error
 from lesson.runs.chosen import find_chosen_run
 from lesson.runs.folder import Run
 
@@ -51,7 +51,7 @@ def push_export(values: Values, form: str, report: Callable[[str], None], progre
     `report` gets what is going to be uploaded, and where, before anything is. Bars go to `progress`. Raises UserError when
     there is no such export, a file of it changed, or the hub does not take it.
     """
-    repo, token, endpoint = require_repo(values), require_token(), find_endpoint()
+    repo, token, endpoint = require_repo(values), require_token(), require_encrypted(find_endpoint())
     run = find_chosen_run(values)
     folder = export_folder(run, form, choose_quant(values))
     command = f"make export FORMAT={form}" + (f" QUANT={choose_quant(values)}" if folder.name != form else "")
@@ -69,13 +69,13 @@ def push_export(values: Values, form: str, report: Callable[[str], None], progre
             report(tr(f"comparing the files with {SUMS}", f"正在与 {SUMS} 比较"))
             operations = check_files(folder, sums, command)
             if there is None:
-                api.create_repo(repo, private=not values.public, exist_ok=True)
+                create_repository(api, repo, values.public)
             before = api.model_info(repo).sha
-            made = api.create_commit(repo, operations, commit_message=f"Upload {folder.name}")
-            now = api.model_info(repo, revision=made.oid, files_metadata=True)
+            made = commit_files(api, repo, operations, f"Upload {folder.name}", before)
+            now = api.model_info(repo, revision=made, files_metadata=True)
     require_arrived(now, operations, repo)
     others = {file.rfilename for file in now.siblings or []} - sums.keys() - {*OF_THE_HUB}
-    return Pushed(f"{endpoint}/{repo}", made.oid, made.oid != before, tuple(sorted(others)))
+    return Pushed(f"{endpoint}/{repo}", made, made != before, tuple(sorted(others)))
 
 
 def require_repo(values: Values) -> str:
@@ -102,6 +102,18 @@ def require_token() -> str:
             ),
         )
     return token
+
+
+def require_encrypted(endpoint: str) -> str:
+    """`endpoint`. Raises UserError for one where the token would go over the network in plain text."""
+    if not is_encrypted(endpoint):
+        safe = f"https://{endpoint.partition('://')[2] or endpoint}"
+        raise UserError(
+            f"HF_ENDPOINT={endpoint}",
+            tr("your token would go there unencrypted", "令牌会以明文传到那里"),
+            tr(f"set HF_ENDPOINT={safe}, or unset it", f"请设 HF_ENDPOINT={safe}，或取消该变量"),
+        )
+    return endpoint
 
 
 def read_sums(folder: Path, command: str) -> dict[str, str]:
@@ -255,6 +267,35 @@ def require_arrived(now: ModelInfo, operations: list[CommitOperationAdd], repo: 
                     "请删除该仓库中的 .gitignore，或换一个 REPO",
                 ),
             )
+
+
+def create_repository(api: HfApi, repo: str, public: bool) -> None:
+    """A new repository on the hub. A mirror's answer may name another host, which huggingface_hub takes for an error
+    (ValueError) although the repository is there: then the hub is asked for it."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        api.create_repo(repo, private=not public, exist_ok=True)
+    except HfHubHTTPError:
+        raise
+    except ValueError:
+        if find_repository(api, repo, public) is None:
+            raise
+
+
+def commit_files(api: HfApi, repo: str, operations: list[CommitOperationAdd], message: str, before: str) -> str:
+    """Upload the files and make one commit of them, after the commit `before`; returns its hash. A mirror's answer may
+    name another host, as in `create_repository`: then the hub is asked which commit it has."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        return api.create_commit(repo, operations, commit_message=message).oid
+    except HfHubHTTPError:
+        raise
+    except ValueError:
+        if (now := api.model_info(repo).sha) == before:
+            raise
+        return now
 
 
 @contextmanager

