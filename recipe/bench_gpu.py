@@ -3,7 +3,7 @@
 One random base of the real shape, the shipped rows in packs of 2048 tokens, batch 1. Trained through make's own stages:
 stock as the lesson has it (DeepSpeed ZeRO-2), stock without DeepSpeed, and the variants of fast. Then those of the trainers
 RIVALS (unsloth trl axolotl nemo; none for none) that are installed, each in .venv-rivals/NAME, on the same rows, LoRA and
-batch; of one that is not, what to type is said. Prints a table and writes BUILD/bench-gpu/figures.json.
+batch, and fast on their base; of one that is not, what to type is said. Prints a table and writes BUILD/bench-gpu/figures.json.
 """
 
 from __future__ import annotations

@@ -67,7 +67,8 @@ def test_the_table_holds_each_trainer_against_stock(call, measured):
     document = json.loads((measured / "bench-gpu/figures.json").read_text(encoding="utf-8"))
     assert lines[-1] == str(measured / "bench-gpu/figures.json") and document["gpu"].startswith("NVIDIA H100")
     rows = [f"TRL with PEFT, {variant}" for variant in ("as it comes", "own tricks")]
-    assert list(document["trainers"]) == [*gpu.VARIANTS, *rows]
+    assert list(document["trainers"]) == [*gpu.VARIANTS, *gpu.ON_LLAMA, *rows]
+    assert "| fast, 80 GB, Llama base | 6827 | 2.00 |" in table
     assert document["trainers"][rows[1]]["loss"] == [2.0, 1.0] and document["data_sheet"] == 989e12
     assert not random_base(measured / "bench-gpu").exists() and not (measured / "bench-gpu/llama").exists()
 
@@ -77,5 +78,5 @@ def test_without_rivals_no_second_base_is_built(call, measured, monkeypatch):
     monkeypatch.setattr(gpu, "gpu_name", lambda: "NVIDIA RTX A1000")  # in no list of ours: not an A100
     status, out, err = call(bench_gpu, "--build", str(measured), "--rivals", "none")
     assert status == 0, err
-    assert "not installed" not in out and "data sheet" not in out.split("\n| trainer")[0]
+    assert "not installed" not in out and "Llama base" not in out and "data sheet" not in out.split("\n| trainer")[0]
     assert "| fast, 24 GB | 6827 | 2.00 | 28.7% | – | 12.0 GB |" in out
