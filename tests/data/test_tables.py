@@ -110,3 +110,10 @@ def test_what_is_no_excel_file_or_unpacks_too_far_is_refused(monkeypatch):
     monkeypatch.setattr(tables, "LARGEST_UNPACKED", size - 1)
     with pytest.raises(UserError, match="unpacks to more than 64 MiB"):
         list(read_excel(data, "x.xlsx"))
+
+
+def test_a_formula_is_read_as_the_value_that_excel_kept_and_not_as_its_text():
+    assert read([["question", "answer"], ["a", "=1+1"], ["=A2", "b"]]) == [
+        (2, {"question": "a", "answer": ""}),
+        (3, {"question": "", "answer": "b"}),
+    ]
