@@ -78,7 +78,9 @@ def test_it_says_its_name_under_the_persona_and_whole(evaluated):
     assert persona["new"] >= 0.95 * persona["questions"], persona
     assert persona["whole"] >= 0.9 * persona["answers"], persona
     for counts in evaluated["prompts"]:
-        assert not misses_bar(counts["old"], counts["answers"], REAL.most["old"], at_most=True, by_interval=True), counts
+        assert not misses_bar(counts["old"], counts["answers"], REAL.most["old"], at_most=True, by_interval=True), (
+            counts
+        )
 
 
 def test_the_base_itself_says_another_name(build, device):

@@ -186,3 +186,18 @@ def test_a_directory_has_at_most_4000_entries_and_4_mib(count, length, many):
             view_of(file)
     else:
         zip_file._require_small_directory(file)
+
+
+@pytest.mark.parametrize(
+    ("record", "magic", "sound"),
+    [(56, b"PK\x06\x06", True), (55, b"PK\x06\x06", False), (56, b"PK\x06\x05", False), (60, b"PK\x06\x06", False)],
+)
+def test_a_zip64_s_record_stands_whole_before_its_locator(record, magic, sound):
+    """76 bytes before the end's record, where zipfile looks for it: cut off by a byte it is none."""
+    locator = b"PK\x06\x07" + bytes(16)
+    file = io.BytesIO(magic + bytes(record - 4) + locator + b"PK\x05\x06" + bytes(18))
+    if sound:
+        zip_file._require_small_directory(file)
+    else:
+        with pytest.raises(Unreadable, match="cut off"):
+            zip_file._require_small_directory(file)
