@@ -1,9 +1,12 @@
 """FORMAT=ollama: a Modelfile beside the GGUF file: prompt template, system prompt and end tokens, written out.
 
-The form is Ollama's (its docs/modelfile.md); the templates are those of its own library for ChatML and Llama 3.
+The form is Ollama's (its docs/modelfile.mdx; what a text may hold, its parser/parser.go says); the templates are those of
+its own library for ChatML and Llama 3.
 """
 
 from __future__ import annotations
+
+import re
 
 from lesson.core.messages import UserError, tr
 
@@ -27,9 +30,24 @@ def write_modelfile(gguf: str, chat_template: str, persona: str) -> str:
             tr("make export FORMAT=gguf exports the file alone", "可用 make export FORMAT=gguf 只导出文件"),
         )
     template, end = form
+    said = bool(persona) and can_be_said(persona)
+    if persona and not said:
+        template = put_in_template(persona, template)
     lines = [f"FROM ./{gguf}", f'TEMPLATE """{template}"""', f'PARAMETER stop "{end}"']
-    if persona:
-        # Three quotes would end the text; Ollama has no way to write them.
-        quoted = persona.replace('"""', "'''")
-        lines.append(f'SYSTEM """{quoted}"""')
+    if said:
+        lines.append(f'SYSTEM """{persona}"""')
     return "\n".join(lines) + "\n"
+
+
+def can_be_said(text: str) -> bool:
+    """Whether SYSTEM gives `text` unchanged: Ollama ends it at three quotes and drops what Go's strconv.IsPrint is false
+    for: spaces but the plain one, and characters that join or direct others, as in emoji."""
+    return '"""' not in text and all(c.isprintable() or c in "\t\n\r" for c in text)
+
+
+def put_in_template(persona: str, template: str) -> str:
+    """`template`, which begins a chat without a system prompt with `persona`, written as a string of Go."""
+    turn = re.search(r"\{\{- range \.Messages }}(.*?)\{\{ end }}", template, re.DOTALL).group(1)
+    literal = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in persona)
+    head = turn.replace("{{ .Role }}", "system").replace("{{ .Content }}", f'{{{{ "{literal}" }}}}')
+    return f"{{{{- if not .System }}}}{head}{{{{ end }}}}{template}"
