@@ -88,7 +88,8 @@ class UploadHub(Hub):
             name = f"{asked['organization']}/{asked['name']}"
             if name in self.repositories:
                 return 409, json.dumps({"url": f"{self.url}/{name}"}).encode()
-            self.repositories[name] = Repository(asked["private"])
+            # up to 0.36 a boolean, in 2.4 a word
+            self.repositories[name] = Repository(asked.get("private", asked.get("visibility") == "private"))
             return 200, json.dumps({"url": f"{self.named}/{name}"}).encode()
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)/(preupload|commit)/main", path):
             repository = self.repositories[match[1]]

@@ -21,7 +21,7 @@ from lesson.core.records import find_record
 from lesson.core.settings import Values
 from lesson.export.card import SUMS
 from lesson.export.make import ADAPTER, SIGNATURE, choose_quant, export_folder
-from lesson.model.hub import find_endpoint, is_encrypted, limit_silence, shorten_error
+from lesson.model.hub import find_endpoint, is_encrypted, limit_silence, network_error, shorten_error
 from lesson.runs.chosen import find_chosen_run
 from lesson.runs.folder import Run
 
@@ -301,7 +301,6 @@ def commit_files(api: HfApi, repo: str, operations: list[CommitOperationAdd], me
 @contextmanager
 def hub_errors(repo: str, endpoint: str) -> Iterator[None]:
     """Errors of huggingface_hub in the block as UserError, each with what can be done."""
-    import requests
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     try:
@@ -310,14 +309,14 @@ def hub_errors(repo: str, endpoint: str) -> Iterator[None]:
         raise UserError(
             "HF_HUB_OFFLINE=1", tr("uploads are switched off", "已关闭上传"), tr("unset it", "请取消该变量")
         ) from None
-    except (requests.RequestException, RuntimeError, ValueError, OSError) as error:
+    except (network_error(), RuntimeError, ValueError, OSError) as error:
         causes = [error]
         while causes[-1].__cause__ is not None:
             causes.append(causes[-1].__cause__)
         answered = [e for e in causes if getattr(e, "response", None) is not None]
         if answered:
             raise refusal_of(repo, endpoint, answered[-1].response.status_code, shorten_error(error)) from None
-        if isinstance(error, OSError) and not isinstance(error, requests.RequestException):
+        if isinstance(error, OSError) and not isinstance(error, network_error()):
             raise  # of the disk here
         raise UserError(
             endpoint,

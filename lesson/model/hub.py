@@ -107,7 +107,6 @@ def _remove_broken_notes(folder: Path) -> None:
 
 def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str], None]) -> str:
     """Download from Hugging Face's hub, or from HF_ENDPOINT; returns the commit."""
-    import requests
     from huggingface_hub import HfApi, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
@@ -147,8 +146,8 @@ def _from_huggingface(name: str, asked: str, folder: Path, report: Callable[[str
                 tr("downloads are switched off", "已关闭下载"),
                 tr("unset it, or set MODEL= to a folder", "请取消该变量，或用 MODEL= 指定目录"),
             ) from None
-        except (OSError, requests.RequestException, LocalEntryNotFoundError) as error:
-            if isinstance(error, OSError) and error.errno and not isinstance(error, requests.RequestException):
+        except (OSError, network_error(), LocalEntryNotFoundError) as error:
+            if isinstance(error, OSError) and error.errno and not isinstance(error, network_error()):
                 raise  # of the disk, not of the network
             broken = error
         if attempt < ATTEMPTS:
@@ -179,8 +178,18 @@ def is_encrypted(endpoint: str) -> bool:
 
 def limit_silence(seconds: float) -> None:
     """Let every request of huggingface_hub that names no timeout have one: asking what a revision is names none."""
-    from huggingface_hub import configure_http_backend
+    import huggingface_hub
     from huggingface_hub.utils import _http
+
+    if not hasattr(huggingface_hub, "configure_http_backend"):  # from 1.0 on; it has no requests, but HTTPX
+
+        def start_client(factory=_http.default_client_factory):
+            client = factory()
+            client.timeout = seconds
+            return client
+
+        huggingface_hub.set_client_factory(start_client)
+        return
 
     def start_session(factory=_http._default_backend_factory):
         session = factory()
@@ -190,7 +199,14 @@ def limit_silence(seconds: float) -> None:
         )
         return session
 
-    configure_http_backend(start_session)
+    huggingface_hub.configure_http_backend(start_session)
+
+
+def network_error() -> type[Exception]:
+    """The class of all that goes wrong on the network in this huggingface_hub: of requests, from 1.0 on of HTTPX."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    return next(kind for kind in reversed(HfHubHTTPError.__mro__) if kind.__name__ in ("RequestException", "HTTPError"))
 
 
 def _from_modelscope(name: str, asked: str, folder: Path, report: Callable[[str], None]) -> str:
