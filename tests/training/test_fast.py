@@ -3,6 +3,7 @@ Triton's interpreter."""
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -286,9 +287,8 @@ def test_the_quantised_base_computes_with_its_dequantised_weights(bases, base):
     assert losses[0] == losses[1]
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["fp8", "int8"])
-def test_products_in_8_bits_are_exact_where_8_bits_hold_the_numbers(kind):
+def test_products_in_8_bits_are_exact_where_8_bits_hold_the_numbers(kind, device):
     """Rows of small whole numbers, scaled by powers of two: both products equal those of float32, turned around or not."""
     import torch
 
@@ -298,7 +298,7 @@ def test_products_in_8_bits_are_exact_where_8_bits_hold_the_numbers(kind):
     torch.manual_seed(3)
 
     def draw(rows: int, columns: int):
-        x = torch.randint(-4, 5, (rows, columns), device="cuda").float()
+        x = torch.randint(-4, 5, (rows, columns), device=device).float()
         x[:, 0] = largest  # a scale of exactly one
         return x
 
@@ -307,33 +307,36 @@ def test_products_in_8_bits_are_exact_where_8_bits_hold_the_numbers(kind):
     x[:, 1] = largest
     weight = EightBitWeight(w.bfloat16(), BASE_DTYPES[kind])
     assert torch.equal(weight.weight().float(), w)
-    onto = torch.randint(-8, 9, (32, 64), device="cuda").bfloat16()
+    onto = torch.randint(-8, 9, (32, 64), device=device).bfloat16()
     for _ in range(2):
-        assert torch.equal(weight.multiply(x.bfloat16()), (x @ w.t()).bfloat16())
+        # Triton's interpreter cuts a bfloat16's further bits off instead of rounding.
+        same = torch.equal if device == "cuda" else functools.partial(torch.allclose, rtol=2**-7)
+        assert same(weight.multiply(x.bfloat16()), (x @ w.t()).bfloat16())
         back = weight.multiply_back(dy.bfloat16())
-        assert torch.equal(back[:, 1:], (dy @ w).bfloat16()[:, 1:])  # column 0 is 448² and more
+        assert same(back[:, 1:], (dy @ w).bfloat16()[:, 1:])  # column 0 is 448² and more
         assert torch.allclose(weight.multiply_back(dy.bfloat16(), onto).float(), dy @ w + onto, rtol=0.01, atol=0.1)
         weight.keep_turned()
 
 
-@pytest.mark.gpu
 @pytest.mark.parametrize("kind", ["fp8", "int8"])
-def test_rows_in_8_bits_are_rounded_to_the_nearest(kind):
+def test_rows_in_8_bits_are_rounded_to_the_nearest(kind, device):
     """Each row's largest number becomes the largest of the format; all others are what torch rounds them to."""
     import torch
 
     from lesson.training.fast_base import BASE_DTYPES, quantise_rows
 
+    if (kind, device) == ("fp8", "cpu"):
+        pytest.skip("Triton's interpreter cuts float8 off instead of rounding it")
     torch.manual_seed(4)
-    x = torch.randn(5, 1000, device="cuda").mul_(torch.logspace(-3, 3, 5, device="cuda").unsqueeze(1)).bfloat16()
-    columns = torch.rand(1000, device="cuda") + 0.5
+    x = torch.randn(5, 1000, device=device).mul_(torch.logspace(-3, 3, 5, device=device).unsqueeze(1)).bfloat16()
+    columns = torch.rand(1000, device=device) + 0.5
     numbers, scales = quantise_rows(x, BASE_DTYPES[kind], columns)
     wanted = x.float() * columns / scales
     wanted = wanted.round() if kind == "int8" else wanted
     assert numbers.float().abs().amax(1).tolist() == [{"fp8": 448.0, "int8": 127.0}[kind]] * 5
     assert (numbers.float() == wanted.to(BASE_DTYPES[kind]).float()).float().mean() > 0.999
     assert torch.allclose(numbers.float() * scales, x.float() * columns, rtol=0.07, atol=float(scales.max()))
-    zeros, scales = quantise_rows(torch.zeros(2, 64, device="cuda"), BASE_DTYPES[kind])
+    zeros, scales = quantise_rows(torch.zeros(2, 64, device=device), BASE_DTYPES[kind])
     assert not zeros.float().any() and scales.isfinite().all()
 
 

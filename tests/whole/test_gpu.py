@@ -84,6 +84,8 @@ def test_a_run_equals_the_golden_of_its_machine(folder, speed):
     name = golden_path(facts)
     same = name.exists()
     golden = json.loads((name if same else GOLDEN_FOLDER / GOLDENS[speed]).read_text(encoding="utf-8"))
+    if golden["inputs"]["data"] != facts["inputs"]["data"]:
+        pytest.skip("the golden is of other rows than those that ship: train them and make golden-loss")
     found = compare_curves(curve(run), [(p["step"], p["loss"]) for p in golden["curve"]], LARGEST["7b"])
     exact = same and golden["versions"] == facts["versions"]
     assert found.verdict in ((IDENTICAL,) if exact else (IDENTICAL, WITHIN)), found
