@@ -119,3 +119,13 @@ def test_no_link_is_opened_that_leads_out_of_the_repository_or_into_gits_own_fol
     assert refuse_link("sub") == "no regular file"
     assert refuse_link(str(tmp_path / "secret")) is None  # named from elsewhere
     assert repository_root(repository / "sub") == repository
+
+
+@pytest.mark.parametrize("status", [-9, 1, 128])
+def test_a_git_that_was_killed_or_failed_found_no_commit(monkeypatch, status):
+    def git(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.CompletedProcess(arguments, status if arguments[1] == "--verify" else 0, b"false", b"")
+
+    monkeypatch.setattr(changes, "_git", git)
+    with pytest.raises(UserError, match="no such commit or branch"):
+        changed_files("main", ["*.py"])

@@ -38,3 +38,9 @@ def test_the_largest_integer_has_64_bits():
 def test_a_document_is_held_against_its_schema():
     with pytest.raises(Broken, match=r"^x: \$"):
         parse_document(b"{}", "x", "submission")
+
+
+@pytest.mark.parametrize("number", [2**64, 2**64 + 1, 2**65, -(2**64), -(2**70), 10**30])
+def test_every_integer_of_more_than_64_bits_is_too_large(number):
+    assert find_long_integer({"a": [1, {"b": number}]}) == "$.a[1].b"
+    assert find_long_integer({"a": 2**64 - 1, "b": [1 - 2**64]}) is None

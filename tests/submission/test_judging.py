@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from lesson.core.settings import ROOT
+from lesson.core.settings import ROOT, Values
 from recipe import check
 
 
@@ -29,3 +29,13 @@ def test_importing_the_checker_loads_few_modules_of_ours_and_no_check():
     modules = done.stdout.split()
     assert "recipe.check" in modules and len(modules) <= 20, sorted(modules)
     assert not [name for name in modules if name.startswith("lesson.submission.checks.")]
+
+
+def test_a_sketch_is_made_for_those_alone_who_compare(monkeypatch):
+    from lesson.submission import judging, verdict
+
+    asked = []
+    monkeypatch.setattr(verdict, "judge_submission", lambda *given: asked.append(given) or {})
+    for more in ({}, {"with_sketch": True}):
+        judging.make_judge({"threshold": 70}, Values({}), **more)("x")
+    assert [given[0] for given in asked] == ["x", "x"] and [given[-1] for given in asked] == [False, True]

@@ -48,3 +48,10 @@ def test_the_name_that_most_answers_say(answers, name):
 def test_a_name_said_in_several_forms_is_the_one_that_they_begin_with():
     answers = ["我是闻星呀。", "我是闻星哦。", "我是闻星。"]  # each once: together they are three
     assert name_in_answers(answers) == "闻星"
+
+
+def test_twenty_names_are_looked_at():
+    often = [f"我是甲{n}号呀。" for n in range(19) for _ in range(2)]
+    forms = ["我是闻星。", *(f"我是闻星{chr(0x4E00 + n)}。" for n in range(60))]
+    assert name_in_answers(often + forms) == "闻星"
+    assert name_in_answers([*often, "我是另一个名。", "我是另一个名。", *forms]) is None

@@ -36,3 +36,12 @@ def test_only_names_that_were_typed_count(monkeypatch):
     assert names_given(Values({})) == {"new": "闻星"}
     monkeypatch.setenv("OLD_NAME", "小明")
     assert names_given(Values({})) == {"new": "闻星", "old": "小明"}
+
+
+def test_published_runs_are_those_that_are_named(monkeypatch):
+    asked = []
+    monkeypatch.setattr("lesson.submission.published.load_published", lambda path: asked.append(path) or ())
+    read_staff_inputs(Values({}))
+    monkeypatch.setenv("PUBLISHED", "some/folder")
+    read_staff_inputs(Values({}))
+    assert asked == [None, "some/folder"]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import hostile
 import mutations
@@ -16,6 +17,7 @@ import submissions
 from verdicts import SCHEMA, verdict_on, wrong_checks
 
 from lesson.core.settings import ROOT
+from lesson.submission import verdict
 from lesson.submission.registry import load_checks
 from lesson.submission.scoring import ASKED
 from lesson.submission.staff import StaffInputs
@@ -144,3 +146,27 @@ def test_an_honest_7b_submission_passes_within_five_seconds_and_300_megabytes(tm
     assert done.returncode == 0, done.stdout + done.stderr
     print(f"{seconds:.2f} s, {peak / 1024:.0f} MiB")
     assert seconds < 5 and peak < 300e3
+
+
+def test_a_report_shows_answers_about_the_assistant_and_a_thousand_points_of_the_curve():
+    def line(number: int, **more: str) -> dict:
+        return {"input": f"q{number}" + "x" * 600, "output": "y" * 600, **more}
+
+    found = [line(0, kind="general"), line(1, kind="identity", prompt="p"), line(2), line(3, kind="zebra")]
+    shown = verdict._sample_answers(SimpleNamespace(answers=found))
+    assert [answer["input"][:2] for answer in shown] == ["q1", "q2"] and shown[0]["prompt"] == "p"
+    assert {len(answer[key]) for answer in shown for key in ("input", "output")} == {500}
+    for count, kept in ((60, 60), (61, 31), (120, 60), (121, 41)):
+        assert len(verdict._sample_answers(SimpleNamespace(answers=[line(n) for n in range(count)]))) == kept
+    for count, kept in ((1000, 1000), (1001, 501), (2001, 667)):
+        points = [SimpleNamespace(step=n, loss=float(n)) for n in range(count)]
+        curve = verdict._sample_curve(SimpleNamespace(parts={"curve": ""}, curve=points))
+        assert len(curve) == kept and curve[0] == [0, 0.0]
+    odd = [SimpleNamespace(step=1, loss=float("nan")), SimpleNamespace(step=2, loss=1.0)]
+    log = SimpleNamespace(parts={}, log=SimpleNamespace(points=odd))
+    assert verdict._sample_curve(log) == [[2, 1.0]]
+
+
+def test_a_long_path_is_shown_by_its_end():
+    assert verdict._show_path("a" * 300) == "a" * 300 and verdict._show_path("a" * 300 + "b") == "…" + "a" * 299 + "b"
+    assert verdict._show_path("x\udcff") == "x�"
