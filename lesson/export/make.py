@@ -172,4 +172,11 @@ def lines_of(made: MadeFolder, form: str, quant: str) -> list[str]:
     suffix = f" FORMAT={form}" + (f" QUANT={quant}" if form != "hf" else "")
     following = "make web" if form == ADAPTER else f"make eval USE=export{suffix}"
     lines = describe_folder(made, tr("export", "导出"), following, last=True)
+    if form in ("gguf", "ollama") and quant == "q4_k_m":
+        lines.append(
+            tr(
+                "note: 4 bits lost the name of a 0.5B base; ask it by the command above, else take QUANT=q8_0",
+                "注意：0.5B 基座用 4 位时丢失了名字；请用上面的命令检查，不行就用 QUANT=q8_0",
+            )
+        )
     return [*lines, tr("use it: ", "使用：") + uses[form]]

@@ -16,6 +16,8 @@ from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
 from lesson.export import gguf_process
 from lesson.export.gguf import find_quantiser, run_tool, write_gguf
+from lesson.export.make import lines_of
+from lesson.training.xtuner_tools import MadeFolder
 
 VENV = Path(os.environ.get("EXPORT_VENV") or ROOT / ".venv-export").absolute()
 
@@ -97,6 +99,17 @@ def test_rows_rounded_by_all_processors_are_those_of_one(shape, monkeypatch):
     out = (*shape[:-1], shape[-1] // 2)
     made = gguf_process.quantise_rows(halve, values, numpy.uint8, out)
     assert made.shape == out and (made == halve(values.reshape(-1, shape[-1])).reshape(out)).all()
+
+
+@pytest.mark.parametrize(
+    ("form", "quant", "warned"), [("gguf", "q4_k_m", 1), ("ollama", "q4_k_m", 1), ("gguf", "q8_0", 0)]
+)
+def test_four_bits_come_with_a_warning_and_a_way_out(tmp_path, form, quant, warned):
+    (tmp_path / "x.gguf").write_bytes(b"GGUF")
+    lines = lines_of(MadeFolder(tmp_path, 4), form, quant)
+    notes = [line for line in lines if "QUANT=q8_0" in line and "note:" in line]
+    assert len(notes) == warned
+    assert any(f"make eval USE=export FORMAT={form} QUANT={quant}" in line for line in lines)
 
 
 @pytest.mark.torch
