@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lesson.core.files import read_json
 from lesson.core.messages import UserError, tr
 from lesson.core.processes import PARENT, run_process
 from lesson.core.settings import ROOT
@@ -33,9 +34,24 @@ def write_gguf(
     try:
         convert(source, whole, "auto")  # bf16 or f16, as the weights are: nothing is rounded twice
         converted()
-        quantise(whole, target, quant)
+        quantise(whole, target, quant, choose_tensor_types(source, quant))
     finally:
         whole.unlink(missing_ok=True)
+
+
+def choose_tensor_types(source: Path, quant: str) -> list[str]:
+    """TENSOR=TYPE for those tensors of the exported folder `source` that q4_k_m of llama.cpp would round too coarsely.
+
+    Its 4 bits take 256 columns at once. Where a tensor has another number of them llama.cpp takes q5_0; a trained
+    Qwen2.5-Coder-0.5B (896 columns) then said its name in 1 of 15 answers, and in 14 with q5_1, whose file is 3% larger.
+    """
+    if quant != "q4_k_m":
+        return []
+    config = read_json(source / "config.json", tr("run make export again", "请重新运行 make export"))
+    hidden, heads = config["hidden_size"], config["num_attention_heads"]
+    columns = dict.fromkeys(("attn_q", "attn_k", "ffn_up", "ffn_gate"), hidden)
+    columns["attn_output"] = heads * (config.get("head_dim") or hidden // heads)
+    return [f"{tensor}=q5_1" for tensor, count in columns.items() if count % 256 and not count % 32]
 
 
 def convert(source: Path, target: Path, quant: str) -> None:
@@ -58,12 +74,17 @@ def run_tool(command: list[str], target: Path) -> None:
 
 
 def find_quantiser(folder: str):
-    """A function (source, target, quant) of llama.cpp's quantiser: llama-quantize in `folder` or of the PATH, else the
+    """A function (source, target, quant, types) of llama.cpp's quantiser: llama-quantize in `folder` or of the PATH, else the
     library that make setup-export installs. Raises UserError without either."""
     program = shutil.which("llama-quantize", path=folder or None)
     if program:
         run = [sys.executable, *PROCESS, "run", program]
-        return lambda source, target, quant: run_tool([*run, str(source), str(target), quant.upper()], target)
+
+        def call(source: Path, target: Path, quant: str, types: Sequence[str] = ()) -> None:
+            options = [word for one in types for word in ("--tensor-type", one)]
+            run_tool([*run, *options, str(source), str(target), quant.upper()], target)
+
+        return call
     libraries = find_python().parents[1] / "llama.cpp" / "node_modules" / "@node-llama-cpp"
     if not list(libraries.glob("*/bins/*/libllama*so")):
         raise UserError(
@@ -76,4 +97,4 @@ def find_quantiser(folder: str):
             ),
         )
     command = [sys.executable, *PROCESS, "quantise", str(libraries)]
-    return lambda source, target, quant: run_tool([*command, str(source), str(target), quant], target)
+    return lambda source, target, quant, types=(): run_tool([*command, str(source), str(target), quant, *types], target)

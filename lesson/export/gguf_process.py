@@ -1,7 +1,7 @@
 """llama.cpp's converter and quantiser, each as a process of its own: it ends with make export, by Ctrl-C or a kill.
 
     python -m lesson.export.gguf_process convert ARGUMENTS
-    python -m lesson.export.gguf_process quantise LIBRARIES SOURCE TARGET QUANT
+    python -m lesson.export.gguf_process quantise LIBRARIES SOURCE TARGET QUANT [TENSOR=TYPE…]
     python -m lesson.export.gguf_process run PROGRAM ARGUMENTS
 
 The first runs convert_hf_to_gguf in the venv of make setup-export; the second calls llama_model_quantize of llama.h; the
@@ -23,14 +23,30 @@ from lesson.core.processes import die_with_parent
 
 # enum llama_ftype of llama.h
 FILE_TYPES = {"q4_k_m": 15, "q5_k_m": 17, "q6_k": 18}
+TENSOR_TYPES = {"q5_1": 7}  # enum ggml_type of ggml.h
 GROUP = 1 << 18  # numbers that a processor rounds at once: some temporary arrays of 1 MiB each
 LIBRARIES = ("libggml-base*.so", "libggml.*so", "libllama.*so")  # in the order in which they need each other
+
+
+class TensorType(ctypes.Structure):
+    """llama_model_tensor_override (llama.h): the type of the tensors whose name has a pattern in it; the last has none."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("type", ctypes.c_int))
 
 
 class QuantiseParameters(ctypes.Structure):
     """The head of llama_model_quantize_params (llama.h), with room for what follows: the library fills in its defaults."""
 
-    _fields_ = (("threads", ctypes.c_int32), ("file_type", ctypes.c_int32), ("rest", ctypes.c_byte * 1016))
+    _fields_ = (
+        ("threads", ctypes.c_int32),
+        ("file_type", ctypes.c_int32),
+        ("types_of_output_and_embedding", ctypes.c_int32 * 2),
+        ("flags", ctypes.c_bool * 6),
+        ("importance", ctypes.c_void_p),
+        ("metadata", ctypes.c_void_p),
+        ("tensor_types", ctypes.POINTER(TensorType)),
+        ("rest", ctypes.c_byte * 968),
+    )
 
 
 def load_library(folder: Path) -> ctypes.CDLL:
@@ -45,11 +61,15 @@ def load_library(folder: Path) -> ctypes.CDLL:
     raise OSError(f"no library of llama.cpp for this processor in {folder}")
 
 
-def quantise(library: ctypes.CDLL, source: str, target: str, quant: str) -> int:
-    """Write `target`; 0 when it worked."""
+def quantise(library: ctypes.CDLL, source: str, target: str, quant: str, *types: str) -> int:
+    """Write `target`; 0 when it worked. `types` are TENSOR=TYPE where another type than that of `quant` is asked for."""
     library.llama_model_quantize_default_params.restype = QuantiseParameters
     parameters = library.llama_model_quantize_default_params()
     parameters.file_type = FILE_TYPES[quant]
+    if types:
+        pairs = [one.split("=") for one in types]
+        asked = [TensorType(pattern.encode(), TENSOR_TYPES[kind]) for pattern, kind in pairs]
+        parameters.tensor_types = (TensorType * (len(asked) + 1))(*asked)
     return library.llama_model_quantize(os.fsencode(source), os.fsencode(target), ctypes.byref(parameters))
 
 
@@ -89,8 +109,8 @@ def main(arguments: list[str]) -> int:
         return 0
     if arguments[0] == "run":
         os.execv(arguments[1], arguments[1:])  # what was asked of Linux holds for it too
-    folder, *paths, quant = arguments[1:]
-    return 1 if quantise(load_library(Path(folder)), *paths, quant) else 0
+    folder, *rest = arguments[1:]
+    return 1 if quantise(load_library(Path(folder)), *rest) else 0
 
 
 if __name__ == "__main__":

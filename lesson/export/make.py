@@ -175,8 +175,8 @@ def lines_of(made: MadeFolder, form: str, quant: str) -> list[str]:
     if form in ("gguf", "ollama") and quant == "q4_k_m":
         lines.append(
             tr(
-                "note: 4 bits lost the name of a 0.5B base; ask it by the command above, else take QUANT=q8_0",
-                "注意：0.5B 基座用 4 位时丢失了名字；请用上面的命令检查，不行就用 QUANT=q8_0",
+                "note: 4 bits can lose the name; ask it by the command above, and take QUANT=q8_0 where that fails",
+                "注意：4 位可能丢失名字；请用上面的命令检查，不通过就用 QUANT=q8_0",
             )
         )
     return [*lines, tr("use it: ", "使用：") + uses[form]]

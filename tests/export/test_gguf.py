@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from lesson.core.files import write_json
 from lesson.core.messages import UserError
 from lesson.core.settings import ROOT
 from lesson.export import gguf_process
-from lesson.export.gguf import find_quantiser, run_tool, write_gguf
+from lesson.export.gguf import choose_tensor_types, find_quantiser, run_tool, write_gguf
 from lesson.export.make import lines_of
 from lesson.training.xtuner_tools import MadeFolder
 
@@ -43,6 +44,26 @@ def test_a_quantiser_of_ones_own_is_called_as_llama_cpp_documents(tmp_path):
     folder = program(tmp_path / "tools", 'echo "$@" > "$2"')
     find_quantiser(str(folder))(tmp_path / "a.gguf", tmp_path / "b.gguf", "q4_k_m")
     assert (tmp_path / "b.gguf").read_text() == f"{tmp_path}/a.gguf {tmp_path}/b.gguf Q4_K_M\n"
+    (tmp_path / "tools" / "llama-quantize").write_text('#!/bin/sh\necho "$@" > "$4"\n')
+    find_quantiser(str(folder))(tmp_path / "a.gguf", tmp_path / "c.gguf", "q4_k_m", ["attn_q=q5_1"])
+    assert (tmp_path / "c.gguf").read_text().startswith(f"--tensor-type attn_q=q5_1 {tmp_path}/a.gguf")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "quant", "types"),
+    [
+        ((896, 14, None), "q4_k_m", "attn_q attn_k ffn_up ffn_gate attn_output"),
+        ((4096, 32, 128), "q4_k_m", ""),
+        ((1024, 14, 64), "q4_k_m", "attn_output"),
+        ((896, 14, None), "q5_k_m", ""),
+        ((90, 2, None), "q4_k_m", ""),  # q5_1 takes 32 columns at once
+    ],
+)
+def test_where_llama_cpp_would_take_q5_0_it_is_told_q5_1(tmp_path, sizes, quant, types):
+    write_json(
+        tmp_path / "config.json", dict(zip(("hidden_size", "num_attention_heads", "head_dim"), sizes, strict=True))
+    )
+    assert choose_tensor_types(tmp_path, quant) == [f"{tensor}=q5_1" for tensor in types.split()]
 
 
 @pytest.mark.parametrize("text", ["echo no memory >&2; exit 3", "echo no memory"])
