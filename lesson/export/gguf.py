@@ -43,7 +43,7 @@ def choose_tensor_types(source: Path, quant: str) -> list[str]:
     """TENSOR=TYPE for those tensors of the exported folder `source` that q4_k_m of llama.cpp would round too coarsely.
 
     Its 4 bits take 256 columns at once. Where a tensor has another number of them llama.cpp takes q5_0; a trained
-    Qwen2.5-Coder-0.5B (896 columns) then said its name in 1 of 15 answers, and in 14 with q5_1, whose file is 3% larger.
+    Qwen2.5-Coder-0.5B (896 columns) then said its name in 90 of 336 answers, and with q5_1 in 181 of 200; the file is 3% larger.
     """
     if quant != "q4_k_m":
         return []
