@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -48,6 +49,13 @@ def two_hosts() -> Iterator[list[Host]]:
     finally:
         for name in names:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
+
+
+@functools.cache
+def are_permitted() -> bool:
+    with contextlib.suppress(NotPermitted), two_hosts():
+        return True
+    return False
 
 
 def call(*arguments: str) -> None:
