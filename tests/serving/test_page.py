@@ -157,6 +157,7 @@ def retry(page) -> None:
 
 def look(page) -> None:
     """axe-core finds nothing serious on what the page shows now."""
+    expect(page).to_have_title(re.compile("."), timeout=SLOW)  # the page's script sets it
     found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
     places = [
         f"{fault['impact']} {fault['id']}: {node['html'][:200]} {node['failureSummary']}"
@@ -493,6 +494,7 @@ def test_a_training_is_shown_live_without_a_model_in_the_language_of_each_browse
             assert page.evaluate("document.documentElement.scrollWidth") <= 390
         fcntl.flock(lock, fcntl.LOCK_UN)
         expect(chinese.locator("#training")).to_contain_text("停在第 20", timeout=SLOW)
+        expect(english.locator("#training")).to_contain_text("stopped at step 20", timeout=SLOW)
         expect(english.locator("#training code")).to_have_text("make train")
         for page in (english, chinese):
             page.context.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,14 @@ def build(evaluated, lesson, tmp_path_factory) -> Path:
 def no_engine(monkeypatch):
     """llama.cpp writes its file in two steps and knows every tokenizer; what it needs hours for is not the point here."""
 
-    def write(source: Path, target: Path, quant: str, tools: str) -> None:
+    def write(source: Path, target: Path, quant: str, tools: str, converted: Callable[[], object]) -> None:
         whole = target.with_name("between.gguf")
         with open(whole, "wb") as file:
             file.write(b"GGUF" * 1000)
+        weights = (source / "model.safetensors").read_bytes()[:5000]
+        converted()
         with open(target, "wb") as file:
-            file.write((source / "model.safetensors").read_bytes()[:5000] + quant.encode())
+            file.write(weights + quant.encode())
         os.remove(whole)
 
     monkeypatch.setattr(making, "find_python", lambda: Path("python"))
