@@ -16,7 +16,6 @@ from lesson.core.files import read_json, write_json
 from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, Values
 from lesson.model import random_base
-from lesson.model.tiny_base import install_base
 from lesson.runs.folder import Run, set_last_run
 
 MOST_SECONDS, MOST_MEMORY = 180, 12e9  # issue 20's bars; bytes beyond the file cache
@@ -102,9 +101,7 @@ def write_random_run(build: Path, base: Path | None, layers: int | None) -> None
     run.merged.mkdir(parents=True)
     if base is None:
         shutil.rmtree(run.merged)
-        install_base(run.merged)
-        (run.merged / "model.safetensors").unlink()
-        config = read_json(run.merged / "config.json", "") | random_base.SIZES
+        config = random_base.start_internlm2(run.merged)
     else:
         for path in base.iterdir():
             if path.is_file() and path.suffix in (".json", ".txt", ".jinja", ".model") and "index" not in path.name:

@@ -15,6 +15,7 @@ from lesson.config.drift import list_stock_changes
 from lesson.config.kept import keep_values, kept_line
 from lesson.config.parsed import Ref
 from lesson.config.profiles import (
+    EIGHT_BITS,
     FAST,
     computes_fast,
     load_profile,
@@ -185,7 +186,7 @@ def _refuse_unused(values: Values, profile: dict) -> None:
             ),
             tr("SPEED=fast at PROFILE=7b has; or leave it out", "PROFILE=7b SPEED=fast 才用到；或去掉它"),
         )
-    if values.quant == "nf4" and values.base_dtype in ("fp8", "int8"):
+    if values.quant == "nf4" and values.base_dtype in EIGHT_BITS:
         raise UserError(
             f"QUANT=nf4 BASE_DTYPE={values.base_dtype}",
             tr("the base is kept in 4 bits or in 8", "基座要么用 4 位，要么用 8 位"),

@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import tomllib
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import ROOT, SETTINGS, TRAINING, Values
 
 PROFILES = ROOT / "profiles"
+EIGHT_BITS = ("fp8", "int8")  # those of BASE_DTYPE that round the base
 FAST = ("internlm2_*", "qwen1_5_*", "llama3_*")  # stock configs of the bases that lesson/training/fast.py computes
 
 
@@ -49,7 +51,7 @@ def load_profile(name: str) -> dict:
 
 def computes_fast(config: str) -> bool:
     """Whether SPEED=fast at 7b computes what the stock config called `config` trains."""
-    return any(fnmatchcase(config, pattern) for pattern in FAST)
+    return _fits(FAST, config)
 
 
 def training_parameters(values: Values) -> dict[str, object]:
@@ -88,7 +90,7 @@ def lesson_edits(profile: dict, config: str, given: dict[str, object]) -> list[e
     return result
 
 
-def _fits(globs: list[str], text: str) -> bool:
+def _fits(globs: Sequence[str], text: str) -> bool:
     """Whether `text` (a config's name, a value) is one of `globs` and none of those behind a "!"."""
     excluded = [g[1:] for g in globs if g.startswith("!")]
     included = [g for g in globs if not g.startswith("!")] or ["*"]

@@ -29,13 +29,14 @@ def build_random_base(folder: Path) -> Path:
 
     Raises UserError without a CUDA GPU (16 GB of its memory are needed) or when the disk is too small.
     """
+    return build_base(folder, start_internlm2)
 
-    def start(model: Path) -> dict:
-        install_base(model)
-        (model / "model.safetensors").unlink()
-        return json.loads((model / "config.json").read_text(encoding="utf-8")) | SIZES
 
-    return build_base(folder, start)
+def start_internlm2(model: Path) -> dict:
+    """Make the folder `model` the tiny base without its weights; the config of a base of SIZES."""
+    install_base(model)
+    (model / "model.safetensors").unlink()
+    return json.loads((model / "config.json").read_text(encoding="utf-8")) | SIZES
 
 
 def build_random_llama(folder: Path) -> Path:

@@ -28,7 +28,7 @@ from lesson.core.messages import UserError, tr
 from lesson.training.fast_base import BASE_DTYPES, EightBitWeight
 from lesson.training.fast_layers import IGNORED, HeadLoss, Seed
 from lesson.training.fast_shapes import Layer, read_parts
-from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB
+from lesson.training.memory import GB, usable_memory
 
 
 class Stack:
@@ -181,7 +181,7 @@ class FastPass:
         used = torch.cuda.memory_allocated() + 8 * trained  # Adam's moments come with the first update
         used += tokens * (len(layers) * first.stored_bytes + first.mlp_bytes)
         used += tokens * 2 * self.parts.head.outputs
-        spare = max(int((self.gpu_memory * GB - CUDA_CONTEXT) / FRAGMENTS - used), 0)
+        spare = max(int(usable_memory(self.gpu_memory * GB) - used), 0)
         kept = min(spare // (first.kept_bytes * tokens), len(layers)) * first.kept_bytes * tokens
         for layer in layers:
             weights = [linear.frozen for linear in layer.linears if isinstance(linear.frozen, EightBitWeight)]

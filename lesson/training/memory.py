@@ -15,6 +15,11 @@ HEAD_CELLS = 16 << 20  # logits that lesson/training/passes.py makes at a time
 LIBRARIES = 0.9 * GB  # resident memory of Python, torch and transformers on a CPU
 
 
+def usable_memory(memory: float) -> float:
+    """Bytes that torch's own peak may have on a GPU of `memory` bytes: the inverse of what `make estimate` says is needed."""
+    return (memory - CUDA_CONTEXT) / FRAGMENTS
+
+
 @dataclass(frozen=True)
 class Workload:
     """What decides memory, besides the shape. `tokens` are those of one iteration on one GPU."""
@@ -110,7 +115,7 @@ def _estimate_memory_of_fast(shape: Shape, work: Workload) -> dict[str, float]:
         "gradients": work.lora * 4.0 if work.world_size > 1 else 0.0,
     }
     if work.fill:
-        spare = max((work.fill - CUDA_CONTEXT) / FRAGMENTS - sum(parts.values()), 0)
+        spare = max(usable_memory(work.fill) - sum(parts.values()), 0)
         kept = min(shape.layers, spare // layer) * layer
         turned = shape.linear_parameters / shape.layers
         if work.eight_bits:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lesson.config.profiles import EIGHT_BITS
 from lesson.core.machine import first_gpu, multiplies_bfloat16, total_memory
 from lesson.core.settings import Values
 from lesson.model.shape import Shape, lora_parameters
 from lesson.model.sizes import BaseSizes, read_base_sizes
-from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, KEEP_ALL, LIBRARIES, Workload, estimate_memory
+from lesson.training.memory import CUDA_CONTEXT, GB, KEEP_ALL, LIBRARIES, Workload, estimate_memory, usable_memory
 
 SHARE = 0.8  # of the memory; the rest is the system's
 USUAL_RANK = 64  # of LoRA in the stock configs
@@ -24,12 +25,16 @@ def read_sizes_and_room(values: Values) -> BaseSizes:
     if values.profile == "small":
         return replace(sizes, tokens=count_tokens_that_fit(sizes.shape, rank))
     if values.profile == "7b" and values.gpu_memory:
-        eight_bits, quantized = values.base_dtype in ("fp8", "int8"), values.quant == "nf4"
-        work = Workload(0, lora_parameters(sizes.shape, rank), quantized=quantized, fast=True, eight_bits=eight_bits)
-        memory = (values.gpu_memory * GB - CUDA_CONTEXT) / FRAGMENTS
-        # So many tokens that what would be computed twice is kept: filling the memory with more gains nothing.
-        work = replace(work, kept=KEEP_ALL)
-        return replace(sizes, tokens=_fit(sizes.shape, work, memory))
+        work = Workload(
+            0,
+            lora_parameters(sizes.shape, rank),
+            quantized=values.quant == "nf4",
+            fast=True,
+            # So many tokens that what would be computed twice is kept: filling the memory with more gains nothing.
+            kept=KEEP_ALL,
+            eight_bits=values.base_dtype in EIGHT_BITS,
+        )
+        return replace(sizes, tokens=_fit(sizes.shape, work, usable_memory(values.gpu_memory * GB)))
     return sizes
 
 
