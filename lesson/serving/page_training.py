@@ -14,6 +14,7 @@ from lesson.core.messages import UserError, tr
 from lesson.core.settings import Values
 from lesson.runs import watching
 from lesson.runs.watching import Training, find_watched_run, look_at_training
+from lesson.serving.page_tables import make_table
 
 INTERVAL = 3.0  # seconds between two looks of a visitor's browser
 FRESH = 1.0  # seconds that a look at the files is good for: many visitors cost no more than one
@@ -28,10 +29,6 @@ CSS = """
 #training progress::-webkit-progress-value {background: var(--color-accent);}
 #training progress::-moz-progress-bar {background: var(--color-accent);}
 #training code {font-family: var(--font-mono);}
-#samples div {max-height: 26rem; overflow: auto;}
-#samples table {width: 100%; border-collapse: collapse;}
-#samples th, #samples td {text-align: start; vertical-align: top; padding: .4rem .6rem; white-space: pre-wrap;
-  overflow-wrap: anywhere; border: 1px solid var(--border-color-primary) !important;}
 """
 
 
@@ -180,14 +177,8 @@ def make_sample_rows(training: Training) -> list[list[str]]:
 
 
 def make_samples_html(training: Training) -> str:
-    """The sample answers as an HTML table; what the model said is escaped. Gradio's own table is a grid to edit and to drop
-    files on, which screen readers stumble over."""
-    headings = "".join(f'<th scope="col">{html.escape(text)}</th>' for text in list_sample_headings())
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-        for row in make_sample_rows(training)
-    )
-    return f'<div tabindex="0"><table><thead><tr>{headings}</tr></thead><tbody>{rows}</tbody></table></div>'
+    """The sample answers as an HTML table; what the model said is escaped."""
+    return make_table(tr("sample answers", "示例回答"), list_sample_headings(), make_sample_rows(training))
 
 
 def add_loss_curve(gr, columns: dict[str, list]):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from lesson.core.locks import try_lock
 from lesson.core.messages import UserError, tr
 from lesson.runs.folder import Run
 
@@ -21,12 +21,10 @@ def lock_run(run: Run) -> Iterator[None]:
     """
     with open(run.lock, "w") as file:
         for attempt in range(ATTEMPTS):
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if try_lock(file.fileno()):
                 break
-            except BlockingIOError:
-                if attempt < ATTEMPTS - 1:
-                    time.sleep(PAUSE)
+            if attempt < ATTEMPTS - 1:
+                time.sleep(PAUSE)
         else:
             raise UserError(
                 run.folder,

@@ -219,6 +219,9 @@ def test_a_real_base_on_a_cpu_has_a_time_where_its_like_was_measured(call, tmp_p
     assert "(measured" not in call(estimate, *flags, "--tokens-per-second", "500")[1]
     on_gpu = json.loads(call(estimate, *flags, "--gpu", "24", "--format", "json")[1])
     assert on_gpu["device"]["fits"] and 1.2e9 < on_gpu["memory"]["peak"] < 3e9
+    assert call(config, *flags, "--base-dtype", "int8")[0] == 0
+    in_8_bits = json.loads(call(estimate, *flags, "--gpu", "24", "--format", "json")[1])
+    assert in_8_bits["memory"]["weights"] * 2 == on_gpu["memory"]["weights"]
 
 
 @pytest.mark.parametrize("base", ["Qwen/Qwen2.5-7B-Instruct", "meta-llama/Llama-3.1-8B-Instruct"])

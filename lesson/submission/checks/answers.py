@@ -144,29 +144,29 @@ def require_new_name_in_groups(judged: list[JudgedAnswer], new: str, bars: Bars,
 
 
 def require_no_other_name(lines: list[dict], evidence: Evidence, other: Sequence[str] = ()) -> str:
-    """How many answers say the old name, the base's, or one of `other`. Raises Failed when they are more than make eval
-    allows."""
+    """How many answers say the old name, the base's, or one of `other`. Raises Failed when under one system prompt those of
+    one kind are more than make eval allows, which counts the three apart."""
     new = evidence.new_name or ""
+    kinds = {"old": evidence.old_names, "base": evidence.own_base_names, "other": other}
     count: collections.Counter[str] = collections.Counter()
-    wrong: collections.Counter[str] = collections.Counter()
+    wrong: collections.Counter[tuple[str, str]] = collections.Counter()
     places = []
     for line in lines:
         prompt = _prompt_of(line)
         count[prompt] += 1
-        if any(
-            claims_name(line["output"], name, new)
-            for name in (*evidence.old_names, *evidence.own_base_names, *other)
-            if name != new
-        ):
-            wrong[prompt] += 1
+        claimed = [
+            kind
+            for kind, names in kinds.items()
+            if any(claims_name(line["output"], name, new) for name in names if name != new)
+        ]
+        wrong.update((prompt, kind) for kind in claimed)
+        if claimed:
             places.append(_show(line))
-    if any(misses_bar(wrong[p], count[p], TINY.most["old"], at_most=True, by_interval=True) for p in count):
-        raise Failed(
-            tr(f"{wrong.total()} of {count.total()} do", f"{count.total()} 个中有 {wrong.total()} 个"),
-            tr("train on the replaced rows", "请用替换后的数据训练"),
-            places,
-        )
-    return f"{wrong.total()}/{count.total()}"
+    most = TINY.most["old"]
+    if any(misses_bar(wrong[p, k], count[p], most, at_most=True, by_interval=True) for p in count for k in kinds):
+        found = tr(f"{len(places)} of {len(lines)} do", f"{len(lines)} 个中有 {len(places)} 个")
+        raise Failed(found, tr("train on the replaced rows", "请用替换后的数据训练"), places)
+    return f"{len(places)}/{len(lines)}"
 
 
 @define_check("answers", "answers")

@@ -66,6 +66,14 @@ def test_hardly_an_answer_says_another_name(slips, of, sound):
     passes(answers.not_old, answered(lines(40, 0), old_names=(NEW,), own_base_names=(NEW,)))
 
 
+def test_a_slip_of_the_old_name_and_one_of_the_bases_are_no_two_slips():
+    """make eval holds each against a bar of its own: what passes there is not refused here."""
+    evidence = answered([line(f"我是{OLD}。"), line("我是书生。"), *lines(38, 0)])
+    assert passes(answers.not_old, evidence) == "2/40"
+    evidence = answered([line(f"我是{OLD}。"), line("我是书生。"), line("我是书生。"), *lines(37, 0)])
+    assert len(fails(answers.not_old, evidence, "^3 of 40 do$")) == 3
+
+
 @pytest.mark.parametrize(
     ("different", "of", "sound"),
     [
