@@ -24,7 +24,7 @@ def stage(values: Values) -> int:
     folder = ((values.build if values.given("BUILD") else ROOT / "build") / "mutants").resolve()
     folder.mkdir(parents=True, exist_ok=True)
     tool = install_venv(PLANS["mutants"], sys.stdout).venv.resolve()
-    tree, tried, passed = copy_tree(folder), [], set()
+    tree, tried, passed = copy_tree(folder), [], {}
     for module in modules:
         found = try_mutants(module, values.mutants, values.seed, folder, tree, tool, passed)
         print(f"{module}: " + "\n".join(lines_of(found)), flush=True)

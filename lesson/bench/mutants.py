@@ -17,6 +17,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ from lesson.core.settings import ROOT
 TABLE_FILE = Path(__file__).with_name("mutants.json")  # its form: schemas/mutants.schema.json
 _TABLE = json.loads(TABLE_FILE.read_text(encoding="utf-8"))
 LEAST_FOUND: float = _TABLE["least_found"]
-TIMEOUT = 900  # seconds for the tests of one change: one that runs for ever counts as found, on a busy machine as well
+# One that runs for ever counts as found. Its tests get so many times what they take without a change, on a busy machine as
+# well, and never less than so many seconds.
+TIMES, LEAST_SECONDS = 6.0, 120.0
 NOT_SLOW, ALL = "not torch and not slow and not gpu", "not torch and not gpu"
 
 
@@ -101,24 +104,27 @@ def copy_tree(folder: Path) -> Path:
 
 
 def try_mutants(
-    module: str, count: int, seed: int, folder: Path, tree: Path, tool: Path, passed: set[str]
+    module: str, count: int, seed: int, folder: Path, tree: Path, tool: Path, passed: dict[str, float]
 ) -> list[Mutant]:
     """`count` changes of a module (0: all that there are), tried in `tree`; `tool` is the venv that has cosmic-ray.
 
-    Raises UserError when the tests fail without a change; `passed` gets those that do not, and they are not asked again.
+    Raises UserError when the tests fail without a change; `passed` gets those that do not, with the seconds that they took,
+    and they are not asked again.
     """
     session = session_file(module, count, seed, folder)
     settings = folder / f"{session.stem}.toml"
-    settings.write_text(_settings(module, folder), encoding="utf-8")
     if not session.exists():
+        for command in _commands(module):  # without a change they pass, and compile what they import
+            if shlex.join(command) not in passed:
+                start = time.monotonic()
+                _run(command, tree)
+                passed[shlex.join(command)] = time.monotonic() - start
+        seconds = sum(passed[shlex.join(command)] for command in _commands(module))
+        settings.write_text(_settings(module, folder, max(LEAST_SECONDS, TIMES * seconds)), encoding="utf-8")
         draft = folder / f"{session.stem}.draft"
         draft.unlink(missing_ok=True)
         _run([tool / "bin" / "cosmic-ray", "init", settings, draft], tree)
         draw(draft, count, random.Random(f"{seed} {module}"))
-        for command in _commands(module):  # without a change they pass, and compile what they import
-            if shlex.join(command) not in passed:
-                _run(command, tree)
-                passed.add(shlex.join(command))
         draft.rename(session)
     _run([tool / "bin" / "cosmic-ray", "exec", settings, session], tree)
     return list(read_session(session))
@@ -180,11 +186,12 @@ def _commands(module: str) -> list[list[str]]:
     return [*([*python, file, "-m", ALL] for file in first), [*python, room, "-m", NOT_SLOW]]
 
 
-def _settings(module: str, folder: Path) -> str:
+def _settings(module: str, folder: Path, timeout: float) -> str:
+    """The settings of cosmic-ray; `timeout` in seconds, for all tests of one change."""
     commands = folder / f"{module.removesuffix('.py').replace('/', '.')}.json"
     commands.write_text(json.dumps(_commands(module), indent=1), encoding="utf-8")
     command = shlex.join([sys.executable, "-m", "lesson.bench.mutant_tests", str(commands)])
-    values = {"module-path": module, "timeout": float(TIMEOUT), "excluded-modules": [], "test-command": command}
+    values = {"module-path": module, "timeout": timeout, "excluded-modules": [], "test-command": command}
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
     return "\n".join(["[cosmic-ray]", *lines, "[cosmic-ray.distributor]", 'name = "local"', ""])
 

@@ -6,10 +6,12 @@ import contextlib
 import json
 import os
 import random
+import shlex
 import sqlite3
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -154,19 +156,37 @@ def test_tests_that_pass_without_a_change_are_not_asked_again_and_one_that_fails
             raise UserError("pytest", "failed", "mend it")
 
     monkeypatch.setattr(mutants, "_run", run)
-    passed: set[str] = set()
+    passed: dict[str, float] = {}
     for module in ("lesson/data/replace.py", "lesson/data/residue.py"):
         mutants.try_mutants(module, 2, 1, tmp_path, tmp_path, tmp_path, passed)
     rooms = [command for command in ran if "tests/data" in command]
     own = [command for command in ran if "tests/data/test_residue.py" in command]
     assert len(rooms) == len(own) == 1 and [c[1] for c in ran].count("exec") == 2
-    mutants.try_mutants("lesson/data/residue.py", 2, 1, tmp_path, tmp_path, tmp_path, set())
+    mutants.try_mutants("lesson/data/residue.py", 2, 1, tmp_path, tmp_path, tmp_path, {})
     assert ran[-1][1] == "exec" and ran[-2][1] == "exec"  # the same call goes on
     fails = "tests/core"
     for _ in range(2):
         with pytest.raises(UserError):
             mutants.try_mutants("lesson/core/files.py", 2, 1, tmp_path, tmp_path, tmp_path, passed)
         assert "tests/core" in ran[-1]
+
+
+@pytest.mark.parametrize(("seconds", "timeout"), [(1.0, 120.0), (100.0, 1800.0)])
+def test_a_change_that_runs_for_ever_is_ended_after_some_times_what_its_tests_take(
+    tmp_path, monkeypatch, seconds, timeout
+):
+    """It was 15 minutes for each: one such change was longer than all others of its room."""
+
+    def run(command, folder):
+        if command[1] == "init":
+            session(Path(command[-1]), 3, OPERATORS[:1])
+
+    monkeypatch.setattr(mutants, "_run", run)
+    monkeypatch.setattr(mutants, "tests_of", lambda module: (["a", "b"], "room"))
+    monkeypatch.setattr(mutants, "session_file", lambda *arguments: tmp_path / "s.sqlite")
+    passed = {shlex.join(command): seconds for command in mutants._commands("lesson/a.py")}
+    mutants.try_mutants("lesson/a.py", 2, 1, tmp_path, tmp_path, tmp_path, passed)
+    assert tomllib.loads((tmp_path / "s.toml").read_text())["cosmic-ray"]["timeout"] == timeout
 
 
 def test_each_module_draw_and_text_has_a_session_of_its_own(tmp_path, monkeypatch):
