@@ -153,12 +153,27 @@ def test_questions_that_fill_a_sample_are_told_apart_from_answers_that_are_cut(r
 def test_a_base_that_is_not_there_or_a_placeholder_is_an_error(rules_found):
     assert rules_found({"internlm2_5-7b-chat": "models/internlm2_5-7b-chat"}) == ["model-missing"]
     assert rules_found({"internlm2_5-7b-chat": "models/internlm2_5-7b-chat"}, files=False) == []
-    places = ("your_model_path", "/path/to/internlm2_5-7b-chat", "<model>", "", "xxx", "/root/你的模型路径", "...")
+    places = (
+        "your_model_path",
+        "/path/to/internlm2_5-7b-chat",
+        "path/to/base",
+        "<model>",
+        "",
+        "xxx",
+        "/root/你的模型路径",
+        "...",
+    )
     for place in places:
         assert rules_found({"internlm2_5-7b-chat": place}, files=False) == ["model-missing"], place
         if place:
             assert "data-missing" in rules_found({"assistant_Tuner_change.jsonl": place}, files=False), place
-    for place in ("../models/a", "/home/yourong/base", "/data/pathology/base", "/mnt/[7b]"[:4] + "base"):
+    for place in (
+        "../models/a",
+        "../xpath/to/base",
+        "/home/yourong/base",
+        "/data/pathology/base",
+        "/mnt/[7b]"[:4] + "base",
+    ):
         assert rules_found({"internlm2_5-7b-chat": place}, files=False) == [], place
 
 

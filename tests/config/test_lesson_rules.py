@@ -301,6 +301,7 @@ def row_findings(value: str, data=None, context=HERE, key: str = "alpaca_en") ->
             "path='json', data_files='path_to_rows/x.json'",
             [("data-missing", 113, "'path_to_rows/x.json' stands for a path")],
         ),
+        ("path='json', data_files='path/to/a.json'", [("data-missing", 113, "'path/to/a.json' stands for a path")]),
         ("path='json', data_files='https://x/path/to/a.json'", []),
         ("path='json', data_files='x/assist_tuner.json'", [("data-unreplaced", 113, "assist_tuner.json")]),
         ("path='json', data_files='x/my_assistant_tuner.json'", []),

@@ -100,6 +100,10 @@ def test_a_config_has_64_kibibytes_at_most(tmp_path):
     for data, told in ((fits, []), (fits + b"y" * 99, ["trust-size"])):
         (tmp_path / "x.py").write_bytes(data)
         assert [p.kind for p in read_config(tmp_path / "x.py").problems] == told
+    (tmp_path / "top.py").write_text("_base_ = 'x.py'\n")
+    for data, told in ((fits, []), (fits + b"y", ["trust-size"])):
+        (tmp_path / "x.py").write_bytes(data)
+        assert [p.kind for p in read_config(tmp_path / "top.py").problems] == told
 
 
 def test_names_that_mmengine_keeps_are_told_in_their_line():

@@ -74,6 +74,12 @@ def test_the_filter_on_json_text_misses_nothing(text, name):
     assert residue.quick.search(raw) or not _closely(residue, text)
 
 
+def test_syllables_of_hangul_are_looked_into_for_a_hangul_name_only():
+    """벼 is a part of 별, which is one character; another name need not look at every text in Korean."""
+    assert [residual.text for residual in ResidueFinder("벼").find("내 별")] == ["별"]
+    assert not RESIDUES["闻星"].quick.search("내 별")
+
+
 def _closely(residue, text):
     quick, residue.quick = residue.quick, re.compile("")
     try:
