@@ -45,6 +45,7 @@ def test_the_encoding_that_fits(head, encoding):
 def test_one_strange_letter_in_twenty_may_be(strange, encoding):
     head = ("㐀" + "字" * (19 - strange) + "я" * strange).encode("gb18030")  # the first is no Big5
     assert detect_encoding(head) == encoding
+    assert detect_encoding(head + b"plain text" * 99) == encoding, "letters of ASCII count for neither side"
 
 
 def test_a_nul_is_looked_for_in_the_first_two_thousand_bytes():

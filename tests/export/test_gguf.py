@@ -45,25 +45,26 @@ def test_a_quantiser_of_ones_own_is_called_as_llama_cpp_documents(tmp_path):
     find_quantiser(str(folder))(tmp_path / "a.gguf", tmp_path / "b.gguf", "q4_k_m")
     assert (tmp_path / "b.gguf").read_text() == f"{tmp_path}/a.gguf {tmp_path}/b.gguf Q4_K_M\n"
     (tmp_path / "tools" / "llama-quantize").write_text('#!/bin/sh\necho "$@" > "$4"\n')
-    find_quantiser(str(folder))(tmp_path / "a.gguf", tmp_path / "c.gguf", "q4_k_m", ["attn_q=q5_1"])
-    assert (tmp_path / "c.gguf").read_text().startswith(f"--tensor-type attn_q=q5_1 {tmp_path}/a.gguf")
+    find_quantiser(str(folder))(tmp_path / "a.gguf", tmp_path / "c.gguf", "q4_k_m", ["attn_q=q8_0"])
+    assert (tmp_path / "c.gguf").read_text().startswith(f"--tensor-type attn_q=q8_0 {tmp_path}/a.gguf")
 
 
 @pytest.mark.parametrize(
     ("sizes", "quant", "types"),
     [
-        ((896, 14, None), "q4_k_m", "attn_q attn_k ffn_up ffn_gate attn_output"),
-        ((4096, 32, 128), "q4_k_m", ""),
-        ((1024, 14, 64), "q4_k_m", "attn_output"),
-        ((896, 14, None), "q5_k_m", ""),
-        ((90, 2, None), "q4_k_m", ""),  # q5_1 takes 32 columns at once
+        ((896, 14, None, 4864), "q4_k_m", "attn_q attn_k attn_v ffn_up ffn_gate attn_output"),
+        ((896, 14, None, 4864), "q5_k_m", "attn_q attn_k attn_v ffn_up ffn_gate attn_output"),
+        ((4096, 32, 128, 14336), "q4_k_m", ""),
+        ((1024, 14, 64, 2816), "q4_k_m", "attn_output"),
+        ((1024, 16, 64, 2720), "q4_k_m", "ffn_down"),
+        ((896, 14, None, 4864), "q6_k", ""),  # llama.cpp takes q8_0 in its place by itself
+        ((90, 2, None, 300), "q4_k_m", ""),  # q8_0 takes 32 columns at once
     ],
 )
-def test_where_llama_cpp_would_take_q5_0_it_is_told_q5_1(tmp_path, sizes, quant, types):
-    write_json(
-        tmp_path / "config.json", dict(zip(("hidden_size", "num_attention_heads", "head_dim"), sizes, strict=True))
-    )
-    assert choose_tensor_types(tmp_path, quant) == [f"{tensor}=q5_1" for tensor in types.split()]
+def test_where_4_or_5_bits_do_not_fit_llama_cpp_is_told_q8_0(tmp_path, sizes, quant, types):
+    keys = ("hidden_size", "num_attention_heads", "head_dim", "intermediate_size")
+    write_json(tmp_path / "config.json", dict(zip(keys, sizes, strict=True)))
+    assert choose_tensor_types(tmp_path, quant) == [f"{tensor}=q8_0" for tensor in types.split()]
 
 
 @pytest.mark.parametrize("text", ["echo no memory >&2; exit 3", "echo no memory"])

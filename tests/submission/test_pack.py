@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -35,6 +36,9 @@ def run(tmp_path) -> Path:
 def test_a_finished_run_is_packed_with_its_verdict_and_the_same_bytes_each_time(run, tmp_path, call):
     log = run / "work_dir/1/1.log"
     log.write_bytes(b"PATH=/home/secret\nSystem environment: GCC\n" + log.read_bytes())
+    record = json.loads((run / "run.json").read_text("utf-8"))
+    record["machine"]["processor"] = "龙芯 3A6000"
+    (run / "run.json").write_text(json.dumps(record), "utf-8")
     packed = []
     for name in ("a.zip", "b.zip"):
         arguments = ["--build", str(tmp_path / "build"), "--profile", "tiny", "--name", "张三"]
@@ -46,6 +50,7 @@ def test_a_finished_run_is_packed_with_its_verdict_and_the_same_bytes_each_time(
         for entry in archive.namelist():
             assert entry.removeprefix("submission/") in out
             assert b"secret" not in archive.read(entry)
+    assert f"of your machine it tells: {json.dumps(record['machine'], ensure_ascii=False)}\n" in out
     assert call(submission, "--build", str(tmp_path / "build"), "--profile", "tiny")[0] == 2  # nobody is named
 
 
