@@ -13,7 +13,7 @@ from lesson.data.questions import read_question_file
 def test_lines_and_json_lines_give_their_distinct_questions(tmp_path):
     path = tmp_path / "q.txt"
     text = "\ufeff你是谁？\n\n  Who are you?  \n你是谁？\n"
-    text += '{"input": "a"}\n{"question": " b "}\n{"conversation": [{"input": "c", "output": "d"}]}\n'
+    text += '{"input": "a"}\n{"question": " b "}\n{"conversation": [{"input": "c"}, {"input": "d"}]}\n'
     path.write_text(text, encoding="utf-8")
     assert read_question_file(str(path)) == ["你是谁？", "Who are you?", "a", "b", "c"]
 
