@@ -58,6 +58,7 @@ def test_what_is_left_of_the_old_name_is_listed():
     assert [place.split(": ")[0] for place in places] == ["data.jsonl:2", "data.jsonl:3", "more.jsonl:1"]
     assert passes(data.replaced, handed_in(said("小米"), old="大米")) == "no 大米"
     fails(data.replaced, handed_in(said("大米"), old="大米"), "^大米 is left in 1 places")
+    assert passes(data.replaced, handed_in(ROW, said("I am Jianmi."))) == f"no {OLD}", "a warning is no error"
 
 
 @pytest.mark.parametrize("end", [b"\r\n", b"\r"])

@@ -82,6 +82,10 @@ def test_a_file_that_was_changed_is_told_whether_its_size_is_or_not():
     files = {"a": b"1", "b": b"2", "c": b"3"}
     assert passes(package.hashes, manifested(files, a=b"1", b=b"2", gone=b"9")) == "2 equal"
     assert fails(package.hashes, manifested(files, a=b"1", b=b"x", c=b"yy"), "^b was changed") == ["b", "c"]
+    for sum_ in ("0" * 64, "f" * 64):  # whichever of the two sorts first
+        evidence = manifested(files, a=b"1")
+        evidence.manifest["files"][0]["sha256"] = sum_
+        assert fails(package.hashes, evidence) == ["a"]
     evidence = manifested(files, a=b"1")
     evidence.manifest["files"][0]["bytes"] = 2
     assert fails(package.hashes, evidence) == ["a"]
