@@ -23,7 +23,7 @@ from lesson.core.processes import die_with_parent
 
 # enum llama_ftype of llama.h
 FILE_TYPES = {"q4_k_m": 15, "q5_k_m": 17, "q6_k": 18}
-TENSOR_TYPES = {"q8_0": 8}  # enum ggml_type of ggml.h
+TENSOR_TYPES = {"q8_0": 8, "q6_k": 14}  # enum ggml_type of ggml.h
 GROUP = 1 << 18  # numbers that a processor rounds at once: some temporary arrays of 1 MiB each
 LIBRARIES = ("libggml-base*.so", "libggml.*so", "libllama.*so")  # in the order in which they need each other
 

@@ -17,7 +17,7 @@ from lesson.core.records import Record
 from lesson.core.settings import Values
 from lesson.export.card import CARD, make_card, write_sums
 from lesson.export.engine import find_python
-from lesson.export.gguf import write_gguf
+from lesson.export.gguf import choose_tensor_types, write_gguf
 from lesson.export.hugging_face import remove_weights, write_model
 from lesson.export.ollama import write_modelfile
 from lesson.export.prompts import check_prompts
@@ -58,7 +58,10 @@ def export_run(values: Values, form: str, report: Callable[[str], None], progres
     if key:
         readable(key, tr("set SIGNING_KEY= to a private key in PEM form", "请把 SIGNING_KEY 设为 PEM 格式的私钥"))
     inputs = {"model": hash_path(source)} | ({"evaluation": hash_path(scores)} if known else {})
-    made = Record(export_folder(run, form, quant), inputs, {"quant": quant, "signed": sha256(key)[:16] if key else ""})
+    parameters = {"quant": quant, "signed": sha256(key)[:16] if key else ""}
+    if form in ("gguf", "ollama") and (types := choose_tensor_types(source, quant)):
+        parameters["types"] = types  # what was exported before the rule changed is made anew
+    made = Record(export_folder(run, form, quant), inputs, parameters)
 
     def fill(folder: Path) -> None:
         if form == ADAPTER:

@@ -49,22 +49,26 @@ def test_a_quantiser_of_ones_own_is_called_as_llama_cpp_documents(tmp_path):
     assert (tmp_path / "c.gguf").read_text().startswith(f"--tensor-type attn_q=q8_0 {tmp_path}/a.gguf")
 
 
+ATTENTION_AND_GATES = "attn_q attn_k attn_v ffn_up ffn_gate attn_output"
+
+
 @pytest.mark.parametrize(
-    ("sizes", "quant", "types"),
+    ("sizes", "quant", "q8_0", "q6_k"),
     [
-        ((896, 14, None, 4864), "q4_k_m", "attn_q attn_k attn_v ffn_up ffn_gate attn_output"),
-        ((896, 14, None, 4864), "q5_k_m", "attn_q attn_k attn_v ffn_up ffn_gate attn_output"),
-        ((4096, 32, 128, 14336), "q4_k_m", ""),
-        ((1024, 14, 64, 2816), "q4_k_m", "attn_output"),
-        ((1024, 16, 64, 2720), "q4_k_m", "ffn_down"),
-        ((896, 14, None, 4864), "q6_k", ""),  # llama.cpp takes q8_0 in its place by itself
-        ((90, 2, None, 300), "q4_k_m", ""),  # q8_0 takes 32 columns at once
+        ((896, 14, None, 4864), "q4_k_m", ATTENTION_AND_GATES, "ffn_down"),
+        ((896, 14, None, 4864), "q5_k_m", ATTENTION_AND_GATES, ""),
+        ((4096, 32, 128, 14336), "q4_k_m", "", ""),
+        ((1024, 14, 64, 2816), "q4_k_m", "attn_output", "ffn_down"),
+        ((1024, 16, 64, 2720), "q4_k_m", "ffn_down", ""),
+        ((896, 14, None, 4864), "q6_k", "", ""),  # llama.cpp takes q8_0 in its place by itself
+        ((90, 2, None, 300), "q4_k_m", "", ""),  # q8_0 takes 32 columns at once
     ],
 )
-def test_where_4_or_5_bits_do_not_fit_llama_cpp_is_told_q8_0(tmp_path, sizes, quant, types):
+def test_where_4_or_5_bits_do_not_fit_llama_cpp_is_told_what_does(tmp_path, sizes, quant, q8_0, q6_k):
     keys = ("hidden_size", "num_attention_heads", "head_dim", "intermediate_size")
     write_json(tmp_path / "config.json", dict(zip(keys, sizes, strict=True)))
-    assert choose_tensor_types(tmp_path, quant) == [f"{tensor}=q8_0" for tensor in types.split()]
+    wanted = [f"{tensor}=q8_0" for tensor in q8_0.split()] + [f"{tensor}=q6_k" for tensor in q6_k.split()]
+    assert choose_tensor_types(tmp_path, quant) == wanted
 
 
 @pytest.mark.parametrize("text", ["echo no memory >&2; exit 3", "echo no memory"])
