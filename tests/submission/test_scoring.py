@@ -95,7 +95,11 @@ def test_where_nothing_could_be_opened_the_first_check_has_the_reason():
 
 @pytest.mark.parametrize(
     ("text", "what"),
-    [("points = [", "TOML"), ("x = 1\n", ""), ('threshold = 70\nrequired = ["nope"]\n[points]\nopens = 1\n', "nope")],
+    [
+        ("points = [", "TOML"),
+        ("x = 1\n", "'x' was unexpected"),
+        ('threshold = 70\nrequired = ["nope"]\n[points]\nopens = 1\n', "nope"),
+    ],
 )
 def test_a_rubric_that_cannot_be_used_is_told(tmp_path, text, what):
     path = tmp_path / "r.toml"
