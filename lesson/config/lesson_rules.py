@@ -24,7 +24,7 @@ STOCK_QUESTIONS = re.compile(r"上海|Shanghai|hexadecimal|十六进制")  # in 
 BUILDERS = ("json", "parquet", "arrow", "csv")  # of `datasets`, whose rows may be conversations
 # What stands in examples in place of a path, as XTuner's documentation and course notes write it.
 PLACEHOLDER = re.compile(
-    r"your[_ -]|[_ -]your|/your/|path[_ -]?to[_ /-]|(^|/)path/to(/|$)|<[^>]+>|^x{3,}$|/x{3,}(/|$)|\.\.\.|…|你的|模型路径|数据路径|路径$",
+    r"your[_ -]|[_ -]your|/your/|path[_ -]?to[_ /-]|/path/to|^path/to(/|$)|<[^>]+>|^x{3,}$|/x{3,}(/|$)|\.\.\.|…|你的|模型路径|数据路径|路径$",
     re.IGNORECASE,
 )
 FEWEST_CLAIMS = 5  # answers that say a name, below which nothing is told from them

@@ -157,6 +157,7 @@ def test_a_base_that_is_not_there_or_a_placeholder_is_an_error(rules_found):
         "your_model_path",
         "/path/to/internlm2_5-7b-chat",
         "path/to/base",
+        "/path/to_base",
         "<model>",
         "",
         "xxx",
