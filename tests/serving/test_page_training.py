@@ -101,7 +101,7 @@ def test_samples_are_rows_of_text_and_names_of_folders_are_escaped():
     assert make_sample_rows(GOING) == [["50", "Who?", "<b>Me</b>"], ["before training", "–", "InternLM"]]
     ((*_, soon),) = make_sample_rows(Training())
     assert "at each checkpoint" in soon
-    assert ">&lt;b&gt;Me&lt;/b&gt;</td>" in make_samples_html(GOING)
+    assert '<td data-heading="sample answer">&lt;b&gt;Me&lt;/b&gt;</td>' in make_samples_html(GOING)
     hostile = Training(Run(Path("runs/<script>x")), watching.STOPPED)
     assert "<script>" not in make_figures_html(hostile, talks=False)
 
