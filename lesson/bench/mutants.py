@@ -114,12 +114,14 @@ def try_mutants(
     session = session_file(module, count, seed, folder)
     settings = folder / f"{session.stem}.toml"
     if not session.exists():
+        seconds = 0.0
         for command in _commands(module):  # without a change they pass, and compile what they import
-            if shlex.join(command) not in passed:
+            line = shlex.join(command)
+            if line not in passed:
                 start = time.monotonic()
                 _run(command, tree)
-                passed[shlex.join(command)] = time.monotonic() - start
-        seconds = sum(passed[shlex.join(command)] for command in _commands(module))
+                passed[line] = time.monotonic() - start
+            seconds += passed[line]
         settings.write_text(_settings(module, folder, max(LEAST_SECONDS, TIMES * seconds)), encoding="utf-8")
         draft = folder / f"{session.stem}.draft"
         draft.unlink(missing_ok=True)

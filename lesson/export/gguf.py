@@ -20,9 +20,15 @@ PROCESS = ("-m", "lesson.export.gguf_process")
 
 
 def write_gguf(
-    source: Path, target: Path, quant: str, tools: str = "", converted: Callable[[], object] = lambda: None
+    source: Path,
+    target: Path,
+    quant: str,
+    tools: str = "",
+    types: Sequence[str] = (),
+    converted: Callable[[], object] = lambda: None,
 ) -> None:
-    """Write `target` from the exported folder `source`; `tools` is LLAMA_CPP. Raises UserError when a tool is missing or fails.
+    """Write `target` from the exported folder `source`; `tools` is LLAMA_CPP, `types` are those of
+    choose_tensor_types. Raises UserError when a tool is missing or fails.
 
     `converted` is called when the weights of `source` are needed no more, which is before the quantiser needs the disk.
     """
@@ -35,13 +41,13 @@ def write_gguf(
     try:
         convert(source, whole, "auto")  # bf16 or f16, as the weights are: nothing is rounded twice
         converted()
-        quantise(whole, target, quant, choose_tensor_types(source, quant))
+        quantise(whole, target, quant, types)
     finally:
         whole.unlink(missing_ok=True)
 
 
 def choose_tensor_types(source: Path, quant: str) -> list[str]:
-    """TENSOR=TYPE for those tensors of the exported folder `source` that 4 or 5 bits of llama.cpp cannot hold.
+    """TENSOR=TYPE for those tensors of the model folder `source` that 4 or 5 bits of llama.cpp cannot hold.
 
     They take 256 columns at once. Where a tensor has another number of them llama.cpp takes q5_0 or q5_1 in their place,
     which rounds away what training changed: of 100 answers of a Qwen2.5-Coder-0.5B (896 columns) 53 said its name, 96

@@ -59,7 +59,8 @@ def export_run(values: Values, form: str, report: Callable[[str], None], progres
         readable(key, tr("set SIGNING_KEY= to a private key in PEM form", "请把 SIGNING_KEY 设为 PEM 格式的私钥"))
     inputs = {"model": hash_path(source)} | ({"evaluation": hash_path(scores)} if known else {})
     parameters = {"quant": quant, "signed": sha256(key)[:16] if key else ""}
-    if form in ("gguf", "ollama") and (types := choose_tensor_types(source, quant)):
+    types = choose_tensor_types(source, quant) if form in ("gguf", "ollama") else []
+    if types:
         parameters["types"] = types  # what was exported before the rule changed is made anew
     made = Record(export_folder(run, form, quant), inputs, parameters)
 
@@ -69,7 +70,9 @@ def export_run(values: Values, form: str, report: Callable[[str], None], progres
         elif form == "hf":
             write_with_progress(run.merged, folder, report, progress)
         else:
-            fill_with_gguf(run, record, folder, quant, form == "ollama", values.text("LLAMA_CPP"), report, progress)
+            fill_with_gguf(
+                run, record, folder, quant, types, form == "ollama", values.text("LLAMA_CPP"), report, progress
+            )
         with atomic(folder / CARD) as file:
             file.write(
                 make_card(record, base_name(record, find_run_base(values, run)), form, known, trained_in_4_bits(run))
@@ -117,6 +120,7 @@ def fill_with_gguf(
     record: dict,
     folder: Path,
     quant: str,
+    types: list[str],
     modelfile: bool,
     tools: str,
     report: Callable[[str], None],
@@ -129,7 +133,7 @@ def fill_with_gguf(
     tokenizer = write_with_progress(run.merged, between, report, progress, link=True)
     name = f"{file_stem(record['names']['new'])}-{quant}.gguf"
     report(tr(f"llama.cpp's converter: {name}", f"llama.cpp 转换：{name}"))
-    write_gguf(between, folder / name, quant, tools, converted=lambda: remove_weights(between))
+    write_gguf(between, folder / name, quant, tools, types, converted=lambda: remove_weights(between))
     report(tr("asking llama.cpp how it writes a chat", "检查 llama.cpp 如何写出对话"))
     check_prompts("llama.cpp", folder / name, tokenizer, record["persona"])
     if modelfile:

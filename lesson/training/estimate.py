@@ -75,7 +75,7 @@ def estimate_training(values: Values) -> dict:
         small=small and not small_on_gpu,
         bytes_each=4 if _read_name(config, "torch_dtype") == "float32" else 2,
         kept=KEEP_ALL if small_on_gpu else config.get("model.kept_bytes", 0) if fast else 0,
-        eight_bits=bool(config.get("model.base_dtype", "")) and (fast or small_on_gpu),
+        eight_bits=bool(config.get("model.base_dtype", "")),
         fill=config.get("model.gpu_memory", 0) * GB if fast else 0,
     )
     parts = estimate_memory(shape, work)

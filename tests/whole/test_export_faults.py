@@ -35,7 +35,9 @@ def build(evaluated, lesson, tmp_path_factory) -> Path:
 def no_engine(monkeypatch):
     """llama.cpp writes its file in two steps and knows every tokenizer; what it needs hours for is not the point here."""
 
-    def write(source: Path, target: Path, quant: str, tools: str, converted: Callable[[], object]) -> None:
+    def write(
+        source: Path, target: Path, quant: str, tools: str, types: list[str], converted: Callable[[], object]
+    ) -> None:
         whole = target.with_name("between.gguf")
         with open(whole, "wb") as file:
             file.write(b"GGUF" * 1000)
