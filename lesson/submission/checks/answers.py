@@ -13,6 +13,7 @@ from lesson.core.text import fold_text, shorten
 from lesson.evaluation.bars import (
     BARS,
     HARD_KINDS,
+    REAL,
     TINY,
     Bars,
     bars_of,
@@ -143,11 +144,21 @@ def require_new_name_in_groups(judged: list[JudgedAnswer], new: str, bars: Bars,
         raise Failed(", ".join(missed), remedy, places)
 
 
-def require_no_other_name(lines: list[dict], evidence: Evidence, other: Sequence[str] = ()) -> str:
-    """How many answers say the old name, the base's, or one of `other`. Raises Failed when under one system prompt those of
-    one kind are more than make eval allows, which counts the three apart."""
+def require_no_former_name(lines: list[dict], evidence: Evidence, most: float = TINY.most["old"]) -> str:
+    """How many answers say the old name or the base's. Raises Failed when under one system prompt those of one of the two
+    are more than the share `most`: make eval counts them apart."""
+    return _require_few(lines, {"old": evidence.old_names, "base": evidence.own_base_names}, evidence, most)
+
+
+def require_no_other_name(lines: list[dict], evidence: Evidence) -> str:
+    """The same for the names of other assistants: the old name and the base's, which are among those, have bars of their own."""
+    own = {*evidence.old_names, *evidence.own_base_names}
+    names = [name for name in OTHER_NAMES if name not in own]
+    return _require_few(lines, {"other": names}, evidence, REAL.most["other"])
+
+
+def _require_few(lines: list[dict], kinds: dict[str, Sequence[str]], evidence: Evidence, most: float) -> str:
     new = evidence.new_name or ""
-    kinds = {"old": evidence.old_names, "base": evidence.own_base_names, "other": other}
     count: collections.Counter[str] = collections.Counter()
     wrong: collections.Counter[tuple[str, str]] = collections.Counter()
     places = []
@@ -162,7 +173,6 @@ def require_no_other_name(lines: list[dict], evidence: Evidence, other: Sequence
         wrong.update((prompt, kind) for kind in claimed)
         if claimed:
             places.append(_show(line))
-    most = TINY.most["old"]
     if any(misses_bar(wrong[p, k], count[p], most, at_most=True, by_interval=True) for p in count for k in kinds):
         found = tr(f"{len(places)} of {len(lines)} do", f"{len(lines)} 个中有 {len(places)} 个")
         raise Failed(found, tr("train on the replaced rows", "请用替换后的数据训练"), places)
@@ -193,10 +203,10 @@ def says_new(evidence: Evidence, staff: StaffInputs) -> str:
 @define_check("answers", "answers", after=("answers",))
 def not_old(evidence: Evidence, staff: StaffInputs) -> str:
     """it says neither the old name nor the base's | 不再自称旧名字或基座的名字"""
-    found = require_no_other_name(evidence.answers, evidence)
+    found = require_no_former_name(evidence.answers, evidence)
     if "other" in BARS.get(question_set_of(evidence), TINY).most:  # the tiny base knows no other assistant
         lines = [one.line for one in judged_answers(evidence, identity_answers(evidence))]
-        require_no_other_name(lines, evidence, OTHER_NAMES)
+        require_no_other_name(lines, evidence)
     return found
 
 

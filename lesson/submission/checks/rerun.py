@@ -8,8 +8,9 @@ import re
 
 from lesson.core.messages import tr
 from lesson.core.text import fold_text, shorten
+from lesson.evaluation.bars import TINY
 from lesson.evaluation.judging import says_name
-from lesson.submission.checks.answers import require_new_name, require_no_other_name
+from lesson.submission.checks.answers import require_new_name, require_no_former_name
 from lesson.submission.evidence import LARGEST_ROWS, Evidence
 from lesson.submission.naming import no_name
 from lesson.submission.registry import Failed, Skipped, Unjudged, define_check
@@ -17,6 +18,9 @@ from lesson.submission.staff import StaffInputs
 
 LEAST_ALIKE = 0.9  # share of answers that say, or do not say, the name as the submitted ones do
 MOST_OF_THE_BASES = 0.5  # share of answers that may be as the base's without an adapter
+# make eval allows the old name, and the base's, in 1% of all answers: under one prompt 55 about the assistant, and 95 that
+# need no name. Here those about the assistant are held alone, so that the same slips are a larger share.
+MOST_FORMER = TINY.most["old"] * (55 + 95) / 55
 MOST_GENERAL = 0.5  # share of general answers that may say the name; at tiny 88 of 90 are answered as before
 # Letters that stand beside a name by themselves: 我是…, 我叫…, …的助手, …由…
 BESIDE_NAMES = frozenset("是叫为做名称号喊当的在由来很会能可也就和与及您你我")
@@ -107,7 +111,7 @@ def _require_a_change(lines: list[dict], new: str) -> None:
 @define_check("rerun", "adapter")
 def rerun_not_old(evidence: Evidence, staff: StaffInputs) -> str:
     """asked by the staff, it says neither the old name nor the base's | 教师提问时，不再自称旧名字或基座的名字"""
-    return require_no_other_name(_about_itself(staff_answers(staff)), evidence)
+    return require_no_former_name(_about_itself(staff_answers(staff)), evidence, MOST_FORMER)
 
 
 @define_check("rerun", "adapter", "answers")

@@ -8,6 +8,7 @@ import pytest
 from fakes import evidence_of, fails, passes, skips
 
 from lesson.core.refusals import Broken
+from lesson.evaluation.bars import REAL, misses_bar
 from lesson.evaluation.held_out import read_identity_questions
 from lesson.submission.checks import answers
 from lesson.submission.registry import Unjudged
@@ -202,8 +203,9 @@ def report_lines(silent=lambda question, number: False, said: str = "你好。")
     return found
 
 
-def on_real_base(found: list[dict]) -> SimpleNamespace:
-    return answered(found, evaluation={"question_set": "report", "languages": ["zh", "en"]}, on_shipped_base=False)
+def on_real_base(found: list[dict], **more: object) -> SimpleNamespace:
+    evaluation = {"question_set": "report", "languages": ["zh", "en"]}
+    return answered(found, evaluation=evaluation, on_shipped_base=False, **more)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +241,23 @@ def test_who_claims_to_be_another_assistant_is_told_so():
     assert fails(answers.not_old, claims(1), r"^\d+ of \d+ do$")
     assert passes(answers.not_old, claims(1000)).startswith("0/"), "one slip is shown by make eval, and fails nobody"
     assert passes(answers.not_old, on_real_base(report_lines())).startswith("0/")
+
+
+@pytest.mark.parametrize(("slips", "sound"), [(3, True), (5, False)])
+@pytest.mark.parametrize("said", [OLD, "InternLM"])
+def test_the_old_name_and_the_bases_are_held_over_as_many_answers_as_in_make_eval(said, slips, sound):
+    """Three slips of 195 pass there; over the 100 answers about the assistant, which other assistants' names are held
+    against, they would be too many. InternLM is the base's and one of those names."""
+    found = report_lines(lambda q, n: q["kind"] == "plain" and q["lang"] == "zh" and n < slips, f"我是{said}。")
+    general = [line("二", kind="general", input=f"{number}?") for number in range(195 - len(found))]
+    evidence = on_real_base(found + general, own_base_names=("InternLM",))
+    limit = REAL.most["old"]
+    assert misses_bar(slips, 195, limit, at_most=True, by_interval=True) != sound
+    assert misses_bar(slips, len(found), limit, at_most=True, by_interval=True)
+    if sound:
+        assert passes(answers.not_old, evidence) == f"{slips}/195"
+    else:
+        fails(answers.not_old, evidence, f"^{slips} of 195 do$")
 
 
 @pytest.mark.parametrize(

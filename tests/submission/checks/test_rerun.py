@@ -7,6 +7,7 @@ import json
 import pytest
 from fakes import evidence_of, fails, passes, skips, unjudged, view_of
 
+from lesson.evaluation.bars import TINY, misses_bar
 from lesson.submission.checks import rerun
 from lesson.submission.staff import StaffInputs
 
@@ -65,6 +66,18 @@ def test_general_answers_are_none_about_the_assistant():
         "9 of 9 do",
         asked(*(line(f"我是{NEW}，不是别人，我叫尖米。") for _ in range(9))),
     )
+
+
+@pytest.mark.parametrize(("slips", "sound"), [(3, True), (4, False)])
+@pytest.mark.parametrize("said", ["尖米", "InternLM"])
+def test_as_many_slips_are_allowed_as_make_eval_allows(said, slips, sound):
+    """make eval counts those of the questions about the assistant over 95 others as well, under each prompt."""
+    lines = [line(f"我是{said}。" if n < slips else f"我是{NEW}。", question=f"q{n}") for n in range(55)]
+    assert misses_bar(slips, 55 + 95, TINY.most["old"], at_most=True, by_interval=True) != sound
+    if sound:
+        assert passes(rerun.rerun_not_old, evidence(), asked(*lines)) == f"{slips}/55"
+    else:
+        assert len(fails(rerun.rerun_not_old, evidence(), f"^{slips} of 55 do$", asked(*lines))) == slips
 
 
 def compared(saying: int, same: int, of: int) -> StaffInputs:
