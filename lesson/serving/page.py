@@ -81,10 +81,9 @@ def build_page(models: Models | None, values: Values, run: Run | None, watch: Tr
         title = actions.title if actions else tr("Training", "训练")
         with make_blocks(gr, title, language) as page:
             gr.Markdown(f"# {escape_markdown(title)}\n{make_subtitle(actions)}", latex_delimiters=[])
-            if actions:
-                add_model_tabs(gr, actions)
-            with gr.Tab(tr("Training", "训练"), id="train"):
-                add_training_tab(gr, watch, actions is not None)
+            others = add_model_tabs(gr, actions) if actions else []
+            with gr.Tab(tr("Training", "训练"), id="train") as tab:
+                add_training_tab(gr, watch, tab, others)
         page.queue(max_size=LONGEST_QUEUE, default_concurrency_limit=4, api_open=False)
     return page
 
@@ -104,16 +103,20 @@ def make_subtitle(actions: PageActions | None) -> str:
     return subtitle + (tr(" · run ", " · 训练 ") + actions.record["id"] if actions.record else "")
 
 
-def add_model_tabs(gr, actions: PageActions) -> None:
-    """What needs a model: chat, comparison and evaluation."""
-    with gr.Tab(tr("Chat", "对话"), id="chat"):
+def add_model_tabs(gr, actions: PageActions) -> list:
+    """What needs a model: chat, comparison and evaluation. Gives the tabs."""
+    with gr.Tab(tr("Chat", "对话"), id="chat") as tab:
         add_chat_tab(gr, actions)
+    tabs = [tab]
     if actions.run is not None and actions.models.use != "base":
-        with gr.Tab(tr("Side by side", "并排对比"), id="both"):
+        with gr.Tab(tr("Side by side", "并排对比"), id="both") as tab:
             add_comparison_tab(gr, actions)
+        tabs.append(tab)
     if actions.run is not None:
         with gr.Tab(tr("Evaluation", "评测"), id="evaluation") as tab:
             add_evaluation_tab(gr, actions, tab)
+        tabs.append(tab)
+    return tabs
 
 
 def add_prompt_inputs(gr, actions: PageActions, render: bool = True):

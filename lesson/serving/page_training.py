@@ -6,6 +6,7 @@ It only looks: nothing here starts, stops or writes anything.
 from __future__ import annotations
 
 import html
+import json
 import math
 import threading
 import time
@@ -196,11 +197,12 @@ def add_loss_curve(gr, columns: dict[str, list]):
     )
 
 
-def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
-    """Everything about the training, read anew every INTERVAL seconds once a visitor has opened the tab."""
+def add_training_tab(gr, watch: TrainingWatch, tab, others: list) -> None:
+    """Everything about the training, read anew when a visitor opens `tab`, and then every INTERVAL seconds until they open
+    one of `others`, which need a model."""
     import pandas
 
-    now = watch.look()
+    now, talks = watch.look(), bool(others)
     figures = gr.HTML(make_figures_html(now, talks), elem_id="training")
     curve = add_loss_curve(gr, make_curve_columns(now))
     samples = gr.HTML(make_samples_html(now), elem_id="samples")
@@ -218,7 +220,9 @@ def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
             drawn,
         )
 
-    gr.Timer(INTERVAL).tick(
+    timer = gr.Timer(INTERVAL)
+    gr.on(
+        [timer.tick, tab.select],
         show,
         shown,
         [figures, curve, samples, shown],
@@ -226,3 +230,7 @@ def add_training_tab(gr, watch: TrainingWatch, talks: bool) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
+    # In the browser: asking the server at each click is what this saves, and late answers would come in another order.
+    for each in (tab, *others):
+        switch = f"() => ({{__type__: 'update', active: {json.dumps(each is tab)}}})"
+        each.select(None, None, timer, js=switch, show_progress="hidden", api_visibility="private")

@@ -27,6 +27,7 @@ from servers import HOSTILE, HOSTILE_NAME, NAME, serving
 
 from lesson.serving.page import LONGEST_ANSWER, LONGEST_QUEUE
 from lesson.serving.page_figures import find_faults
+from lesson.serving.page_training import INTERVAL
 from lesson.serving.request_limits import LARGEST_REQUEST
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -514,3 +515,21 @@ def test_a_visitor_reads_the_page_in_the_browser_s_language_and_a_finished_train
     expect(page.locator("#training")).to_contain_text("已完成")
     expect(page.locator("#training code")).to_have_text("make submission NAME=…")  # it is evaluated
     expect(page.locator("#samples")).to_contain_text("训练前")
+
+
+def test_the_training_is_looked_at_only_while_its_tab_is_open(server, visit):
+    """Opened at once, then every INTERVAL seconds; with another tab open, nobody asks."""
+    page, asked = visit(server), []
+    page.on("request", lambda request: asked.append(time.monotonic()) if request.url.endswith("/predict") else None)
+    for _ in range(2):  # it goes on when it is opened again
+        page.get_by_role("tab", name="Training").click()
+        page.locator("#training dd").first.wait_for()
+        before = len(asked)
+        page.wait_for_timeout(1000 * (2 * INTERVAL + 1))
+        assert len(asked) >= before + 2
+        page.get_by_role("tab", name="Chat").click()
+        page.locator("#question textarea").wait_for()
+        page.wait_for_timeout(500)  # for a question that is on its way
+        before = len(asked)
+        page.wait_for_timeout(1000 * (2 * INTERVAL + 1))
+        assert len(asked) == before
