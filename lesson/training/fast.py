@@ -25,18 +25,20 @@ from xtuner.model import SupervisedFinetune
 from xtuner.model.utils import find_all_linear_names
 
 from lesson.core.messages import UserError, tr
-from lesson.training.fast_base import BASE_DTYPES, EightBitWeight
+from lesson.training.fast_base import BASE_DTYPES
 from lesson.training.fast_layers import IGNORED, HeadLoss, Seed
 from lesson.training.fast_shapes import Layer, read_parts
-from lesson.training.memory import GB, usable_memory
+from lesson.training.memory import GB
 
 
 class Stack:
-    """All decoder layers: x (batch·length, hidden), cos and sin of the positions, the step's seed → the same shape."""
+    """All decoder layers: x (batch·length, hidden), cos and sin of the positions, the step's seed → the same shape.
 
-    def __init__(self, layers: list[Layer], shape: torch.Size, kept_bytes: int) -> None:
-        self.layers, self.shape = layers, shape
-        self.kept = min(len(layers), kept_bytes // (layers[0].kept_bytes * shape.numel()))
+    The last `kept` ones keep gate and up for the backward pass.
+    """
+
+    def __init__(self, layers: list[Layer], shape: torch.Size, kept: int) -> None:
+        self.layers, self.shape, self.kept = layers, shape, kept
         self.linears = [linear for layer in layers for linear in layer.linears if linear.half]
         self.streams = len(layers[0].linears)
         self.parameters = [p for linear in self.linears for p in linear.parameters]
@@ -161,9 +163,10 @@ class FastPass:
         One graph holds one step's activations for good, so only the first shape that comes twice gets one (packs all
         have the same).
         """
+        tokens = shape.numel()
         if self.gpu_memory and not self.graphs:
-            self.kept_bytes = self._fill_memory(shape.numel())
-        stack = Stack(self.parts.layers, shape, self.kept_bytes)
+            self.kept_bytes = self._fill_memory(tokens)
+        stack = Stack(self.parts.layers, shape, self.parts.sizes.count_kept(self.kept_bytes, tokens))
         if shape not in self.graphs:
             self.graphs.setdefault(shape, None)
             return stack
@@ -172,25 +175,15 @@ class FastPass:
         return self.graphs[shape] or stack
 
     def _fill_memory(self, tokens: int) -> int:
-        """The bytes for gates and ups of a step of `tokens`; of what they leave, weights in 8 bits are turned around.
-
-        The sum is that of lesson/training/memory.py, from the weights as they are in memory.
-        """
-        layers, first = self.parts.layers, self.parts.layers[0]
+        """The bytes for gates and ups of a step of `tokens`; of what they leave, weights in 8 bits are turned around."""
+        sizes = self.parts.sizes
         trained = sum(p.numel() for p in self.llm.parameters() if p.requires_grad)
         used = torch.cuda.memory_allocated() + 8 * trained  # Adam's moments come with the first update
-        used += tokens * (len(layers) * first.stored_bytes + first.mlp_bytes)
-        used += tokens * 2 * self.parts.head.outputs
-        spare = max(int(usable_memory(self.gpu_memory * GB) - used), 0)
-        kept = min(spare // (first.kept_bytes * tokens), len(layers)) * first.kept_bytes * tokens
-        for layer in layers:
-            weights = [linear.frozen for linear in layer.linears if isinstance(linear.frozen, EightBitWeight)]
-            spare -= sum(weight.numbers.numel() for weight in weights)
-            if spare < kept:
-                break
-            for weight in weights:
+        kept, turned = sizes.fill(self.gpu_memory * GB, used, tokens)
+        for layer in self.parts.layers[:turned]:
+            for weight in layer.in_eight_bits:
                 weight.keep_turned()
-        return kept
+        return kept * sizes.count_gates(tokens)
 
 
 def find_base_dtype(name: str) -> torch.dtype | None:

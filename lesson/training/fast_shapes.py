@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from lesson.core.messages import UserError, tr
+from lesson.training.fast_base import EightBitWeight, Nf4Weight
 from lesson.training.fast_layers import MLP, LinearResidual, LoraLinear, Norm, NormLinears, Seed
+from lesson.training.memory import FastSizes
 
 
 class Layer:
@@ -32,10 +34,11 @@ class Layer:
         self.norms = Norm(norm), Norm(second_norm)
         self.groups, self.size = attention.num_key_value_groups, attention.head_dim
         self.linears = (*self.qkv, self.out, *self.mlp)  # each draws its dropout from a stream of its own
-        # A token's bytes: gate and up in 2 bytes each, where they are kept; what is always kept, and one MLP in full.
-        wide = self.mlp[2].inputs
-        self.kept_bytes, self.mlp_bytes = 4 * wide, 10 * wide
-        self.stored_bytes = 2 * (3 * self.out.outputs + sum(linear.outputs for linear in self.qkv))
+
+    @property
+    def in_eight_bits(self) -> list[EightBitWeight]:
+        """Its frozen weights that are kept in 8 bits."""
+        return [linear.frozen for linear in self.linears if isinstance(linear.frozen, EightBitWeight)]
 
     def __call__(self, x: Tensor, rope: tuple[Tensor, Tensor], shape: torch.Size, seed: Seed, keep: bool) -> Tensor:
         """x (batch·length, hidden) → the same; `shape` is (batch, length)."""
@@ -86,6 +89,22 @@ class Parts:
         """All that have LoRA."""
         each = [*(linear for layer in self.layers for linear in layer.linears), self.head]
         return [linear for linear in each if linear.half]
+
+    @property
+    def sizes(self) -> FastSizes:
+        """What decides the memory of a step."""
+        first = self.layers[0]
+        inner = first.mlp[2].inputs
+        unpacks = any(isinstance(linear.frozen, Nf4Weight) for linear in first.mlp)
+        return FastSizes(
+            len(self.layers),
+            first.out.outputs,
+            sum(linear.outputs for linear in first.qkv),
+            inner,
+            self.head.outputs,
+            turned=sum(weight.numbers.numel() for weight in first.in_eight_bits),
+            unpacked=inner * first.out.outputs * 2 if unpacks else 0,
+        )
 
 
 def parameters_of(linears: Iterable[LoraLinear]) -> list[Tensor | None]:

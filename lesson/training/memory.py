@@ -21,6 +21,49 @@ def usable_memory(memory: float) -> float:
 
 
 @dataclass(frozen=True)
+class FastSizes:
+    """What decides the memory of lesson/training/fast.py besides weights. Numbers have 16 bits, sizes count numbers of a token.
+
+    `turned` are the bytes of a layer's weights in 8 bits, 0 where they are in others; `unpacked` those of the widest
+    weight that is unpacked for a product.
+    """
+
+    layers: int
+    hidden: int
+    packed: int  # queries, keys and values together
+    inner: int  # width of the MLP
+    vocabulary: int
+    turned: float = 0
+    unpacked: int = 0
+
+    def count_activations(self, tokens: int) -> int:
+        """Bytes that a step of so many tokens needs: of each layer its input, queries, keys, values, attention output and
+        the MLP's input; and one MLP in full, which its backward pass needs."""
+        return tokens * 2 * (self.layers * (3 * self.hidden + self.packed) + 5 * self.inner) + self.unpacked
+
+    def count_logits(self, tokens: int) -> int:
+        """Bytes of the logits, which turn into their gradient in place."""
+        return tokens * 2 * self.vocabulary
+
+    def count_gates(self, tokens: int) -> int:
+        """Bytes of gate and up of one MLP."""
+        return max(tokens, 1) * 4 * self.inner
+
+    def count_kept(self, most: float, tokens: int) -> int:
+        """The layers whose gate and up fit into `most` bytes."""
+        return int(min(self.layers, most // self.count_gates(tokens)))
+
+    def fill(self, memory: float, used: float, tokens: int) -> tuple[int, int]:
+        """What fills a GPU of `memory` bytes, of which `used` are taken beside activations and logits: (layers whose gate
+        and up are kept, layers whose weights in 8 bits are turned around once); the second from what the first leaves."""
+        used += self.count_activations(tokens) + self.count_logits(tokens)
+        spare = max(usable_memory(memory) - used, 0)
+        kept = self.count_kept(spare, tokens)
+        spare -= kept * self.count_gates(tokens)
+        return kept, int(min(self.layers, spare // self.turned)) if self.turned else 0
+
+
+@dataclass(frozen=True)
 class Workload:
     """What decides memory, besides the shape. `tokens` are those of one iteration on one GPU."""
 
@@ -90,38 +133,46 @@ def estimate_memory(shape: Shape, work: Workload) -> dict[str, float]:
 def _estimate_memory_of_fast(shape: Shape, work: Workload) -> dict[str, float]:
     """The same for lesson/training/fast.py: every frozen weight in 16 bits or NF4, LoRA in float32 with a 16-bit copy.
 
-    activations   of each layer its input, queries, keys, values, attention output and the MLP's input; what is kept of
-                  MLPs; and one MLP in full, which its backward pass needs.
+    activations   as FastSizes has them, and what is kept of MLPs.
     logits        16 bits, turned into their gradient in place.
     gradients     take the place of activations that are done with; several ranks average a copy in float32.
     With `fill` the memory is filled as FastFinetune fills it: gates and ups first, then weights in 8 bits turned around.
 
     One H100, InternLM2.5-7B, 2048 tokens: 21.5 measured, 21.7 here; with NF4 12.4 measured, 12.6 here (GB, torch's peak).
     """
-    sizes = {name: o for name, _, o in shape.linears}
-    inner = sizes["w1"] if "w1" in sizes else sizes["gate_proj"]
-    qkv = sum(sizes.get(name, 0) for name in ("wqkv", "q_proj", "k_proj", "v_proj"))
-    layer = max(work.tokens, 1) * 4 * inner
-    kept = min(shape.layers, work.kept // layer) * layer
-    widest = inner * shape.hidden * 2 if work.quantized else 0
+    sizes = _read_fast_sizes(shape, work)
     each = 1.0 if work.eight_bits else NF4 if work.quantized else 2.0
     parts = {
         "weights": shape.linear_parameters * each,
         "plain": shape.plain_parameters * 2.0,
         "adapter": work.lora * 6.0,
         "optimizer": work.lora * float(work.optimizer_bytes),
-        "activations": work.tokens * 2 * (shape.layers * (3 * shape.hidden + qkv) + 5 * inner) + widest,
-        "logits": work.tokens * shape.vocabulary * 2.0,
+        "activations": 0.0,
+        "logits": 0.0,
         "gradients": work.lora * 4.0 if work.world_size > 1 else 0.0,
     }
+    kept = sizes.count_kept(work.kept, work.tokens)
     if work.fill:
-        spare = max(usable_memory(work.fill) - sum(parts.values()), 0)
-        kept = min(shape.layers, spare // layer) * layer
-        turned = shape.linear_parameters / shape.layers
-        if work.eight_bits:
-            parts["weights"] += min(shape.layers, (spare - kept) // turned) * turned
-    parts["activations"] += kept
+        kept, turned = sizes.fill(work.fill, sum(parts.values()), work.tokens)
+        parts["weights"] += turned * sizes.turned
+    parts["activations"] = float(sizes.count_activations(work.tokens) + kept * sizes.count_gates(work.tokens))
+    parts["logits"] = float(sizes.count_logits(work.tokens))
     return parts | {"peak": sum(parts.values())}
+
+
+def _read_fast_sizes(shape: Shape, work: Workload) -> FastSizes:
+    """As Parts.sizes has them (lesson/training/fast_shapes.py) of a model that is loaded."""
+    sizes = {name: o for name, _, o in shape.linears}
+    inner = sizes["w1"] if "w1" in sizes else sizes["gate_proj"]
+    return FastSizes(
+        shape.layers,
+        shape.hidden,
+        sum(sizes.get(name, 0) for name in ("wqkv", "q_proj", "k_proj", "v_proj")),
+        inner,
+        shape.vocabulary,
+        turned=shape.linear_parameters / shape.layers if work.eight_bits else 0,
+        unpacked=inner * shape.hidden * 2 if work.quantized else 0,
+    )
 
 
 def _estimate_memory_of_small(shape: Shape, work: Workload) -> dict[str, float]:

@@ -4,6 +4,7 @@ Triton's interpreter."""
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -216,6 +217,35 @@ def test_a_captured_graph_draws_dropout_anew_and_accumulates(bases, base):
     assert len(set(losses[:4])) == 4 and losses[4:] == losses[:4]
     total = {n: sum(g[n] for g in each) for n in each[0]}
     assert {n: d for n, g in gradients(model).items() if (d := distance(g, total[n])) > 1e-5} == {}
+
+
+@pytest.mark.parametrize("base_dtype", ["", "int8"])
+@pytest.mark.parametrize("base", ["internlm2", "llama"])
+def test_memory_is_filled_as_it_was_estimated(bases, monkeypatch, base, base_dtype):
+    """FastPass, which has a model in memory, and make estimate, which has its sizes, keep and turn around as much. The
+    card has 1 GB: a step of so many tokens leaves room for one of two MLPs, or for both and a layer turned around."""
+    needs_interpreter()
+    import torch
+
+    from lesson.model.shape import shape_of
+    from lesson.training.fast import FastFinetune
+    from lesson.training.memory import GB, Workload, estimate_memory
+
+    model = finetune(FastFinetune, bases(base, "cpu"), 0.0, device="cpu", base_dtype=base_dtype, gpu_memory=1)
+    passed = model.fast_pass
+    shape = shape_of(model.llm.config.to_dict(), "")
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    vocabulary = shape.vocabulary
+    for tokens, layers in ((285_714_285 // (2560 + 2 * vocabulary + 768), 1), (10_000, 2)):
+        before = Workload(tokens, trained, False, fast=True, eight_bits=bool(base_dtype))
+        empty = estimate_memory(shape, before)
+        taken = empty["weights"] + empty["plain"] + empty["adapter"]
+        monkeypatch.setattr(torch.cuda, "memory_allocated", lambda taken=taken: taken)
+        filled = estimate_memory(shape, replace(before, fill=GB))
+        kept = passed._fill_memory(tokens)
+        assert kept == filled["activations"] - empty["activations"] == layers * 4 * 128 * tokens
+        turned = [layer.mlp[0].frozen.turned is not None for layer in passed.parts.layers] if base_dtype else []
+        assert (filled["weights"] - empty["weights"]) * 2 == sum(turned) * shape.linear_parameters
 
 
 @pytest.mark.parametrize("size", [1, 4095, 4096, 40_001])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from lesson.model.shape import Shape, lora_parameters, shape_of
-from lesson.training.memory import GB, Workload, estimate_memory
+from lesson.training.memory import CUDA_CONTEXT, FRAGMENTS, GB, FastSizes, Workload, estimate_memory
 
 INTERNLM2_7B = {
     "model_type": "internlm2",
@@ -53,6 +55,26 @@ def test_memory_of_8_bits_is_within_5_percent_of_what_was_measured():
         parts = estimate_memory(sizes, Workload(tokens, lora, False, fast=True, eight_bits=True, fill=fill))
         assert parts.pop("peak") == pytest.approx(sum(parts.values()))
         assert sum(parts.values()) / GB == pytest.approx(measured, rel=0.05)
+
+
+def test_what_fills_a_card_is_gates_and_ups_first_then_weights_that_are_turned_around():
+    """InternLM2.5-7B in 8 bits, one pack of 2048 tokens. In 24 GB an H200 turned 20 layers: scales are in memory as well."""
+    layer = 4096 * (6144 + 4096 + 3 * 14336)
+    sizes = FastSizes(32, 4096, 6144, 14336, 92544, turned=layer)
+    assert sizes.count_gates(2048) == 117_440_512
+    step = sizes.count_activations(2048) + sizes.count_logits(2048)
+    assert step == 2_709_520_384 + 379_060_224
+    weights = 32 * layer + 2 * 758_386_688 + 14 * 157_179_904  # layers, embeddings and head, LoRA and its optimizer
+
+    def fill(spare: float) -> tuple[int, int]:
+        return sizes.fill((step + weights + spare) * FRAGMENTS + CUDA_CONTEXT + 1, weights, 2048)
+
+    assert sizes.fill(24 * GB, weights, 2048) == (32, 21)
+    gates = sizes.count_gates(2048)
+    assert fill(-1e9) == fill(gates - 9) == (0, 0) and fill(gates) == (1, 0)
+    assert fill(32 * gates) == fill(32 * gates + layer - 9) == (32, 0)
+    assert fill(32 * gates + layer) == (32, 1) and fill(1e12) == (32, 32)
+    assert replace(sizes, turned=0).fill(80 * GB, weights, 2048) == (32, 0)
 
 
 def test_memory_moves_the_right_way():
