@@ -5,7 +5,7 @@ Read from the config, the data and the base model's config.json; nothing is load
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from lesson.config.check import check_config_file
@@ -24,13 +24,12 @@ from lesson.model.known_bases import BASE_SIZES, family_and_size
 from lesson.model.shape import Shape, lora_parameters, shape_of
 from lesson.training.inputs import values_of_config
 from lesson.training.memory import (
-    CUDA_CONTEXT,
-    FRAGMENTS,
     GB,
     KEEP_ALL,
     LIBRARIES,
     Workload,
     estimate_memory,
+    needed_memory,
 )
 
 # Stock config, random weights of InternLM2.5-7B, one H100: 0.66 s for a step of 2048 tokens (0.60 s with ZeRO-2).
@@ -79,7 +78,9 @@ def estimate_training(values: Values) -> dict:
         fill=config.get("model.gpu_memory", 0) * GB if fast else 0,
     )
     parts = estimate_memory(shape, work)
-    device = _describe_device(values, parts["peak"])
+    device = _describe_device(values, parts["peak"], processes)
+    if fast and device["fits"] is False:
+        device["gpu_memory"] = _find_gpu_memory(shape, work, device["memory"])
     speed, measured = values.tokens_per_second, None
     if not speed and values.profile == "7b":
         speed, measured = estimate_throughput(shape, fast) * processes, "H100"
@@ -145,7 +146,7 @@ def _read_shape(config: ParsedConfig, values: Values) -> Shape:
     )
 
 
-def _describe_device(values: Values, peak: float) -> dict:
+def _describe_device(values: Values, peak: float, ranks: int) -> dict:
     """The GPU that is named or at hand, else this machine's memory: {name, memory, need, fits}, bytes."""
     if values.gpu:
         name, size = values.text("GPU"), values.gpu * GB
@@ -153,8 +154,16 @@ def _describe_device(values: Values, peak: float) -> dict:
         name, size = "CPU", available_memory()
     else:
         name, size = first_gpu()
-    need = peak + LIBRARIES if name == "CPU" else peak * FRAGMENTS + CUDA_CONTEXT
+    need = peak + LIBRARIES if name == "CPU" else needed_memory(peak, ranks)
     return {"name": name, "memory": size, "need": round(need), "fits": None if size is None else need <= size}
+
+
+def _find_gpu_memory(shape: Shape, work: Workload, memory: float) -> int | None:
+    """The GPU_MEMORY, in GB, with which a training of SPEED=fast keeps so little that `memory` bytes hold it; None where
+    what it cannot do without is too much."""
+    most = int(memory / GB)
+    peak = estimate_memory(shape, replace(work, fill=most * GB))["peak"]
+    return most if needed_memory(peak, work.world_size) <= memory else None
 
 
 PARTS = {
@@ -210,6 +219,11 @@ def _device_line(device: dict) -> str:
     fits = tr("does NOT fit: lower MAX_LENGTH or BATCH", "放不下：请减小 MAX_LENGTH 或 BATCH")
     if device["fits"]:
         fits = tr("fits", "放得下")
+    elif most := device.get("gpu_memory"):
+        fits = tr(
+            f"does NOT fit: with GPU_MEMORY={most} it keeps less and fits",
+            f"放不下：设 GPU_MEMORY={most} 可少保留一些，即可放下",
+        )
     return tr(
         f"{device['name']}: needs {need} of {has} GB: {fits}",
         f"{device['name']}：需要 {need} GB，共 {has} GB：{fits}",

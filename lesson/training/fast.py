@@ -18,6 +18,7 @@ against autograd. Dropout draws from Philox by a seed and is drawn again in the 
 from __future__ import annotations
 
 import torch
+from mmengine.dist import get_world_size
 from peft import get_peft_model
 from torch import Tensor, nn
 from torch.autograd import Function
@@ -179,7 +180,7 @@ class FastPass:
         sizes = self.parts.sizes
         trained = sum(p.numel() for p in self.llm.parameters() if p.requires_grad)
         used = torch.cuda.memory_allocated() + 8 * trained  # Adam's moments come with the first update
-        kept, turned = sizes.fill(self.gpu_memory * GB, used, tokens)
+        kept, turned = sizes.fill(self.gpu_memory * GB, used, tokens, get_world_size())
         for layer in self.parts.layers[:turned]:
             for weight in layer.in_eight_bits:
                 weight.keep_turned()

@@ -10,14 +10,22 @@ GB = 1e9
 CUDA_CONTEXT = 0.7 * GB  # the CUDA context and cuBLAS' workspaces, which torch's own peak does not count
 FRAGMENTS = 1.05  # the caching allocator holds a little more than is used
 NF4 = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight, as `estimate_memory` says
+# What NCCL takes beside torch: two H200 of one host, training with SPEED=fast, where the driver counted 24.4 GB, 1.7 of them
+# beside torch's, and 0.9 on one GPU. More GPUs take hardly more with rings (NVIDIA/nccl issue 986).
+NCCL = 0.8 * GB
 KEEP_ALL = 1 << 62  # bytes: no limit
 HEAD_CELLS = 16 << 20  # logits that lesson/training/passes.py makes at a time
 LIBRARIES = 0.9 * GB  # resident memory of Python, torch and transformers on a CPU
 
 
-def usable_memory(memory: float) -> float:
-    """Bytes that torch's own peak may have on a GPU of `memory` bytes: the inverse of what `make estimate` says is needed."""
-    return (memory - CUDA_CONTEXT) / FRAGMENTS
+def needed_memory(peak: float, ranks: int = 1) -> float:
+    """Bytes of a GPU's memory that a training takes which on so many ranks has torch's own `peak` on each."""
+    return peak * FRAGMENTS + CUDA_CONTEXT + (NCCL if ranks > 1 else 0)
+
+
+def usable_memory(memory: float, ranks: int = 1) -> float:
+    """Bytes that torch's own peak may have on a GPU of `memory` bytes: the inverse of needed_memory."""
+    return (memory - needed_memory(0, ranks)) / FRAGMENTS
 
 
 @dataclass(frozen=True)
@@ -53,11 +61,11 @@ class FastSizes:
         """The layers whose gate and up fit into `most` bytes."""
         return int(min(self.layers, most // self.count_gates(tokens)))
 
-    def fill(self, memory: float, used: float, tokens: int) -> tuple[int, int]:
+    def fill(self, memory: float, used: float, tokens: int, ranks: int = 1) -> tuple[int, int]:
         """What fills a GPU of `memory` bytes, of which `used` are taken beside activations and logits: (layers whose gate
         and up are kept, layers whose weights in 8 bits are turned around once); the second from what the first leaves."""
         used += self.count_activations(tokens) + self.count_logits(tokens)
-        spare = max(usable_memory(memory) - used, 0)
+        spare = max(usable_memory(memory, ranks) - used, 0)
         kept = self.count_kept(spare, tokens)
         spare -= kept * self.count_gates(tokens)
         return kept, int(min(self.layers, spare // self.turned)) if self.turned else 0
@@ -153,7 +161,7 @@ def _estimate_memory_of_fast(shape: Shape, work: Workload) -> dict[str, float]:
     }
     kept = sizes.count_kept(work.kept, work.tokens)
     if work.fill:
-        kept, turned = sizes.fill(work.fill, sum(parts.values()), work.tokens)
+        kept, turned = sizes.fill(work.fill, sum(parts.values()), work.tokens, work.world_size)
         parts["weights"] += turned * sizes.turned
     parts["activations"] = float(sizes.count_activations(work.tokens) + kept * sizes.count_gates(work.tokens))
     parts["logits"] = float(sizes.count_logits(work.tokens))

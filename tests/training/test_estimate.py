@@ -63,6 +63,22 @@ def test_a_fast_config_is_estimated_as_fast(call, build):
         assert found == status, out + err
 
 
+def test_on_two_gpus_fast_keeps_less_where_it_is_told_so(call, build):
+    """What fills one GPU of 24 GB leaves none for a copy of the gradients and for NCCL: the line names what does."""
+    arguments = ("--build", str(build), "--profile", "7b", "--speed", "fast")
+    made = (*arguments, "--max-length", "2048")
+    assert call(config, *made)[0] == 0
+    assert call(estimate, *arguments, "--gpu", "24")[0] == 0
+    two = (*arguments, "--nproc-per-node", "2")
+    status, out, err = call(estimate, *two, "--gpu", "24")
+    assert status == 1 and "does NOT fit: with GPU_MEMORY=24 it keeps less and fits" in out, out + err
+    status, out, _ = call(estimate, *two, "--gpu", "16")
+    assert status == 1 and "lower MAX_LENGTH" in out, "nothing that it keeps is so much"
+    assert call(config, *made, "--gpu-memory", "24")[0] == 0
+    status, out, err = call(estimate, *two, "--gpu", "24")
+    assert status == 0 and "of 24.0 GB: fits" in out, out + err
+
+
 @pytest.mark.parametrize("kind", ["fp8", "int8"])
 def test_a_base_in_8_bits_fills_the_memory_that_it_is_given(call, build, kind):
     """24 GB unless GPU_MEMORY names more; the frozen weights take half of bfloat16's, and as much again turned around."""

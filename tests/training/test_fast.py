@@ -219,31 +219,36 @@ def test_a_captured_graph_draws_dropout_anew_and_accumulates(bases, base):
     assert {n: d for n, g in gradients(model).items() if (d := distance(g, total[n])) > 1e-5} == {}
 
 
-@pytest.mark.parametrize("base_dtype", ["", "int8"])
+@pytest.mark.parametrize(("base_dtype", "ranks"), [("", 1), ("int8", 1), ("int8", 2)])
 @pytest.mark.parametrize("base", ["internlm2", "llama"])
-def test_memory_is_filled_as_it_was_estimated(bases, monkeypatch, base, base_dtype):
-    """FastPass, which has a model in memory, and make estimate, which has its sizes, keep and turn around as much. The
-    card has 1 GB: a step of so many tokens leaves room for one of two MLPs, or for both and a layer turned around."""
+def test_memory_is_filled_as_it_was_estimated(bases, monkeypatch, base, base_dtype, ranks):
+    """FastPass, which has a model in memory, and make estimate, which has its sizes, keep and turn around as much. A card
+    of 2 GB has room for one of two MLPs, or with fewer tokens for both and every weight turned around."""
     needs_interpreter()
     import torch
 
     from lesson.model.shape import shape_of
-    from lesson.training.fast import FastFinetune
-    from lesson.training.memory import GB, Workload, estimate_memory
+    from lesson.training import fast
+    from lesson.training.memory import GB, Workload, estimate_memory, usable_memory
+    from lesson.training.patches import patch_all_tools
 
-    model = finetune(FastFinetune, bases(base, "cpu"), 0.0, device="cpu", base_dtype=base_dtype, gpu_memory=1)
+    patch_all_tools()
+    folder = bases(base, "cpu")
+    model = finetune(fast.FastFinetune, folder, 0.0, device="cpu", base_dtype=base_dtype, gpu_memory=2)
     passed = model.fast_pass
     shape = shape_of(model.llm.config.to_dict(), "")
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    vocabulary = shape.vocabulary
-    for tokens, layers in ((285_714_285 // (2560 + 2 * vocabulary + 768), 1), (10_000, 2)):
-        before = Workload(tokens, trained, False, fast=True, eight_bits=bool(base_dtype))
-        empty = estimate_memory(shape, before)
-        taken = empty["weights"] + empty["plain"] + empty["adapter"]
+    monkeypatch.setattr(fast, "get_world_size", lambda: ranks)
+    gates = 4 * 128  # bytes of a token's gate and up in a layer
+    one = int(usable_memory(2 * GB, ranks)) // (2560 + 2 * shape.vocabulary + gates * 3 // 2)
+    for tokens, layers in ((one, 1), (one // 2, 2)):
+        work = Workload(tokens, trained, False, fast=True, eight_bits=bool(base_dtype), world_size=ranks)
+        empty = estimate_memory(shape, work)
+        taken = sum(empty[name] for name in ("weights", "plain", "adapter", "gradients"))
         monkeypatch.setattr(torch.cuda, "memory_allocated", lambda taken=taken: taken)
-        filled = estimate_memory(shape, replace(before, fill=GB))
+        filled = estimate_memory(shape, replace(work, fill=2 * GB))
         kept = passed._fill_memory(tokens)
-        assert kept == filled["activations"] - empty["activations"] == layers * 4 * 128 * tokens
+        assert kept == filled["activations"] - empty["activations"] == layers * gates * tokens
         turned = [layer.mlp[0].frozen.turned is not None for layer in passed.parts.layers] if base_dtype else []
         assert (filled["weights"] - empty["weights"]) * 2 == sum(turned) * shape.linear_parameters
 
