@@ -50,6 +50,9 @@ class CurveHook(Hook):
         # of a resumed run (which skips batches) and of an uninterrupted one leave the same global state.
         runner.train_dataloader.generator = torch.Generator().manual_seed(runner.seed or 0)
         self.rank0 = dist.get_rank() == 0
+        model = getattr(runner.model, "module", runner.model)  # in several processes it is wrapped
+        if hasattr(model, "prepare_weights"):
+            model.prepare_weights()
         self.census = take_census(runner.model)
         path = Path(runner.work_dir) / CURVE
         steps = [line for line in read_curve(path) if "step" in line and line["step"] <= runner.iter]

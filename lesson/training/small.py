@@ -235,6 +235,12 @@ class SmallFinetune(SupervisedFinetune):
             print_log(f"computed by the base's own code: {error.where}: {error.what}", "current")
             return None
 
+    def prepare_weights(self) -> None:
+        """Bring the frozen base to `base_dtype`, now that it is on the GPU: before its weights are counted, since they are
+        compared with those at the end. Raises UserError where this GPU or this base cannot be computed so."""
+        if self.base_dtype:
+            _ = self.fast_pass
+
     def compute_loss(self, data: dict, data_samples=None) -> dict[str, Tensor]:
         """{"loss": scalar} of `data`: input_ids, labels, position_ids (batch, length).
 

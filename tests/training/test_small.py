@@ -211,7 +211,7 @@ def test_the_loss_is_autograds(adapted, monkeypatch):
     assert_same(ours, reference, random(10, 8), random(50, 8, grad=False), *low)
 
 
-def finetune(kind, folder: str, dtype: str, dropout: float = 0.0):
+def finetune(kind, folder: str, dtype: str, dropout: float = 0.0, **more):
     """The model that a config describes, with LoRA weights that are not zero (B = 0 leaves A without a gradient)."""
     import torch
     from mmengine.config import ConfigDict
@@ -227,7 +227,7 @@ def finetune(kind, folder: str, dtype: str, dropout: float = 0.0):
         trust_remote_code=True,
         torch_dtype=getattr(torch, dtype),
     )
-    model = kind(llm=llm, lora=LoraConfig(r=8, lora_alpha=8, lora_dropout=dropout, task_type="CAUSAL_LM"))
+    model = kind(llm=llm, lora=LoraConfig(r=8, lora_alpha=8, lora_dropout=dropout, task_type="CAUSAL_LM"), **more)
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_" in name:
@@ -337,6 +337,29 @@ def test_on_a_gpu_a_step_is_that_of_fast(base, tmp_path):
         assert seen[name][0] == pytest.approx(seen["fast"][0], rel=1e-5)
         for key, gradient in seen["fast"][1].items():
             assert (seen[name][1][key] - gradient).norm() <= 1e-4 * gradient.norm(), (name, key)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("base_dtype", ["fp8", "int8"])
+def test_a_base_in_8_bits_is_so_before_its_weights_are_counted(base_dtype, tmp_path):
+    import torch
+    from random_bases import make_base
+
+    from lesson.training.small import SmallFinetune
+    from lesson.training.weights import take_census
+
+    sizes = {"hidden_size": 256, "intermediate_size": 448}
+    path = str(make_base("qwen2", tmp_path / "base", **sizes))
+    model = finetune(SmallFinetune, path, "bfloat16", base_dtype=base_dtype).cuda()
+    for parameter in model.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    model.prepare_weights()
+    counted = take_census(model)
+    ids = torch.randint(5, 2000, (1, 64), device="cuda")
+    for _ in range(2):
+        model.compute_loss({"input_ids": ids, "labels": ids})["loss"].backward()
+    assert take_census(model) == counted
 
 
 def test_a_base_that_fast_does_not_compute_keeps_the_passes(tmp_path):
