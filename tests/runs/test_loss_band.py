@@ -77,7 +77,7 @@ def test_at_7b_fast_is_within_its_band_of_stock():
     """The shipped goldens of 7b, measured on one GPU: two curves, within 7b's band."""
     curves = []
     for name in ("7b", "7b-fast"):
-        document = json.loads((ROOT / "golden" / "loss" / f"{name}-nvidia-h100-80gb-hbm3.json").read_text())
+        document = json.loads((ROOT / "golden" / "loss" / f"{name}-nvidia-h200.json").read_text())
         curves.append([(point["step"], point["loss"]) for point in document["curve"]])
         assert largest_allowed(document) == LARGEST["7b"]
     assert compare_curves(*curves, LARGEST["7b"]).verdict == WITHIN

@@ -31,7 +31,7 @@ from lesson.submission.asking import RerunWorker
 pytestmark = [pytest.mark.gpu, pytest.mark.slow, pytest.mark.torch]
 VARIANTS = [("stock", {}), ("fast", {}), ("fast", {"QUANT": "nf4"})]
 TRAINED = smoke.STAGES[:4]
-GOLDENS = {"stock": "7b-nvidia-h100-80gb-hbm3.json", "fast": "7b-fast-nvidia-h100-80gb-hbm3.json"}
+GOLDENS = {"stock": "7b-nvidia-h200.json", "fast": "7b-fast-nvidia-h100-80gb-hbm3.json"}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,11 @@ def test_a_real_run_passes_each_check_of_smoke(through, check):
     assert check(through), check.__doc__
 
 
-@pytest.mark.parametrize("variables", [{}, {"QUANT": "nf4"}], ids=["bfloat16", "nf4"])
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"QUANT": "nf4"}, {"BASE_DTYPE": "fp8"}, {"BASE_DTYPE": "int8"}],
+    ids=lambda v: "-".join(v.values()),
+)
 def test_fast_trains_the_same_curve_as_stock(folder, variables):
     """Same data, order and schedule: fast's curve is within the band of stock's."""
     stock = smoke.run_short_lesson(folder / "stock", "stock", TRAINED)
