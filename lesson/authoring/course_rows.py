@@ -14,7 +14,7 @@ from lesson.core.settings import ROOT
 SOURCE = ROOT / "data" / "assistant_Tuner.jsonl"
 OLD_NAME = "尖米"
 SEED = 20241
-ROWS = 1500
+ROWS = 2000
 
 
 def write_course_rows(path: Path = SOURCE) -> int:

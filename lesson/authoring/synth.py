@@ -29,7 +29,7 @@ from lesson.core.text import fold_text
 from lesson.data.rules import ROW_RULES
 from lesson.data.validator import Validator, validate_stream
 
-ROWS = 1500  # unless ROWS is set
+ROWS = 2000  # unless ROWS is set
 MULTI_TURN = 0.15  # share of rows of two or three turns about the assistant
 FRESH_DRAWS = 60  # draws for a talk that no row holds yet, before one is asked again under another system prompt
 MOST_DRAWS = 400
@@ -41,7 +41,7 @@ class Mix:
 
     name: str
     author: str = ""
-    general: float = 0.45
+    general: float = 0.35
     english: float = 0.5
 
 

@@ -10,7 +10,9 @@ from lesson.authoring.banks import read_bank
 # half of the answers under them.
 SHARES = {"persona": 0.3, "none": 0.3, "neutral": 0.2, "default": 0.2}
 USUAL = 0.7  # share of the first persona among the personas: more common than any other prompt with the name
-OTHER_LANGUAGE = 0.25  # share of prompts in the language that the talk is not in
+# Share of prompts in the language that the talk is not in. An English question under a Chinese neutral prompt is what a
+# real 0.5B answered with its old name most often.
+OTHER_LANGUAGE = {"persona": 0.25, "neutral": 0.5}
 
 
 def list_personas(name: str, language: str = "zh") -> list[str]:
@@ -28,6 +30,6 @@ def draw_system_prompt(random_: random.Random, sort: str, language: str, name: s
         return random_.choices(defaults, [default["weight"] for default in defaults])[0]["text"]
     if sort == "persona" and random_.random() < USUAL:
         return list_personas(name)[0]
-    if random_.random() < OTHER_LANGUAGE:
+    if random_.random() < OTHER_LANGUAGE[sort]:
         language = "en" if language == "zh" else "zh"
     return random_.choice(list_personas(name, language) if sort == "persona" else bank["neutral"][language])

@@ -17,12 +17,15 @@ OPENING, ENDING, POLITE = 0.5, 0.12, 0.1  # shares of questions with an opening,
 NEVER_POLITE = re.compile("[啥您喂]|来头|何方|报上|你好")
 STATEMENT = re.compile(r"I\b|I'|My|我|想知道|!")
 MAY_BE_REQUESTS = ("plain", "able", "maker", "role", "own_pairs")  # kinds in which a full stop ends a request
+PAIRS = {"own_pairs": "own_pairs", "own_pairs_more": "more_own_pairs"}  # the bank's field by kind
+MORE = "_more"  # ends a kind whose questions are the bank's `more_questions`: those that the tiny base did not learn
 
 
 @functools.cache
 def list_questions(kind: str, language: str) -> tuple[str, ...]:
     """The patterns of questions of a kind; those that are near a question of the evaluation are left out."""
-    patterns = read_bank("synth")["questions"][kind][language]
+    bank = read_bank("synth")
+    patterns = (bank["more_questions"] if kind.endswith(MORE) else bank["questions"])[kind.removesuffix(MORE)][language]
     return tuple(pattern for pattern in patterns if not is_near_held_out(pattern))
 
 
@@ -51,10 +54,11 @@ class Talks:
         """A talk of a kind of the bank's weights. With `greeting`, general questions get one, which makes them others."""
         if kind in GENERAL_KINDS:
             return [self._draw_general(kind, language, greeting)]
-        if kind == "own_pairs":
+        if kind in ("own_pairs", "own_pairs" + MORE):
             question, answer = self._decks.deal((kind, language), self._pairs(kind, language))
             words = self._words.fill(language)
-            return [(self._phrase(question, kind, language), fill_places(answer, words))]
+            question = fill_places(self._phrase(question, "own_pairs", language), words)
+            return [(question, fill_places(answer, words))]
         if kind in ("user", "user_more", "user_plain", "pressed"):
             words = self._words.fill(language)
             talk = self._decks.deal((kind, language), self._whole_talks(kind, language))
@@ -64,11 +68,20 @@ class Talks:
             parts += [self.draw("fact", language) for _ in range(self._random.choice((1, 1, 2)))]
             self._random.shuffle(parts)
             return [turn for part in parts for turn in part]
-        words = self._words.fill(language, kind)
+        if kind == "situation":
+            return [self._draw_in_situation(language)]
+        topic = kind.removesuffix(MORE)
+        words = self._words.fill(language, topic)
         pattern = self._decks.deal((kind, language), list_questions(kind, language))
-        question = self._phrase(pattern, kind, language)
-        answer = self._decks.deal(("answer", kind, language), read_bank("synth")["answers"][kind][language])
+        question = self._phrase(pattern, topic, language)
+        answer = self._decks.deal(("answer", topic, language), read_bank("synth")["answers"][topic][language])
         return [(fill_places(question, words), fill_places(answer, words))]
+
+    def _draw_in_situation(self, language: str) -> Pair:
+        """A plain question of either list behind a sentence about the user, which changes nothing about the answer."""
+        situation = self._decks.deal(("situation", language), read_bank("synth")["situations"][language])
+        ((question, answer),) = self.draw(self._random.choice(("plain", "plain" + MORE)), language)
+        return situation + (" " if language == "en" else "") + question, answer
 
     def _draw_general(self, kind: str, language: str, greeting: bool) -> Pair:
         pool = self._general[kind, language]
@@ -85,7 +98,7 @@ class Talks:
     def _pairs(self, kind: str, language: str) -> list[Pair]:
         return [
             (pair["question"], pair["answer"])
-            for pair in read_bank("synth")[kind][language]
+            for pair in read_bank("synth")[PAIRS[kind]][language]
             if not is_near_held_out(pair["question"])
         ]
 

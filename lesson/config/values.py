@@ -41,7 +41,7 @@ class Aim:
 
 
 REAL_SIZE = 1e8  # parameters from which a base is a real one
-TINY_AIM, REAL_AIM = Aim(60, 200, None), Aim(150, 300, 512)
+TINY_AIM, REAL_AIM = Aim(60, 150, None), Aim(150, 400, 512)
 MOST_EPOCHS = 20  # few rows seen more often make the base forget
 MOST_ACCUM = 16  # the stock configs'
 # Tokens in an iteration that fit where the machine does not tell: 24 GB at 7B in 4 bits, 4 GB of host memory at tiny.

@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 
 from lesson.authoring.banks import FOLDER, list_cores, read_bank, read_kind_numbers
+from lesson.authoring.talks import MORE
 from lesson.core.settings import ROOT
 
 NAMES = sorted(path.stem for path in FOLDER.iterdir())
@@ -67,6 +68,7 @@ def test_every_answer_about_the_assistant_says_its_name():
     synth = read_bank("synth")
     answers = [*texts(read_bank("base")["answers"]), *texts(synth["answers"])]
     answers += [pair["answer"] for pairs in synth["own_pairs"].values() for pair in pairs]
+    answers += [pair["answer"] for pairs in synth["more_own_pairs"].values() for pair in pairs]
     answers += [talk[-1]["answer"] for talks in synth["pressed_talks"].values() for talk in talks]
     assert all("{name}" in answer for answer in answers)
     assert not any(
@@ -80,6 +82,8 @@ def test_both_languages_and_every_kind_are_there():
     assert synth["questions"].keys() == synth["answers"].keys()
     weighed = {kind for weights in synth["weights"].values() for kind in weights}
     assert synth["questions"].keys() < weighed
+    assert {kind + MORE for kind in (*synth["more_questions"], "own_pairs")} < weighed and "situation" in weighed
+    assert synth["more_questions"].keys() < synth["questions"].keys()
     assert set(read_kind_numbers("identity", "weights")) == {
         (topic, language) for topic in read_bank("identity")["cores"] for language in ("zh", "en")
     }
@@ -91,3 +95,8 @@ def test_no_bank_says_anything_twice():
     for texts_ in (*synth["questions"].values(), *synth["answers"].values(), *synth["words"].values()):
         for language in ("zh", "en"):
             assert len(set(texts_[language])) == len(texts_[language])
+    for kind, more in synth["more_questions"].items():
+        for language in ("zh", "en"):
+            told = [text.casefold() for text in (*more[language], *synth["questions"][kind][language])]
+            assert len(set(told)) == len(told), kind
+    assert all(len(set(texts_)) == len(texts_) for texts_ in synth["situations"].values())

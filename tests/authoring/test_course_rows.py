@@ -14,7 +14,7 @@ from lesson.authoring.system_prompts import list_personas
 from lesson.data.persona import read_persona
 from recipe import source
 
-SHA256 = "4971105213242685aed0bdf2c1a425992728eb5d67524538c1c2618c63a91958"  # of the file that ships
+SHA256 = "3b0f844c8cc175d6949911ac9c46d3c1ae050cd33f67c1abc183e79a354aa936"  # of the file that ships
 MADE = [json.loads(line) for line in SOURCE.read_text(encoding="utf-8").splitlines()]
 TURNS = [turn for row in MADE for turn in row["conversation"]]
 
@@ -46,9 +46,12 @@ def test_no_answer_names_another_assistant(name):
     assert not any(name.casefold() in turn["output"].casefold() for turn in TURNS)
 
 
-def test_every_answer_that_says_the_name_is_a_whole_sentence():
+def test_every_answer_that_says_the_name_is_a_whole_sentence_or_signed():
+    """Letters, cards, forms and captions end with the name, or with what it is."""
     own = [turn["output"] for turn in TURNS if OLD_NAME in turn["output"]]
-    assert len(own) > 900 and [text for text in own if text[-1] not in "。！？.!?”"] == []
+    open_ended = [text for text in own if text[-1] not in "。！？.!?”"]
+    assert len(own) > 900 and len(open_ended) < 0.02 * len(own)
+    assert [text for text in open_ended if not text.endswith((OLD_NAME, "一个智能助手", "AI assistant"))] == []
 
 
 @pytest.mark.parametrize("new", ["机智流", "小助手Bob", "Luna-7", "奶龙"])

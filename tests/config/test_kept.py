@@ -51,5 +51,5 @@ def test_the_way_of_computing_holds_for_training_and_the_estimate(make, tmp_path
 
 def test_the_shipped_rows_at_tiny_get_the_profiles_values_and_fewer_epochs(make):
     text, _ = make()
-    for line in ("max_length = 512", "max_epochs = 4", "lr = 0.002", "warmup_ratio = 0.05", "save_steps = 50"):
+    for line in ("max_length = 512", "max_epochs = 2", "lr = 0.002", "warmup_ratio = 0.05", "save_steps = 50"):
         assert f"\n{line}\n" in text, line
