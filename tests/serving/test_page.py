@@ -25,6 +25,7 @@ from playwright.sync_api import TimeoutError as TooLate
 from playwright.sync_api import expect, sync_playwright
 from servers import HOSTILE, HOSTILE_NAME, NAME, serving
 
+from lesson.authoring.course_rows import ROWS
 from lesson.serving.page import LONGEST_ANSWER, LONGEST_QUEUE
 from lesson.serving.page_figures import find_faults
 from lesson.serving.page_training import INTERVAL
@@ -264,7 +265,7 @@ def test_the_evaluation_shows_scores_and_both_answers_and_filters_the_failed(ser
     assert NAME in row and "浦语" in row, "the base's answer and the tuned one"
     assert page.locator("svg.marks").first.is_visible(), "the loss curve"
     page.get_by_text("run record").wait_for()
-    assert page.locator("#statistics td", has_text="1500").count() >= 1
+    assert page.locator("#statistics td", has_text=str(ROWS)).count() >= 1
     look(page)
     shot(page, "web-evaluation")
     failed = [line for line in lines if find_faults(line)]
@@ -322,7 +323,7 @@ def test_pictures_of_the_chinese_page(lesson, evaluated, visit, tmp_path):
         page.locator("#after").get_by_text("新名字", exact=True).wait_for()
         shot(page, "web-side-by-side.zh-CN")
         page.get_by_role("tab", name="评测").click()
-        page.locator("#statistics td", has_text="1500").first.wait_for()
+        page.locator("#statistics td", has_text=str(ROWS)).first.wait_for()
         shot(page, "web-evaluation.zh-CN")
 
 
