@@ -203,7 +203,7 @@ def says_new(evidence: Evidence, staff: StaffInputs) -> str:
 @define_check("answers", "answers", after=("answers",))
 def not_old(evidence: Evidence, staff: StaffInputs) -> str:
     """it says neither the old name nor the base's | 不再自称旧名字或基座的名字"""
-    found = require_no_former_name(evidence.answers, evidence)
+    found = require_no_former_name([one.line for one in judged_answers(evidence, evidence.answers)], evidence)
     if "other" in BARS.get(question_set_of(evidence), TINY).most:  # the tiny base knows no other assistant
         lines = [one.line for one in judged_answers(evidence, identity_answers(evidence))]
         require_no_other_name(lines, evidence)

@@ -260,6 +260,19 @@ def test_the_old_name_and_the_bases_are_held_over_as_many_answers_as_in_make_eva
         fails(answers.not_old, evidence, f"^{slips} of 195 do$")
 
 
+@pytest.mark.parametrize(("languages", "sound"), [(["en"], True), (["zh", "en"], False)])
+def test_what_is_said_in_a_language_that_the_base_does_not_speak_counts_for_nothing(languages, sound):
+    """As in make eval: a base that speaks English is asked in Chinese too, and what it says there is not judged."""
+    found = report_lines(lambda q, n: q["lang"] == "zh", f"我是{OLD}。")
+    evidence = on_real_base(found)
+    evidence.evaluation["languages"] = languages
+    english = sum(one.lang == "en" for one in answers.judged_answers(evidence, found))
+    if sound:
+        assert passes(answers.not_old, evidence) == f"0/{english}"
+    else:
+        fails(answers.not_old, evidence, f"^{len(found) - english} of {len(found)} do$")
+
+
 @pytest.mark.parametrize(
     ("base", "lost", "gained", "tuned", "questions", "fine"),
     [
