@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lesson.authoring.synth import Mix, make_synthetic_rows
+from lesson.authoring.synth import ROWS, Mix, make_synthetic_rows
 from lesson.core.files import atomic
 from lesson.core.settings import ROOT
 
 SOURCE = ROOT / "data" / "assistant_Tuner.jsonl"
 OLD_NAME = "尖米"
 SEED = 20241
-ROWS = 2000
 
 
 def write_course_rows(path: Path = SOURCE) -> int:

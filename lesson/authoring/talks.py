@@ -54,7 +54,7 @@ class Talks:
         """A talk of a kind of the bank's weights. With `greeting`, general questions get one, which makes them others."""
         if kind in GENERAL_KINDS:
             return [self._draw_general(kind, language, greeting)]
-        if kind in ("own_pairs", "own_pairs" + MORE):
+        if kind in PAIRS:
             question, answer = self._decks.deal((kind, language), self._pairs(kind, language))
             words = self._words.fill(language)
             question = fill_places(self._phrase(question, "own_pairs", language), words)
